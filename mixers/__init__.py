@@ -1,0 +1,1 @@
+"""The built-in token mixers: a plugin like any other."""

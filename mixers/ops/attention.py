@@ -1,0 +1,150 @@
+"""Causal softmax attention of multi-head, grouped and windowed kind, and the ways into heads and out of them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK = 128
+"""How many queries share one mask. Smaller chunks skip more of the masked keys, larger ones run fewer kernels."""
+
+
+def head_size(dim: int, heads: int, kv_heads: int, rope: bool) -> int:
+    """The channels of one head, once the numbers are known to fit each other.
+
+    Args:
+        dim: model width.
+        heads: heads of the queries.
+        kv_heads: heads of the keys and values.
+        rope: whether the channels are to be rotated in pairs.
+
+    Raises:
+        ValueError: where they do not fit.
+    """
+    if heads < 1 or dim % heads:
+        raise ValueError(f"heads={heads} does not divide dim={dim}; choose heads among the divisors of dim")
+    if kv_heads < 1 or heads % kv_heads:
+        raise ValueError(
+            f"kv_heads={kv_heads} does not divide heads={heads}; choose kv_heads among the divisors of heads"
+        )
+    size = dim // heads
+    if rope and size % 2:
+        raise ValueError(
+            f"rope turns channels in pairs, and dim={dim} with heads={heads} gives {size} channels a head; "
+            "choose heads so that dim / heads is even, or rope=false"
+        )
+    return size
+
+
+def split_heads(projected: Tensor, heads: int, kv_heads: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cut one fused projection into queries, keys, values and whatever follows them.
+
+    Args:
+        projected: the projection of the reads, ``(b, t, (heads + 2 * kv_heads) * size + rest)``.
+        heads: heads of the queries.
+        kv_heads: heads of the keys and values.
+        size: channels of one head.
+
+    Returns:
+        Queries ``(b, h, t, k)``, keys and values ``(b, kv_heads, t, k)``, and the rest ``(b, t, rest)``.
+    """
+    widths = [heads * size, kv_heads * size, kv_heads * size]
+    query, key, value, rest = projected.split([*widths, projected.shape[-1] - sum(widths)], dim=-1)
+    query, key, value = (part.unflatten(-1, (-1, size)).transpose(1, 2) for part in (query, key, value))
+    return query, key, value, rest
+
+
+def merge_heads(mixed: Tensor) -> Tensor:
+    """Lay the heads side by side again: ``(b, h, t, v)`` to ``(b, t, h * v)``."""
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def normalize(x: Tensor, gain: Tensor | None) -> Tensor:
+    """Scale each head of each token to a mean square of one, then its channels by `gain`; None leaves `x` as it is.
+
+    Source: query-key normalisation, Henry et al. 2020, arXiv:2010.04245, with the RMS norm of arXiv:1910.07467.
+
+    Args:
+        x: queries or keys, ``(b, h, t, k)``.
+        gain: one factor a channel, ``(k,)``.
+    """
+    if gain is None:
+        return x
+    return F.rms_norm(x, gain.shape, eps=1e-6) * gain.to(x.dtype)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, nodes: int = 1
+) -> Tensor:
+    """Causal softmax attention of the last t of s tokens.
+
+        y_t = sum_s softmax_s(scale * <q_t, k_s>) v_s     over  t - window < s <= t
+
+    Whole sequences without a window are one fused call. Everything else goes by chunks of queries, each with a mask
+    of its own over the keys that it can see: the mask never grows beyond ``CHUNK * s``, and a window costs
+    ``t * (CHUNK + window)``.
+
+    Args:
+        query: ``(b, h, t, k)``, those of the last t tokens.
+        key: ``(b, g, s * nodes, k)`` where g divides h: consecutive query heads share a key head.
+        value: ``(b, g, s * nodes, v)``.
+        scale: the factor on the scores.
+        window: how many tokens a query sees, its own included; None for all.
+        nodes: how many keys each token has, side by side.
+
+    Returns:
+        ``(b, h, t, v)``.
+    """
+    t, s = query.shape[2], key.shape[2] // nodes
+    if nodes == 1 and t == s and (window is None or window >= s):
+        return _fused(query, key, value, scale, causal=True)
+    mixed = []
+    for start in range(0, t, CHUNK):
+        stop = min(start + CHUNK, t)
+        first = 0 if window is None else max(s - t + start - window + 1, 0)
+        last = s - t + stop
+        seen = slice(first * nodes, last * nodes)
+        mask = None
+        if stop - start > 1:
+            mask = visible(stop - start, last - first, window, query.device).repeat_interleave(nodes, dim=1)
+        mixed.append(_fused(query[:, :, start:stop], key[:, :, seen], value[:, :, seen], scale, mask=mask))
+    return torch.cat(mixed, dim=2)
+
+
+def attend_reference(
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, nodes: int = 1
+) -> Tensor:
+    """`attend` one query and one key at a time."""
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+    t, s = query.shape[2], key.shape[2] // nodes
+    mixed = []
+    for position in range(s - t, s):
+        first = 0 if window is None else max(position - window + 1, 0)
+        seen = range(first * nodes, (position + 1) * nodes)
+        scores = [(query[:, :, position - (s - t)] * key[:, :, node]).sum(-1) * scale for node in seen]
+        shares = torch.stack(scores).softmax(0)
+        mixed.append(sum(share[..., None] * value[:, :, node] for share, node in zip(shares, seen, strict=True)))
+    return torch.stack(mixed, dim=2)
+
+
+def visible(t: int, s: int, window: int | None, device: torch.device) -> Tensor:
+    """Which of s tokens each of the last t of them sees: a boolean ``(t, s)``."""
+    distance = torch.arange(s - t, s, device=device)[:, None] - torch.arange(s, device=device)
+    seen = distance >= 0
+    return seen if window is None else seen & (distance < window)
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, *, mask: Tensor | None = None, causal: bool = False
+) -> Tensor:
+    """One call of the fused kernel, in the dtype and the widths that suit it."""
+    width, dtype = value.shape[-1], value.dtype
+    on_cpu = query.device.type == "cpu"
+    if on_cpu and query.shape[2] > 1 and width < key.shape[-1]:
+        # the CPU kernel wants one width; without it the scores of all pairs would lie in memory
+        value = F.pad(value, (0, key.shape[-1] - width))
+    grouped = query.shape[1] != key.shape[1]
+    mixed = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
+    )
+    return mixed[..., :width].to(dtype)

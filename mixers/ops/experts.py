@@ -1,0 +1,109 @@
+"""A mixture's plumbing: which expert takes which token, and one matrix an expert for the rows that it took."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Dispatch(NamedTuple):
+    """All (token, slot) pairs as rows, sorted by expert, within an expert by sequence, within that by time.
+
+    Args:
+        order: which pair each row is, counted with the slots of a token side by side, ``(b * t * r,)``.
+        place: the row of each pair, the inverse of `order`.
+        counts: rows of each expert in each sequence, ``(e, b)``.
+    """
+
+    order: Tensor
+    place: Tensor
+    counts: Tensor
+
+
+def route(logits: Tensor, slots: int, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Choose each token's experts by logit and bias, and weigh them by logit alone.
+
+    Args:
+        logits: what the router read from each token, ``(b, t, e)``.
+        slots: how many experts a token gets.
+        bias: added to the logits for the choice only, ``(e,)``.
+
+    Returns:
+        The experts, best first, and their gates, which sum to 1 for each token: both ``(b, t, r)``.
+    """
+    wanted = logits if bias is None else logits + bias
+    expert = wanted.topk(slots, dim=-1).indices
+    return expert, logits.gather(-1, expert).softmax(dim=-1)
+
+
+def dispatch(expert: Tensor, experts: int) -> Dispatch:
+    """Sort the rows of all experts, each of which may take any number: none is dropped, none is padded.
+
+    Args:
+        expert: the experts of each token, ``(b, t, r)``.
+        experts: how many there are.
+    """
+    b = expert.shape[0]
+    cell = (expert * b + torch.arange(b, device=expert.device)[:, None, None]).flatten()
+    order = cell.argsort(stable=True)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    counts = cell.new_zeros(experts * b).scatter_add_(0, cell, torch.ones_like(cell))
+    return Dispatch(order, place, counts.view(experts, b))
+
+
+def grouped_linear(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """Send each expert's rows through its own matrix.
+
+    One grouped matrix product where the torch at hand has one for these dtypes and widths, a loop over the experts
+    elsewhere.
+
+    Args:
+        rows: the rows of all experts, expert after expert, ``(m, i)``.
+        weight: a matrix for each expert, ``(e, o, i)``.
+        counts: how many rows each expert has, ``(e,)``.
+
+    Returns:
+        The products, ``(m, o)``.
+    """
+    if torch.is_autocast_enabled(rows.device.type):
+        dtype = torch.get_autocast_dtype(rows.device.type)
+        rows, weight = rows.to(dtype), weight.to(dtype)
+    if _grouped_product_takes(rows) and _grouped_product_takes(weight) and weight.shape[1] % 8 == 0:
+        return F.grouped_mm(rows, weight.transpose(1, 2), offs=counts.cumsum(0).to(torch.int32))
+    return grouped_linear_loop(rows, weight, counts)
+
+
+def grouped_linear_loop(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """`grouped_linear`, one expert at a time: its reference, and its stand-in where nothing grouped runs."""
+    pieces = rows.split(counts.tolist())
+    return torch.cat([piece @ matrix.T for piece, matrix in zip(pieces, weight.unbind(), strict=True)])
+
+
+def balance_loss(logits: Tensor, load: Tensor) -> Tensor:
+    """The load-balancing loss of Switch (arXiv:2101.03961): 1 where load or probabilities are even, at most e.
+
+        L = e * sum_e load_e * mean_t softmax(logits_t)_e
+
+    Args:
+        logits: ``(b, t, e)``.
+        load: each expert's share of all choices, ``(e,)``.
+    """
+    share = logits.softmax(dim=-1).mean(dim=(0, 1))
+    return len(load) * (load * share).sum()
+
+
+def z_loss(logits: Tensor) -> Tensor:
+    """The mean square of the log partition, which keeps logits small (ST-MoE, arXiv:2202.08906)."""
+    return logits.logsumexp(dim=-1).square().mean()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """The mean entropy of the router's choice for a token, in nats: log e when it prefers none, 0 when it is sure."""
+    return torch.special.entr(logits.softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def _grouped_product_takes(operand: Tensor) -> bool:
+    """Its rows must begin at multiples of 16 bytes, in one of three dtypes."""
+    dtypes = (torch.float32, torch.bfloat16, torch.float16)
+    return hasattr(F, "grouped_mm") and operand.dtype in dtypes and operand.shape[-1] % 8 == 0

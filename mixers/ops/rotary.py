@@ -1,0 +1,73 @@
+"""Rotary positions: a head's channels turn by angles that grow with the position, so that scores see distances."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
+    """Turn the channels of each token by the angles of its position.
+
+    Channel i turns together with channel i + k/2, by ``position * base ** (-2i / k)``. Scores of rotated queries and
+    keys depend on the distance between them alone. Source: Su et al. 2021, arXiv:2104.09864.
+
+    Args:
+        x: queries or keys, ``(b, h, t, k)`` with k even.
+        offset: the position of the first token: an int, or one a row, ``(b,)``. May be negative.
+        base: the ratio of the slowest period to the fastest.
+
+    Returns:
+        The rotated tensor, of the shape and dtype of `x`.
+    """
+    cosine, sine = _waves(x, offset, base)
+    rotated: Tensor = _Rotation.apply(x, cosine, sine)
+    return rotated
+
+
+def rotate_reference(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
+    """`rotate` with one 2x2 rotation at a time."""
+    b, _, t, k = x.shape
+    offsets = torch.as_tensor(offset).expand(b)
+    rotated = []
+    for row in range(b):
+        for position in range(t):
+            first, second = [], []
+            for i in range(k // 2):
+                angle = (offsets[row] + position).to(x) * base ** (-2 * i / k)
+                this, other = x[row, :, position, i], x[row, :, position, i + k // 2]
+                first.append(this * angle.cos() - other * angle.sin())
+                second.append(other * angle.cos() + this * angle.sin())
+            rotated.append(torch.stack(first + second, dim=-1))
+    return torch.stack(rotated).unflatten(0, (b, t)).transpose(1, 2)
+
+
+def _waves(x: Tensor, offset: int | Tensor, base: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every angle, ``(t, k/2)`` or ``(b, 1, t, k/2)``; in half precision angles would be noise."""
+    t, k = x.shape[-2:]
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    position = torch.arange(t, device=x.device)
+    position = position + (offset[:, None, None] if isinstance(offset, Tensor) else offset)
+    frequency = base ** (-torch.arange(0, k, 2, device=x.device, dtype=dtype) / k)
+    angle = position.to(dtype)[..., None] * frequency
+    return angle.cos(), angle.sin()
+
+
+class _Rotation(torch.autograd.Function):
+    """Rotation in place of a fresh copy. Left to autograd, each product would be saved and concatenated anew."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        source = x.to(cosine.dtype)
+        rotated = source * torch.cat([cosine, cosine], dim=-1)
+        first, second = source.chunk(2, dim=-1)
+        rotated_first, rotated_second = rotated.chunk(2, dim=-1)
+        rotated_first.addcmul_(second, sine, value=-1)
+        rotated_second.addcmul_(first, sine)
+        return rotated.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _Rotation.apply(gradient, cosine, -sine), None, None

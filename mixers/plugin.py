@@ -1,0 +1,11 @@
+"""Hands the built-in mixers over to the zoo."""
+
+from mixers.dot_product import DotProduct
+from mixers.involution import Involution
+from zoo import TokenMixer, hookimpl
+
+
+@hookimpl
+def zoo_mixers() -> dict[str, type[TokenMixer]]:
+    """The built-in mixers, by name."""
+    return {"dot-product": DotProduct, "involution": Involution}

@@ -1,0 +1,111 @@
+"""A whole training step of the zoo against the same step of a plain GPT, interleaved; prints ratios.
+
+    python tests/benchmarks/training_step.py --layers 6 --dim 384 --heads 6 --context 256 --batch 8
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from plain_gpt import PlainGPT
+
+import zoo
+from zoo.train.evaluate import autocast
+from zoo.train.machine import prepare_machine, settle
+from zoo.train.optimizer import make_optimizer
+from zoo.train.settings import Settings
+
+
+def plain_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
+    model = PlainGPT(
+        vocabulary=vocabulary,
+        dim=settings.dim,
+        layers=settings.layers,
+        heads=settings.heads,
+        context=settings.context,
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
+    inputs, targets = torch.randint(vocabulary, (2, settings.batch, settings.context))
+
+    def step() -> None:
+        model(inputs, targets).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def zoo_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
+    model = zoo.build_model(
+        settings.mixer,
+        vocab_size=vocabulary,
+        dim=settings.dim,
+        layers=settings.layers,
+        heads=settings.heads,
+        context=settings.context,
+        channel_mixer=settings.channel_mixer,
+    )
+    optimizer = make_optimizer(model, settings)
+    inputs, targets = torch.randint(vocabulary, (2, settings.batch, settings.context))
+    forward = torch.compile(model) if settings.compile else model
+
+    def step() -> None:
+        with autocast(torch.device("cpu"), settings.precision):
+            loss = forward(inputs, targets).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def measure(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """The median seconds of each contestant, run in turn."""
+    for step in steps.values():
+        for _ in range(3):
+            step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name, default in [("layers", 6), ("dim", 384), ("heads", 6), ("context", 256), ("batch", 8), ("threads", 2)]:
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--vocabulary", type=int, default=65)
+    parser.add_argument("--mixers", nargs="+", default=["dot-product"])
+    parser.add_argument("--channel-mixer", default="swiglu")
+    parser.add_argument("--variants", nargs="+", default=["fp32", "bf16", "auto"])
+    parser.add_argument("--mallopt", action="store_true", help="set the allocator up as `zoo train` does, for all")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    sizes = {name: getattr(options, name) for name in ("layers", "dim", "heads", "context", "batch", "threads")}
+    contestants = {"plain": plain_step(Settings(**sizes), options.vocabulary)}
+    for mixer in options.mixers:
+        for variant in options.variants:
+            precision, _, compiled = variant.partition("+")
+            settings = settle(
+                Settings(
+                    **sizes, mixer=mixer, channel_mixer=options.channel_mixer, precision=precision, compile=bool(compiled)
+                )
+            )
+            if options.mallopt:
+                prepare_machine(settings)
+            contestants[f"{mixer} {variant} ({settings.precision})"] = zoo_step(settings, options.vocabulary)
+    medians = measure(contestants, options.repeats)
+    for name, seconds in medians.items():
+        print(f"{name:40s} {1e3 * seconds:9.1f} ms   {medians['plain'] / seconds:5.2f} x plain")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+import os
+
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("everyday"), max_examples=25, derandomize=True)
+settings.register_profile("thorough", parent=settings.get_profile("everyday"), max_examples=300)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
+
+# Small tensors gain nothing from more threads, and parallel test workers fight over them.
+torch.set_num_threads(1)

@@ -1,0 +1,184 @@
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+
+from zoo import TokenMixer
+from zoo.errors import UsageError
+from zoo.options import FILLED_BY_HOST, REQUIRED, check_options, did_you_mean, options_of, takes_dim
+
+
+class Everything(TokenMixer):
+    """A mixer with options of every kind.
+
+        y = x
+
+    Options:
+        lags: how many tokens back,
+            the nearest first.
+        pool: how: "sum" or "max".
+
+    Cost: t.
+
+    Other: no section of options.
+        scale: not told here.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        heads: int,
+        lags: int = 3,
+        pool: Literal["sum", "max"] = "sum",
+        scale: float = 1.0,
+        window: int | None = None,
+        gated: bool = False,
+        sizes: tuple[int, ...] = (1, 2),
+        untyped=7,
+        hook: Callable[[int], int] | None = None,
+        anything: Any = None,
+    ):
+        super().__init__()
+
+
+class NoInit(TokenMixer):
+    pass
+
+
+class InitWithoutParameters(TokenMixer):
+    def __init__(self):
+        super().__init__()
+
+
+class Needs(TokenMixer):
+    def __init__(self, dim, order: int, layers: int, layer_index: int):
+        super().__init__()
+
+
+class Strange(TokenMixer):
+    def __init__(self, dim, positional=1, /, *rest, broken: "NoSuchType" = 3, **more):  # noqa: F821
+        super().__init__()
+
+
+OPTIONS = {option.name: option for option in options_of(Everything)}
+
+
+def check(**given):
+    return check_options(Everything, given, "everything")
+
+
+def test_options_are_the_parameters_but_dim_in_their_order():
+    assert list(OPTIONS) == [
+        "heads", "lags", "pool", "scale", "window", "gated", "sizes", "untyped", "hook", "anything"
+    ]  # fmt: skip
+    assert OPTIONS["lags"].default == 3
+    assert OPTIONS["heads"].default is REQUIRED
+
+
+def test_meanings_come_from_the_options_section_of_the_docstring():
+    assert OPTIONS["lags"].meaning == "how many tokens back, the nearest first."
+    assert OPTIONS["pool"].meaning == 'how: "sum" or "max".'
+    assert OPTIONS["scale"].meaning == ""
+
+
+def test_types_are_told_as_a_person_writes_them():
+    told = {name: option.type_text for name, option in OPTIONS.items()}
+    assert told["pool"] == "sum | max"
+    assert told["lags"] == "int"
+    assert told["window"] == "int | None"
+    assert told["sizes"] == "tuple[int, ...]"
+    assert told["untyped"] == "int"
+    assert told["anything"] == "Any"
+
+
+def test_what_the_host_fills_is_not_required_of_the_user():
+    required = {option.name for option in options_of(Needs) if option.required}
+    assert required == {"order"}
+    assert {"layers", "layer_index", "heads"} == FILLED_BY_HOST
+    with pytest.raises(UsageError, match=r"^needs needs a value for its option 'order': needs\(order=…\)$"):
+        check_options(Needs, {}, "needs")
+    assert check_options(Needs, {"order": 2}, "needs") == {"order": 2}
+
+
+def test_a_mixer_without_init_takes_dim_and_has_no_options():
+    assert options_of(NoInit) == ()
+    assert takes_dim(NoInit)
+    with pytest.raises(UsageError, match=r"^plain has no option 'lags'; it has no options$"):
+        check_options(NoInit, {"lags": 1}, "plain")
+
+
+def test_a_mixer_with_an_init_without_parameters_is_not_told_the_width():
+    assert options_of(InitWithoutParameters) == ()
+    assert not takes_dim(InitWithoutParameters)
+
+
+def test_parameters_that_cannot_be_given_by_name_are_no_options():
+    assert [option.name for option in options_of(Strange)] == ["broken"]
+    assert not takes_dim(Strange)
+
+
+def test_an_annotation_that_cannot_be_evaluated_leaves_the_type_of_the_default():
+    assert check_options(Strange, {"broken": 4}, "strange") == {"broken": 4}
+    with pytest.raises(UsageError, match=r"^strange: option broken='x' should be a valid integer$"):
+        check_options(Strange, {"broken": "x"}, "strange")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {}),
+        ({"lags": 0, "pool": "max"}, {"lags": 0, "pool": "max"}),
+        ({"scale": 2}, {"scale": 2.0}),
+        ({"window": None}, {"window": None}),
+        ({"sizes": (3, 4, 5)}, {"sizes": (3, 4, 5)}),
+        ({"untyped": 8}, {"untyped": 8}),
+        ({"hook": max}, {"hook": max}),
+        ({"anything": "at all"}, {"anything": "at all"}),
+    ],
+)
+def test_fitting_values_are_taken(given, expected):
+    checked = check(**given)
+    assert checked == expected
+    assert [type(value) for value in checked.values()] == [type(value) for value in expected.values()]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"lags": "3"}, "everything: option lags='3' should be a valid integer"),
+        ({"lags": 3.0}, "everything: option lags=3.0 should be a valid integer"),
+        ({"lags": True}, "everything: option lags=True should be a valid integer"),
+        ({"lags": None}, "everything: option lags=None should be a valid integer"),
+        ({"gated": 1}, "everything: option gated=1 should be a valid boolean"),
+        ({"pool": "mean"}, "everything: option pool='mean' should be 'sum' or 'max'"),
+        ({"scale": "big"}, "everything: option scale='big' should be a valid number"),
+        ({"window": "no"}, "everything: option window='no' should be a valid integer"),
+        ({"sizes": (1, "a")}, "everything: option sizes=(1, 'a') should be a valid integer"),
+        ({"untyped": None}, "everything: option untyped=None should be a valid integer"),
+    ],
+)
+def test_other_values_are_refused_with_what_was_expected(given, text):
+    with pytest.raises(UsageError) as error:
+        check(**given)
+    assert str(error.value) == text
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_and_with_all():
+    with pytest.raises(UsageError) as error:
+        check(lag=1)
+    assert str(error.value) == (
+        "everything has no option 'lag' (did you mean 'lags'?); "
+        "its options: heads, lags, pool, scale, window, gated, sizes, untyped, hook, anything"
+    )
+
+
+def test_dim_is_no_option():
+    with pytest.raises(UsageError, match="everything has no option 'dim'"):
+        check(dim=8)
+
+
+def test_did_you_mean():
+    assert did_you_mean("corelation", ["involution", "correlation"]) == " (did you mean 'correlation'?)"
+    assert did_you_mean("xyz", ["involution", "correlation"]) == ""
+    assert did_you_mean("anything", []) == ""

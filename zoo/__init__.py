@@ -1,0 +1,44 @@
+"""A zoo of token mixers: write one class, register it, and train, check and compare it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.backbone import Backbone as Backbone
+    from zoo.build import build_model as build_model
+    from zoo.build import create_mixer as create_mixer
+    from zoo.build import list_mixers as list_mixers
+    from zoo.contract import Mixed as Mixed
+    from zoo.contract import State as State
+    from zoo.contract import TokenMixer as TokenMixer
+    from zoo.errors import ZooError as ZooError
+    from zoo.hookspecs import hookimpl as hookimpl
+    from zoo.run import load_run as load_run
+    from zoo.stream import watch_stream as watch_stream
+
+# Names are imported on first use, so that `import zoo` (and with it `zoo --help`) does not wait for torch.
+_HOME = {
+    "Backbone": "zoo.backbone",
+    "Mixed": "zoo.contract",
+    "State": "zoo.contract",
+    "TokenMixer": "zoo.contract",
+    "ZooError": "zoo.errors",
+    "build_model": "zoo.build",
+    "create_mixer": "zoo.build",
+    "hookimpl": "zoo.hookspecs",
+    "list_mixers": "zoo.build",
+    "load_run": "zoo.run",
+    "watch_stream": "zoo.stream",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

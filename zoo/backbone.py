@@ -1,0 +1,221 @@
+"""The residual stream: what the parts of a model share, and the only thing that they share.
+
+A part reads the stream through a norm of its own and writes to it; the host adds what is written, scaled by the depth.
+A part never adds itself to the stream and never knows its neighbours, which is why any mixer composes with any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from zoo.contract import Mixed, State, TokenMixer
+from zoo.errors import PluginError, UsageError
+
+Positions: TypeAlias = Literal["none", "learned"]
+
+IGNORE = -100
+"""The target of a position that is not scored."""
+
+
+@dataclass(frozen=True)
+class NamedMixer:
+    """A token mixer and the label under which its losses and metrics are told."""
+
+    label: str
+    mixer: TokenMixer
+
+
+class ModelOutput(NamedTuple):
+    """What a model says of a batch.
+
+    Attributes:
+        logits: ``(b, t, vocabulary)``.
+        loss: what to minimise: the cross-entropy in nats per token and the auxiliary losses; None without targets.
+        losses: the summands of the loss by name; ``cross_entropy`` is the language model's own.
+        metrics: what the mixers tell of themselves, by ``layer.label.name``.
+    """
+
+    logits: Tensor
+    loss: Tensor | None
+    losses: dict[str, Tensor]
+    metrics: dict[str, Tensor]
+
+
+class Layer(nn.Module):
+    """One layer: token mixers that read the stream side by side, then a channel mixer.
+
+    Args:
+        mixers: with labels that are distinct within the layer.
+        channel: None for a layer without one.
+        dim: the model width d.
+        write_scale: every write is multiplied by it before it is added, so that the stream keeps its size however
+            deep the model is (Yang et al. 2023, arXiv:2310.02244). It holds for every mixer, also for one without
+            parameters.
+        dropout: probability that a channel of a write is dropped in training.
+    """
+
+    def __init__(
+        self, mixers: Sequence[NamedMixer], channel: nn.Module | None, *, dim: int, write_scale: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.labels = tuple(named.label for named in mixers)
+        self.mixer_norm = nn.RMSNorm(dim, eps=1e-6)
+        self.mixers = nn.ModuleList(named.mixer for named in mixers)
+        self.channel_norm = nn.RMSNorm(dim, eps=1e-6) if channel is not None else None
+        self.channel = channel
+        self.write_scale = write_scale
+        self.dropout = dropout
+
+    def forward(self, stream: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """The stream ``(b, t, d)`` after the layer, and its mixers' losses and metrics by ``label.name``."""
+        read = self.mixer_norm(stream)
+        losses: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        for label, mixer in zip(self.labels, self.mixers, strict=True):
+            mixed = Mixed.of(mixer(read))
+            losses.update({f"{label}.{name}": value for name, value in mixed.losses.items()})
+            metrics.update({f"{label}.{name}": value for name, value in mixed.metrics.items()})
+            stream = self._add(stream, self._checked(label, mixed.out, read))
+        return self._mix_channels(stream), losses, metrics
+
+    def step(self, stream: Tensor, states: Sequence[State]) -> tuple[Tensor, tuple[State, ...]]:
+        """The next piece of the stream, ``(b, t, d)``, given a state per mixer (None at the start)."""
+        read = self.mixer_norm(stream)
+        new_states = []
+        for label, mixer, state in zip(self.labels, self.mixers, states, strict=True):
+            write, new_state = mixer.step(read, state)
+            new_states.append(new_state)
+            stream = self._add(stream, self._checked(label, write, read))
+        return self._mix_channels(stream), tuple(new_states)
+
+    def _mix_channels(self, stream: Tensor) -> Tensor:
+        if self.channel is None or self.channel_norm is None:
+            return stream
+        return self._add(stream, self.channel(self.channel_norm(stream)))
+
+    def _add(self, stream: Tensor, write: Tensor) -> Tensor:
+        write = F.dropout(write, self.dropout, self.training) if self.dropout else write
+        return torch.add(stream, write, alpha=self.write_scale)
+
+    def _checked(self, label: str, write: Tensor, read: Tensor) -> Tensor:
+        if write.shape != read.shape:
+            raise PluginError(
+                f"{label} wrote {tuple(write.shape)} for a read of {tuple(read.shape)} (b, t, d): "
+                "a write has the shape of its read"
+            )
+        return write
+
+
+class Backbone(nn.Module):
+    """A language model: embedding, layers along a residual stream, norm, and the embedding again as unembedding.
+
+    Args:
+        layers: in the order of the stream.
+        vocabulary: how many tokens there are.
+        dim: the model width d.
+        context: the longest sequence it is trained on; with learned positions also the longest that it can take.
+        positions: ``"learned"`` adds a learned vector per position to the embedding; ``"none"`` leaves positions to
+            the mixers.
+        dropout: on the embedding.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        vocabulary: int,
+        dim: int,
+        context: int,
+        positions: Positions = "none",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.vocabulary, self.dim, self.context, self.dropout = vocabulary, dim, context, dropout
+        self.activation_checkpointing = False
+        """Recompute each layer in the backward pass instead of keeping what it computed: less memory, more time."""
+        self.embedding = nn.Embedding(vocabulary, dim)
+        self.positions = nn.Embedding(context, dim) if positions == "learned" else None
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the embeddings; the layers have drawn their own parameters."""
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        if self.positions is not None:
+            nn.init.normal_(self.positions.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> ModelOutput:
+        """Predict the next token at every position.
+
+        Args:
+            tokens: ``(b, t)``, int64.
+            targets: ``(b, t)``, the token to predict at each position; -100 where none is scored.
+        """
+        stream = self._embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
+        losses: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        for index, layer in enumerate(self.layers):
+            stream, said, measured = self._run(layer, stream)
+            losses.update({f"{index}.{name}": value for name, value in said.items()})
+            metrics.update({f"{index}.{name}": value for name, value in measured.items()})
+        logits = self._unembed(stream)
+        if targets is None:
+            return ModelOutput(logits, None, losses, metrics)
+        cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE)
+        losses = {"cross_entropy": cross_entropy, **losses}
+        return ModelOutput(logits, torch.stack([value.float() for value in losses.values()]).sum(), losses, metrics)
+
+    def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Predict from the next piece of a sequence, ``(b, t)`` with t >= 1; the state sums up what came before.
+
+        Returns:
+            The logits, ``(b, t, vocabulary)``, and the state for the next step.
+        """
+        if state is None:
+            start = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
+            state = {"position": start, "layers": tuple((None,) * len(layer.labels) for layer in self.layers)}
+        places = state["position"][:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+        stream = self._embed(tokens, places)
+        states = []
+        for layer, mixer_states in zip(self.layers, state["layers"], strict=True):
+            stream, new_states = layer.step(stream, mixer_states)
+            states.append(new_states)
+        return self._unembed(stream), {"position": places[:, -1] + 1, "layers": tuple(states)}
+
+    def after_update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Hand each mixer its own metrics of the step, as `ModelOutput` named them, after the parameters changed."""
+        for index, layer in enumerate(self.layers):
+            for label, mixer in zip(layer.labels, layer.mixers, strict=True):
+                prefix = f"{index}.{label}."
+                mixer.after_update(
+                    {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+                )
+
+    def _run(self, layer: nn.Module, stream: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        if self.activation_checkpointing and self.training:
+            return checkpoint(layer, stream, use_reentrant=False)
+        return layer(stream)
+
+    def _embed(self, tokens: Tensor, places: Tensor) -> Tensor:
+        stream = self.embedding(tokens)
+        if self.positions is not None:
+            self._check_length(places)
+            stream = stream + self.positions(places)
+        return F.dropout(stream, self.dropout, self.training) if self.dropout else stream
+
+    def _check_length(self, places: Tensor) -> None:
+        longest = places.shape[-1] if places.ndim == 1 else int(places.max()) + 1
+        if longest > self.context:
+            raise UsageError(
+                f"a sequence of {longest} tokens is longer than the {self.context} learned positions; "
+                "use a shorter one, or a model with positions = none"
+            )
+
+    def _unembed(self, stream: Tensor) -> Tensor:
+        return F.linear(self.norm(stream), self.embedding.weight)

@@ -1,0 +1,183 @@
+"""From names and patterns to modules: the public way to build a mixer or a model."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo import pattern as patterns
+from zoo.backbone import Backbone, Layer, NamedMixer, Positions
+from zoo.channel import create_channel_mixer
+from zoo.contract import TokenMixer
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.options import FILLED_BY_HOST, check_options, takes_dim
+from zoo.pattern import Call
+from zoo.registry import MixerEntry, Registry, get_registry
+
+
+def list_mixers(glob: str = "*") -> list[str]:
+    """The names of the registered mixers that match, in natural order."""
+    registry = get_registry()
+    return [registry.display_name(entry) for entry in registry.list(glob)]
+
+
+def create_mixer(
+    mixer: str | Call,
+    *,
+    dim: int,
+    heads: int = 4,
+    layer_index: int = 0,
+    layers: int = 1,
+    registry: Registry | None = None,
+) -> TokenMixer:
+    """One mixer from its name and options, e.g. ``"correlation(max_lag=3)"``.
+
+    Args:
+        mixer: a name, with options in parentheses if any.
+        dim: the model width d.
+        heads, layer_index, layers: what the mixer gets for its parameters of these names where the call sets none.
+        registry: where to look; the installed plugins by default.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that the mixer refuses.
+        PluginError: the mixer's plugin is broken, or the mixer itself fails.
+    """
+    call = patterns.parse_call(mixer) if isinstance(mixer, str) else mixer
+    entry = (registry or get_registry()).find(call.name)
+    return instantiate(entry, call.keywords, dim=dim, heads=heads, layer_index=layer_index, layers=layers)
+
+
+def instantiate(entry: MixerEntry, options: dict[str, Any], **filled: int) -> TokenMixer:
+    """Build a registered mixer. `filled` holds ``dim`` and what the host fills where no option was given."""
+    given = check_options(entry.cls, options, entry.name)
+    wanted = {option.name for option in entry.options} & FILLED_BY_HOST
+    arguments = {name: filled[name] for name in wanted if name in filled} | given
+    if takes_dim(entry.cls):
+        arguments["dim"] = filled["dim"]
+    try:
+        return entry.cls(**arguments)
+    except ZooError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{entry.name}: {error}") from error
+    except Exception as error:
+        raise PluginError(
+            f"{entry.name}, from {entry.origin}, failed to build: {type(error).__name__}: {error}"
+        ) from error
+
+
+def build_model(
+    pattern: str | patterns.Pattern,
+    *,
+    vocab_size: int,
+    dim: int = 128,
+    layers: int | None = None,
+    heads: int = 4,
+    context: int = 256,
+    channel_mixer: str = "swiglu",
+    positions: Positions = "none",
+    dropout: float = 0.0,
+    registry: Registry | None = None,
+) -> Backbone:
+    """A language model of a pattern of mixers.
+
+    Args:
+        pattern: e.g. ``"correlation*3, dot-product"``, see docs/pattern-language.md.
+        vocab_size: how many tokens there are.
+        dim: the model width d.
+        layers: the pattern is cycled until so many layers are filled; None takes it once.
+        heads: for the mixers whose options set none.
+        context: the length of the training sequences.
+        channel_mixer: for the layers whose pattern names none.
+        positions: ``"none"`` or ``"learned"``.
+        dropout: probability, on the embedding and on every write.
+        registry: where to look for mixers; the installed plugins by default.
+
+    Raises:
+        PatternError: a pattern that cannot be read.
+        UsageError: sizes, names or options that cannot be, or a mixer that is not causal.
+        PluginError: a mixer's plugin is broken or missing.
+    """
+    _check_sizes(vocab_size=vocab_size, dim=dim, heads=heads, context=context, layers=layers)
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout={dropout} should be at least 0 and less than 1")
+    text = pattern if isinstance(pattern, str) else None
+    parsed = patterns.parse(pattern) if isinstance(pattern, str) else pattern
+    rows = parsed.layers(layers)
+    default_channel = patterns.parse_call(channel_mixer)
+    built = []
+    for index, row in enumerate(rows):
+        filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows)}
+        mixers = _label([(call, _causal_mixer(call, text, registry, filled)) for call in row.mixers])
+        call = row.channel or default_channel
+        with _pointing_at(call, text if row.channel else None):
+            channel = create_channel_mixer(call.name, call.keywords, dim)
+        built.append(Layer(mixers, channel, dim=dim, write_scale=(2 * len(rows)) ** -0.5, dropout=dropout))
+    return Backbone(built, vocabulary=vocab_size, dim=dim, context=context, positions=positions, dropout=dropout)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers are trained; tied ones count once."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def count_active_parameters(module: nn.Module) -> int:
+    """How many of them take part in the computation of one token; less than all in a sparse mixture of experts.
+
+    A module that uses only some of its parameters says how many in its attribute ``active_parameters``.
+    """
+    idle = 0
+    for part in module.modules():
+        active = getattr(part, "active_parameters", None)
+        if isinstance(active, int):
+            idle += count_parameters(part) - active
+    return count_parameters(module) - idle
+
+
+def reinitialize(module: nn.Module, seed: int) -> None:
+    """Draw all parameters anew, e.g. after building on the meta device and ``to_empty``."""
+    torch.manual_seed(seed)
+    for part in module.modules():
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
+
+def _causal_mixer(call: Call, text: str | None, registry: Registry | None, filled: dict[str, int]) -> TokenMixer:
+    with _pointing_at(call, text):
+        mixer = create_mixer(call, registry=registry, **filled)
+        if not mixer.causal:
+            raise UsageError(
+                f"{call.name} is not causal: a language model takes only mixers that do not see the future"
+            )
+        return mixer
+
+
+def _label(mixers: Sequence[tuple[Call, TokenMixer]]) -> list[NamedMixer]:
+    """Label each mixer of a layer with its name, numbered where a name comes again."""
+    seen: Counter[str] = Counter()
+    labelled = []
+    for call, mixer in mixers:
+        seen[call.name] += 1
+        labelled.append(NamedMixer(call.name if seen[call.name] == 1 else f"{call.name}-{seen[call.name]}", mixer))
+    return labelled
+
+
+@contextmanager
+def _pointing_at(call: Call, text: str | None) -> Iterator[None]:
+    """Show where in the pattern a mistake lies, if the pattern came as text."""
+    try:
+        yield
+    except UsageError as error:
+        if text is None or call.position is None:
+            raise
+        raise patterns.point_at(text, call.position, str(error)) from error
+
+
+def _check_sizes(**sizes: int | None) -> None:
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise UsageError(f"{name}={size} should be 1 or more")

@@ -1,0 +1,36 @@
+"""``zoo list``: the mixers that are registered."""
+
+from typing import Annotated
+
+import typer
+
+from zoo.cli.output import print_json, print_table, say, warn
+
+
+def list_mixers(
+    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match.")] = "*",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the mixers."""
+    from zoo.describe import list_entries
+    from zoo.registry import get_registry
+
+    registry = get_registry()
+    mixers = list_entries(registry, glob)
+    if registry.broken:
+        names = ", ".join(str(plugin.origin) for plugin in registry.broken)
+        warn(f"not loaded, because broken: {names}; see: zoo plugins")
+    if json:
+        print_json(mixers)
+    elif mixers:
+        print_table(
+            ("name", "summary", "causal", "paper", "from"),
+            [
+                (m["name"], m["summary"], "yes" if m["causal"] else "no", m["paper"], m["origin"]["distribution"])
+                for m in mixers
+            ],
+        )
+    elif registry.entries:
+        say(f"no mixer matches {glob!r}; see all with: zoo list")
+    else:
+        say("no mixer is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")

@@ -1,0 +1,129 @@
+"""The command line: which commands there are, and what a failure looks like."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from zoo.cli.generate import generate
+from zoo.cli.help import MAX_WIDTH, Command, Group
+from zoo.cli.info import info
+from zoo.cli.list import list_mixers
+from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
+from zoo.cli.plugins import plugins
+from zoo.cli.train import TrainCommand, train
+from zoo.errors import ZooError
+
+# typer exports one kind of its usage errors; the others share this base.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="zoo",
+    add_completion=False,
+    cls=Group,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": MAX_WIDTH},
+    epilog="More: zoo COMMAND --help",
+)
+app.command("train", cls=TrainCommand)(train)
+app.command("generate", cls=Command)(generate)
+app.command("list", cls=Command)(list_mixers)
+app.command("info", cls=Command)(info)
+app.command("plugins", cls=Command)(plugins)
+
+
+@dataclass
+class Invocation:
+    """What holds for the whole command line."""
+
+    debug: bool = False
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A zoo of token mixers: write one class, register it, and train, check and compare it."""
+    context.obj.debug = debug
+    if version:
+        _print_version()
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """The console script ``zoo``."""
+    tolerate_narrow_encodings()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage or settings, 3 a check says no, 4 a plugin is broken or missing,
+        130 interrupted.
+    """
+    invocation = Invocation()
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("zoo", list(arguments), obj=invocation) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, e.g. `head`, has had enough
+        close_stdout()
+    except Exception as error:
+        if invocation.debug:
+            traceback.print_exc()
+        return _report(error, arguments)
+    return 0
+
+
+def _report(error: Exception, arguments: Sequence[str]) -> int:
+    """Tell a failure in a line; returns its exit code."""
+    if isinstance(error, ZooError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, _CommandLineError):
+        return _report_usage(error)
+    if isinstance(error, OSError):
+        return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return _fail("out of memory: try a smaller --batch or --context; `zoo train --dry-run` tells what a run needs")
+    cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    hint = "" if "--debug" in arguments else "; see where with: zoo --debug …"
+    return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")
+
+
+def _report_usage(error: Exception) -> int:
+    context = getattr(error, "ctx", None)
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = message.replace("Input should be", "it should be").split(", unable to parse")[0].rstrip(".")
+    _fail(message[:1].lower() + message[1:])
+    say(f"try: {context.command_path if context else 'zoo'} --help")
+    return 2
+
+
+def _fail(text: str, code: int = 1) -> int:
+    say(text, label="error:", style="bold red")
+    return code
+
+
+def _print_version() -> None:
+    from importlib.metadata import version
+
+    print(f"zoo {version('mixer-zoo')}")

@@ -1,0 +1,113 @@
+"""How the commands speak: data goes to stdout, words to stderr; tables for people, JSON for machines."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+INTERRUPTED = 130
+"""The exit code of a command that the user stopped."""
+
+_UNBOUNDED = 10_000
+
+
+def stdout() -> "Console":
+    """Where data goes. Off a terminal lines are never wrapped, so that they can be searched and cut."""
+    return _console(sys.stdout)
+
+
+def stderr() -> "Console":
+    """Where words go."""
+    return _console(sys.stderr)
+
+
+def say(text: str, *, label: str = "", style: str = "") -> None:
+    """A line for a person, on stderr, after a label in the given style."""
+    from rich.text import Text
+
+    line = Text.assemble((label, style), " " if label else "", text)
+    stderr().print(line, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """A line on stderr that a person should not miss."""
+    say(text, label="note:", style="bold yellow")
+
+
+def print_json(content: Any) -> None:
+    """One JSON value on stdout. What is no finite number is null: JSON has no other word for it."""
+    print(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence["str | Text"]]) -> None:
+    """A table on stdout. Off a terminal each row is one line."""
+    if sys.stdout.isatty():
+        table = plain_table(columns)
+        for row in rows:
+            table.add_row(*row)
+        stdout().print(table)
+        return
+    cells = [columns, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def plain_table(columns: Sequence[str] = ()) -> "Table":
+    """A table without lines; the first column is never wrapped."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns), header_style="dim")
+    for index, column in enumerate(columns):
+        table.add_column(column, no_wrap=index == 0)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """A time as a clock shows it, ``0:07`` or ``1:02:03``; empty if there is none to tell."""
+    if not math.isfinite(seconds):
+        return ""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def printable(text: str) -> str:
+    """The text without control characters: sampled bytes must not steer the terminal that shows them."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def tolerate_narrow_encodings() -> None:
+    """Show what a terminal of few characters cannot print as ``?`` rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def close_stdout() -> None:
+    """Send what is left for stdout to nowhere, after its reader has gone."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _console(stream: Any) -> "Console":
+    from rich.console import Console
+
+    return Console(file=stream, width=None if stream.isatty() else _UNBOUNDED, highlight=False, markup=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

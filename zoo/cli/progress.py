@@ -1,0 +1,112 @@
+"""How a training run is shown while it goes: a bar on a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zoo.cli.output import duration, printable, say, stderr, warn
+from zoo.train.display import Display, Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FRAMES = 0.1
+SAMPLE_LINES = 8
+
+
+@contextmanager
+def live_display() -> Iterator[Display]:
+    """What suits the place where stderr goes; the bar is gone when the block ends."""
+    if sys.stderr.isatty() and not stderr().is_dumb_terminal:
+        bar = Bar()
+        with bar.live:
+            yield bar
+    else:
+        yield Lines()
+
+
+class Lines(Display):
+    """A plain line on stderr at each evaluation, and one every ten seconds between them."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._last_line = time.monotonic()
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know."""
+        warn(text)
+
+    def progress(self, progress: Progress) -> None:
+        """A step was made."""
+        self._steps = progress.steps
+        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._say(f"step {progress.step:,}/{progress.steps:,}  {_figures(progress)}")
+
+    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
+        """The validation split was measured; the samples are in the run's samples.txt."""
+        del sample
+        self._say(f"step {step:,}/{self._steps:,}  validation loss {validation_loss:.3f}")
+
+    def _say(self, text: str) -> None:
+        say(text)
+        self._last_line = time.monotonic()
+
+
+class Bar(Display):
+    """A bar at the foot of the terminal; validation losses and samples scroll away above it."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Live
+
+        # Drawn by the training thread between steps: a thread of its own would take time from the mixers.
+        self.live = Live(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[figures]}"),
+            console=stderr(),
+            auto_refresh=False,
+            expand=True,
+            transient=True,
+        )
+        self._task = self.live.add_task("reading the data", total=None, figures="")
+        self._last_frame = 0.0
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know, above the bar."""
+        self._print(text, style="yellow")
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar, ten times a second at most."""
+        last = progress.step == progress.steps
+        now = time.monotonic()
+        if now - self._last_frame < SECONDS_BETWEEN_FRAMES and not last:
+            return
+        self._last_frame = now
+        width = len(f"{progress.steps:,}")
+        self.live.update(
+            self._task,
+            description=f"step {progress.step:>{width},}/{progress.steps:,}",
+            total=progress.steps,
+            completed=progress.step,
+            figures=f"loss {progress.loss:.3f}  last evaluation …" if last else _figures(progress),
+            refresh=True,
+        )
+
+    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
+        """Show the loss and the first lines of the sample above the bar."""
+        self._print(f"step {step:,}  validation loss {validation_loss:.3f}", style="bold")
+        lines = printable(sample).expandtabs(4).strip("\n").splitlines()
+        width = self.live.console.width - 2
+        for line in lines[:SAMPLE_LINES]:
+            self._print(f"  {line}"[:width], style="dim")
+
+    def _print(self, text: str, style: str) -> None:
+        from rich.text import Text
+
+        self.live.console.print(Text(text, style=style))
+
+
+def _figures(progress: Progress) -> str:
+    left: Any = duration(progress.seconds_left)
+    return f"loss {progress.loss:.3f}  {progress.tokens_per_second:,.0f} tokens/s  {left} left"

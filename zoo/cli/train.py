@@ -1,0 +1,226 @@
+"""``zoo train``: train a model, go on with a run, or say what a run would need."""
+
+import json as json_text
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli.help import Command, write_section
+from zoo.cli.output import INTERRUPTED, duration, plain_table, print_json, say, stdout
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.train.session import Summary
+    from zoo.train.settings import Settings
+
+RUNS = Path("runs")
+"""Where run directories go, seen from where the command is given."""
+
+_WIDEST = 40
+"""Longer settings do not push the comments of the others to the right."""
+
+_Model = partial(typer.Option, rich_help_panel="Model")
+_Data = partial(typer.Option, rich_help_panel="Data")
+_Training = partial(typer.Option, rich_help_panel="Training")
+_Machine = partial(typer.Option, rich_help_panel="Machine")
+_Settings = partial(typer.Option, rich_help_panel="All settings")
+_Run = partial(typer.Option, rich_help_panel="Run")
+
+
+class TrainCommand(Command):
+    """The command, whose help tells the presets and the defaults; only the help waits for reading them."""
+
+    def defaults(self) -> dict[str, Any]:
+        """What the default preset gives for each flag."""
+        from zoo.train.settings import resolve
+
+        return resolve().model_dump()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, the presets, and examples."""
+        from zoo.train.settings import DEFAULT_PRESET, list_presets
+
+        super().format_help(ctx, formatter)
+        write_section(
+            formatter,
+            f"Presets ({DEFAULT_PRESET} by default: its values stand in brackets)",
+            list(list_presets().items()),
+        )
+        formatter.write(_CLOSING)
+
+
+_CLOSING = """
+All settings, and what they mean:
+  zoo train --dry-run
+
+Examples:
+  zoo train
+  zoo train --mixer 'correlation*3, dot-product(window=64)' --steps 500
+  zoo train --mixer involution --data texts/ --set dropout=0.1 --set lr_final=0
+  zoo train --preset nanogpt-cpu --data shakespeare
+  zoo train --resume runs/20250131-… --steps 2000
+"""
+
+
+def train(
+    *,
+    mixer: Annotated[str | None, _Model(metavar="PATTERN", help="Pattern of token mixers.")] = None,
+    channel_mixer: Annotated[str | None, _Model(metavar="NAME", help="swiglu, mlp or none.")] = None,
+    layers: Annotated[int | None, _Model(metavar="N", help="The pattern is cycled to so many layers.")] = None,
+    dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
+    heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
+    context: Annotated[int | None, _Model(metavar="N", help="Tokens in a training sequence.")] = None,
+    data: Annotated[str | None, _Data(metavar="WHAT", help="python-stdlib, shakespeare, or a path to text.")] = None,
+    tokenizer: Annotated[str | None, _Data(metavar="NAME", help="byte, char, bpe, or bpe(vocab_size=…).")] = None,
+    batch: Annotated[int | None, _Training(metavar="N", help="Sequences in a micro-batch.")] = None,
+    steps: Annotated[int | None, _Training(metavar="N", help="Updates of the parameters.")] = None,
+    lr: Annotated[float | None, _Training(metavar="X", help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, _Training(metavar="N", help="Of the parameters, the batches and the dropout.")] = None,
+    max_time: Annotated[str | None, _Training(metavar="TIME", help="Stop after so long: 90s, 2m, 1h.")] = None,
+    device: Annotated[str | None, _Machine(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str | None, _Machine(metavar="NAME", help="auto, fp32 or bf16.")] = None,
+    compile_model: Annotated[bool, _Machine("--compile", help="torch.compile the model.")] = False,
+    preset: Annotated[str | None, _Settings(metavar="NAME", help="Where the settings start from, see below.")] = None,
+    config: Annotated[Path | None, _Settings(metavar="FILE", help="A TOML file of settings, over the preset.")] = None,
+    assign: Annotated[
+        list[str] | None, _Settings("--set", metavar="KEY=VALUE", help="One setting, over the file. Repeatable.")
+    ] = None,
+    out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
+    resume: Annotated[Path | None, _Run(metavar="RUN", help="Go on with a run; alone or with --steps.")] = None,
+    dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
+    json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
+) -> None:
+    """Train a language model of a pattern of token mixers."""
+    flags = {
+        "mixer": mixer,
+        "channel_mixer": channel_mixer,
+        "layers": layers,
+        "dim": dim,
+        "heads": heads,
+        "context": context,
+        "data": data,
+        "tokenizer": tokenizer,
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+        "max_time": max_time,
+        "device": device,
+        "precision": precision,
+        "compile": compile_model or None,
+    }
+    if resume is not None:
+        others = {"preset": preset, "config": config, "set": assign, "out": out, "dry_run": dry_run or None}
+        _refuse_beside_resume(flags | others)
+        _report(_resume(resume, steps), json=json)
+        return
+    from zoo.train.settings import DEFAULT_PRESET, resolve
+
+    flags["steps"] = steps
+    settings = resolve(preset=preset or DEFAULT_PRESET, file=config, assignments=assign or (), flags=flags)
+    if dry_run:
+        _show_plan(settings, json=json)
+    else:
+        _report(_start(settings, out), json=json)
+
+
+def _refuse_beside_resume(flags: Mapping[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, [])]
+    if given:
+        raise UsageError(
+            f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps may change"
+        )
+
+
+def _start(settings: "Settings", out: Path | None) -> "Summary":
+    from zoo.train.session import start
+
+    return _watched(partial(start, settings, root=RUNS, out=out))
+
+
+def _resume(run: Path, steps: int | None) -> "Summary":
+    from zoo.train.session import resume
+
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps} should be 1 or more")
+    return _watched(partial(resume, run, steps=steps))
+
+
+def _watched(session: "Callable[..., Summary]") -> "Summary":
+    """Run a session before the eyes of the user, who may stop it."""
+    from zoo.cli.progress import live_display
+    from zoo.train.session import Interrupted
+
+    try:
+        with live_display() as display:
+            return session(display=display)
+    except Interrupted as stop:
+        say(str(stop))
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # whoever read stderr has gone: unlike a reader of text, the run did not end well
+        raise typer.Exit(1) from None
+
+
+def _report(summary: "Summary", *, json: bool) -> None:
+    """What the run came to, where to look, and what to type next."""
+    if json:
+        print_json(asdict(summary))
+        return
+    run = shlex.quote(summary.run)
+    speed = f"{summary.tokens_per_second:,.0f} tokens/s"
+    rows = {
+        "done": f"{summary.steps:,} steps in {duration(summary.seconds)}, training at {speed}",
+        "model": f"{summary.mixer}, {summary.parameters:,} parameters",
+        "loss": f"{summary.validation_loss:.4f} nats per token on held-out text ({summary.train_loss:.4f} in training)",
+        "": f"{summary.bits_per_byte:.4f} bits per byte",
+        "curve": str(Path(summary.run) / "loss.png"),
+        "report": str(Path(summary.run) / "report.html"),
+        "next": f"zoo generate {run} --prompt 'def '",
+        " ": f"zoo train --resume {run} --steps {2 * summary.steps}",
+    }
+    table = plain_table()
+    for label, text in rows.items():
+        table.add_row(label.strip(), text)
+    stdout().print(table, soft_wrap=True)
+
+
+def _show_plan(settings: "Settings", *, json: bool) -> None:
+    """The plan as JSON, or as a TOML file for --config whose comments tell the rest."""
+    from zoo.train.plan import make_plan
+
+    plan = make_plan(settings)
+    values, memory = plan.settings.model_dump(), asdict(plan.memory) | {"total": plan.memory.total}
+    if json:
+        counts = {"parameters": plan.parameters, "active_parameters": plan.active_parameters}
+        print_json({"settings": values, **counts, "memory": memory})
+        return
+    fields = type(plan.settings).model_fields
+    rows = [(_toml(name, value), f"# {fields[name].description}") for name, value in values.items()]
+    width = max(len(line) for line, _ in rows if len(line) <= _WIDEST)
+    for line, meaning in rows:
+        print(f"{line:<{width}}  {meaning}")
+    print()
+    for name, text in _needs(plan.parameters, plan.active_parameters, memory).items():
+        print(f"# {name:<12}{text}")
+
+
+def _toml(name: str, value: Any) -> str:
+    if value is None:
+        return f"# {name} = none"
+    if isinstance(value, str | bool):
+        return f"{name} = {json_text.dumps(value, ensure_ascii=False)}"
+    return f"{name} = {value}"
+
+
+def _needs(parameters: int, active: int, memory: Mapping[str, int]) -> dict[str, str]:
+    used = "" if active == parameters else f", of which a token uses {active:,}"
+    told = ", ".join(f"{name} {_mebibytes(size)}" for name, size in memory.items() if name != "total")
+    return {"parameters": f"{parameters:,}{used}", "memory": f"{_mebibytes(memory['total'])}: {told}"}
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

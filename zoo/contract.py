@@ -1,0 +1,96 @@
+"""What a token mixer is and promises. Everything else in the zoo stands on this page.
+
+Axis names, here and everywhere: ``b`` batch, ``t`` time (queries), ``s`` source time (keys), ``d`` model width,
+``h`` heads, ``k`` key/query channels a head, ``v`` value channels a head, ``l`` lags, ``g`` groups, ``e`` experts,
+``c`` chunk, ``n`` state size.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+State: TypeAlias = Any
+"""A pytree (tuple, list, dict) of tensors whose first axis is the batch, so that rows can be selected and reordered."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A mixer's write, for the mixers that have more to say than it.
+
+    Args:
+        out: the write, ``(b, t, d)``.
+        losses: scalars to minimise beside the model's own loss, added as they are: the mixer weighs them itself.
+        metrics: detached numbers worth a look, of any shape.
+    """
+
+    out: Tensor
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, written: "Tensor | Mixed") -> "Mixed":
+        """The same write as a `Mixed`, whether the mixer returned one or a plain tensor."""
+        return written if isinstance(written, cls) else cls(written)
+
+
+class TokenMixer(nn.Module):
+    """Maps what is read from the residual stream, ``(b, t, d)``, to what is written to it, ``(b, t, d)``.
+
+    The host normalises the read and adds the write: a mixer does neither. Its options are the keyword parameters of
+    its ``__init__``; ``dim`` is the model width, and parameters named ``heads``, ``layer_index`` and ``layers`` are
+    filled by the host where the user gave no value. Parameters that a mixer owns itself (outside of submodules) are
+    initialised in a method ``reset_parameters``, which its ``__init__`` calls.
+
+    A docstring says, in this order: one sentence (the summary that lists show), the equation as an indented block,
+    what the symbols are, an ``Options:`` section with a line ``name: meaning`` an option, the cost, the errors, and
+    the source.
+    """
+
+    causal: ClassVar[bool] = True
+    """The write at t depends on the reads up to t only. A language model takes no other."""
+
+    paper: ClassVar[str] = ""
+    """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``."""
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor | Mixed:
+        """Mix whole sequences.
+
+        Args:
+            x: the reads, ``(b, t, d)``.
+
+        Returns:
+            The writes, ``(b, t, d)``, alone or in a `Mixed`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mix the next piece of sequences whose earlier reads are summed up in `state`.
+
+        For every way of cutting a sequence into pieces, the writes of the pieces joined equal ``forward`` of the
+        whole. This default is right for every causal mixer, and slow: its state is every read so far.
+
+        Args:
+            x: the next reads, ``(b, t, d)`` with t >= 1.
+            state: what the step before returned, or None at the start. It is not changed.
+
+        Returns:
+            The writes, ``(b, t, d)``, and the state for the next step.
+        """
+        reads = x if state is None else torch.cat([state, x], dim=1)
+        return Mixed.of(self(reads)).out[:, -x.shape[1] :], reads
+
+    def after_update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Adjust what gradients do not reach, e.g. a routing bias. The default does nothing.
+
+        The training loop calls it once after each update of the parameters, never within a step: what ``forward``
+        gives is a function of its reads, parameters and buffers alone.
+
+        Args:
+            metrics: what this mixer's `Mixed` said in the step, averaged over its micro-batches.
+        """

@@ -1,0 +1,106 @@
+"""Windows of tokens to train on, drawn as a pure function of the step, and to evaluate on, each token once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+
+IGNORE = -100
+"""The target that is not scored, as in `torch.nn.functional.cross_entropy`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Windows of a text.
+
+    Attributes:
+        inputs: tokens, ``(b, t)``, int64.
+        targets: the token after each of them, ``(b, t)``, int64.
+        offsets: where each window starts in the text, ``(b,)``, int64.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    offsets: Tensor
+
+
+def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0) -> Batch:
+    """Draw windows at random, with replacement.
+
+    The draw depends on `seed`, `step` and `rank` alone, through a counter-based generator (Philox: Salmon et al. 2011):
+    a resumed run needs no state of a loader, and ranks draw independently of each other.
+
+    Args:
+        tokens: the text, ``(t,)``.
+        context: tokens a window.
+        batch: windows.
+        seed: zero or more.
+        step: zero or more.
+        rank: of the process, or anything else that tells draws of one step apart.
+
+    Raises:
+        UsageError: a value out of range, or a text that is shorter than a window and its last target.
+    """
+    _check(tokens, context, batch)
+    if seed < 0:
+        raise UsageError(f"seed={seed} should be 0 or more")
+    # Raw words, not numpy's Generator: only their stream is promised to be the same in every version of numpy.
+    words = np.random.Philox(key=seed, counter=[0, step, rank, 0]).random_raw(batch)
+    offsets = (words % np.uint64(len(tokens) - context)).astype(np.int64)
+    inputs, targets = _windows(tokens, offsets, context)
+    return Batch(inputs, targets, torch.from_numpy(offsets))
+
+
+def evaluation_windows(
+    tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut a text into consecutive windows, so that every token but the first is a target exactly once.
+
+    Args:
+        tokens: the text, ``(t,)``.
+        context: tokens a window. The last window is filled up with token 0, whose target is `IGNORE`.
+        batch: windows at a time; the last time there may be fewer.
+        limit: take about so many tokens, in windows spread evenly over the text; at least one window.
+
+    Yields:
+        Inputs and targets, ``(b, t)`` each, int64.
+
+    Raises:
+        UsageError: as in `draw_batch`, at once.
+    """
+    _check(tokens, context, batch)
+    total = -(-(len(tokens) - 1) // context)
+    chosen = total if limit is None else min(total, max(1, limit // context))
+    # The middles of equal parts: all windows in turn if all are chosen.
+    offsets = (2 * np.arange(chosen) + 1) * total // (2 * chosen) * context
+    return (_padded(tokens, part, context) for part in np.split(offsets, range(batch, chosen, batch)))
+
+
+def _windows(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+    windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)[offsets].astype(np.int64)
+    return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
+
+
+def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+    # The last window may stick out: it is read further to the left, and moved.
+    reach = np.minimum(offsets, len(tokens) - 1 - context)
+    inputs, targets = _windows(tokens, reach, context)
+    missing = int(offsets[-1] - reach[-1])
+    if missing:
+        inputs[-1] = torch.cat([inputs[-1, missing:], inputs.new_zeros(missing)])
+        targets[-1] = torch.cat([targets[-1, missing:], targets.new_full((missing,), IGNORE)])
+    return inputs, targets
+
+
+def _check(tokens: np.ndarray, context: int, batch: int) -> None:
+    if context < 1 or batch < 1:
+        raise UsageError(f"context={context} and batch={batch} should be 1 or more")
+    if len(tokens) <= context:
+        raise UsageError(
+            f"context={context} is too long for a text of {len(tokens)} tokens: a window needs {context + 1} of them, "
+            f"choose a --context below {len(tokens)} or pass a longer text"
+        )

@@ -1,0 +1,100 @@
+"""The texts to learn from: the standard library of Python, tiny Shakespeare, or the user's own files."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoo.data.cache import cache_directory
+from zoo.data.files import NotTextError, read_folder, read_text
+from zoo.data.stdlib import python_stdlib
+from zoo.errors import UsageError
+
+SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+_DOWNLOAD_TIMEOUT = 20
+"""Seconds without a sign of the server."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text with a name.
+
+    Attributes:
+        name: of a built-in corpus, or of the file or folder.
+        text: all of it.
+        sha256: of the text in UTF-8: for a single file, the sum that ``sha256sum`` prints for it.
+    """
+
+    name: str
+    text: str = field(repr=False)
+    sha256: str
+
+
+def load_corpus(data: str) -> Corpus:
+    """Find and read a text.
+
+    Args:
+        data: ``python-stdlib``, ``shakespeare``, or the path of a UTF-8 text file or of a folder of them. A file that
+            has the name of a built-in corpus is reached as ``./shakespeare``.
+
+    Returns:
+        The corpus. The same files give the same text, whatever the machine.
+
+    Raises:
+        UsageError: there is no such data, or it is empty, binary or cannot be read; or the download failed.
+    """
+    built_in = _BUILT_IN.get(data)
+    name, text = (data, built_in()) if built_in else _user_text(data)
+    return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _user_text(data: str) -> tuple[str, str]:
+    try:
+        path = Path(data).expanduser()
+        if not data or not path.exists():
+            raise UsageError(_no_such_data(data))
+        text = read_folder(path) if path.is_dir() else read_text(path)
+    except NotTextError as error:
+        raise UsageError(f"the data file {data!r} is not UTF-8 text: {error}; convert it, or pass another") from None
+    except (OSError, RuntimeError) as error:  # the latter comes from ~name where there is no such user
+        raise UsageError(f"cannot read the data {data!r}: {getattr(error, 'strerror', None) or error}") from None
+    if not text:
+        raise UsageError(f"the data {data!r} is empty: there is nothing to learn from, pass a file with text in it")
+    return path.resolve().name, text
+
+
+def _no_such_data(data: str) -> str:
+    from zoo.options import did_you_mean
+
+    is_word = data and not set(data) & set("./\\~")
+    hint = did_you_mean(data, CORPORA) if is_word else ""
+    return (
+        f"there is no data {data!r}{hint}: expected {' or '.join(CORPORA)}, "
+        "or the path of a UTF-8 text file or of a folder of them"
+    )
+
+
+def _shakespeare() -> str:
+    import pooch
+
+    try:
+        path = pooch.retrieve(
+            SHAKESPEARE_URL,
+            known_hash=f"sha256:{SHAKESPEARE_SHA256}",
+            path=cache_directory() / "corpora",
+            fname="shakespeare.txt",
+            downloader=pooch.HTTPDownloader(timeout=_DOWNLOAD_TIMEOUT),
+        )
+    except (OSError, ValueError) as error:  # no network, no room, or a file with another hash
+        raise UsageError(
+            f"cannot download the corpus 'shakespeare' ({type(error).__name__}): get {SHAKESPEARE_URL} on a machine "
+            "that can, and pass the file with --data PATH"
+        ) from error
+    return read_text(Path(path))
+
+
+_BUILT_IN: dict[str, Callable[[], str]] = {"python-stdlib": python_stdlib, "shakespeare": _shakespeare}
+
+CORPORA = tuple(_BUILT_IN)
+"""The names of the built-in corpora."""

@@ -1,0 +1,118 @@
+"""A corpus made ready for training: split by position, encoded, and mapped from disk."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.cache import cache_directory, cached_folder
+from zoo.data.corpus import Corpus, load_corpus
+from zoo.data.tokenizers import Tokenizer, make_tokenizer, read_spec, tokenizer_from_json
+from zoo.errors import UsageError
+
+_FORMAT = 1
+"""Counts the ways in which encoded files were laid out; older ones are not read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A corpus, split and encoded.
+
+    Attributes:
+        name: of the corpus.
+        sha256: of the corpus: its whole text in UTF-8.
+        tokenizer: with which both splits were encoded, each for itself.
+        train: tokens, ``(t,)``, read-only.
+        validation: tokens of the end of the text, likewise.
+        train_bytes: the length of the training text in UTF-8.
+        validation_bytes: the length of the validation text in UTF-8.
+    """
+
+    name: str
+    sha256: str
+    tokenizer: Tokenizer
+    train: np.ndarray
+    validation: np.ndarray
+    train_bytes: int
+    validation_bytes: int
+
+
+def prepare(data: str, tokenizer: str, *, validation_fraction: float = 0.1, cache: Path | None = None) -> Dataset:
+    """Load, split and encode a corpus.
+
+    The encoded splits lie in the cache, where the next call finds them. Where nothing can be written they stay in
+    memory.
+
+    Args:
+        data: see `load_corpus`.
+        tokenizer: see `make_tokenizer`.
+        validation_fraction: the share of the characters, at the end of the text, that is not trained on.
+        cache: where to keep the encoded splits; `cache_directory` by default.
+
+    Raises:
+        UsageError: data or a tokenizer that cannot be had, or a split that would be empty.
+    """
+    spec = str(read_spec(tokenizer))
+    corpus = load_corpus(data)
+    train_text, validation_text = split_text(corpus, validation_fraction)
+
+    def make() -> _Encoded:
+        made = make_tokenizer(spec, train_text, corpus.text)
+        return made, made.encode(train_text), made.encode(validation_text)
+
+    # Everything that `make` depends on is in the name. The tokenizer lies beside what it encoded: neither can be
+    # taken for another's, and merges are learned once.
+    key = json.dumps([_FORMAT, corpus.sha256, spec, validation_fraction])
+    folder = (cache or cache_directory()) / "encoded" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    made, train, validation = _read(folder) if cached_folder(folder, lambda empty: _write(empty, make())) else make()
+    for tokens in (train, validation):
+        tokens.flags.writeable = False
+    sizes = len(train_text.encode()), len(validation_text.encode())
+    return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes)
+
+
+def split_text(corpus: Corpus, validation_fraction: float) -> tuple[str, str]:
+    """Cut a text in two by position: first what is trained on, then what is validated on.
+
+    Raises:
+        UsageError: a fraction that is not between 0 and 1, or one that leaves a part without a character.
+    """
+    if not 0 < validation_fraction < 1:
+        raise UsageError(f"validation_fraction={validation_fraction} should lie between 0 and 1, e.g. 0.1")
+    length = len(corpus.text)
+    cut = int(length * (1 - validation_fraction))
+    if not 0 < cut < length:
+        raise UsageError(
+            f"the data {corpus.name!r} is too short to split: of its {length} characters, {cut} are for training and "
+            f"{length - cut} for validation; pass a longer text"
+        )
+    return corpus.text[:cut], corpus.text[cut:]
+
+
+def bits_per_byte(nats_per_token: float, tokens: int, byte_count: int) -> float:
+    """A loss that does not depend on the tokenizer.
+
+    Args:
+        nats_per_token: the mean cross-entropy.
+        tokens: how many tokens the text has.
+        byte_count: how many bytes the same text has in UTF-8.
+    """
+    return nats_per_token / math.log(2) * tokens / byte_count
+
+
+_Encoded = tuple[Tokenizer, np.ndarray, np.ndarray]
+
+
+def _write(folder: Path, encoded: _Encoded) -> None:
+    made, train, validation = encoded
+    (folder / "tokenizer.json").write_text(json.dumps(made.to_json()), encoding="utf-8")
+    np.save(folder / "train.npy", train)
+    np.save(folder / "validation.npy", validation)
+
+
+def _read(folder: Path) -> _Encoded:
+    made = tokenizer_from_json(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")))
+    return made, np.load(folder / "train.npy", mmap_mode="r"), np.load(folder / "validation.npy", mmap_mode="r")

@@ -1,0 +1,41 @@
+"""The corpus that every machine with Python has: the source of the standard library."""
+
+import sys
+import sysconfig
+from pathlib import Path, PurePosixPath
+
+from zoo.data.files import join_texts, list_files
+from zoo.errors import UsageError
+
+_TESTS = {"test", "tests", "idle_test"}
+"""Tests are two thirds of the library and repeat themselves."""
+
+_TABLES = {"encodings", "pydoc_data", "stringprep.py", "html/entities.py"}
+"""Generated tables of characters and topics, which read like no program."""
+
+_APART = {"distutils", "idlelib", "lib2to3", "tkinter", "turtle.py", "turtledemo"}
+"""What some versions lack and some systems install apart from Python."""
+
+_LEFT_OUT = {PurePosixPath(path) for path in _TABLES | _APART}
+
+
+def python_stdlib() -> str:
+    """The standard library of the running Python, without tests, tables and packages that not every machine has.
+
+    About 7.6 MB in 450 files, nearly all ASCII; each version of Python has its own text.
+
+    Raises:
+        UsageError: this Python came without the source.
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    text = join_texts(folder, list_files(folder, _is_wanted)) if folder.is_dir() else ""
+    if not text:
+        raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass --data PATH")
+    return text
+
+
+def _is_wanted(path: PurePosixPath) -> bool:
+    module = path.parts[0].removesuffix(".py")
+    is_own = module in sys.stdlib_module_names  # not an installed package, nor what a distributor added
+    is_source = path.suffix in ("", ".py") and path.name != "__pycache__"
+    return is_own and is_source and path.name not in _TESTS and path not in _LEFT_OUT

@@ -1,0 +1,95 @@
+"""What a tokenizer is: a byte string for each token, and a way to cut text into them."""
+
+import codecs
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from zoo.errors import UsageError
+
+
+def smallest_dtype(vocab_size: int) -> np.dtype:
+    """The smallest unsigned type that holds every token of a vocabulary."""
+    return np.min_scalar_type(vocab_size - 1)
+
+
+class Decoder:
+    """Turns tokens into text as they come, and holds back the bytes of a character that is not complete yet.
+
+    Args:
+        pieces: the bytes for which each token stands.
+    """
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        """The text that has become complete with this token; often all of it, sometimes none."""
+        return self._decoder.decode(self._pieces[token])
+
+    def flush(self) -> str:
+        """What is left at the end: U+FFFD for a character that was never completed, or nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+class Tokenizer(ABC):
+    """Cuts text into tokens, and joins tokens to text.
+
+    Args:
+        pieces: the UTF-8 bytes for which each token stands, by token.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.pieces = tuple(pieces)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of different tokens."""
+        return len(self.pieces)
+
+    @abstractmethod
+    def encode(self, text: str) -> np.ndarray:
+        """Cut a text.
+
+        Returns:
+            The tokens, ``(t,)``, of `smallest_dtype`.
+
+        Raises:
+            UsageError: the text cannot be written with this vocabulary.
+        """
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Join tokens to text. Bytes that are no UTF-8, as a model may well sample, become U+FFFD."""
+        return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
+
+    def decoder(self) -> Decoder:
+        """A decoder for tokens that come one by one: what it gives, joined, is what `decode` gives for all of them."""
+        return Decoder(self.pieces)
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Everything needed to make the same tokenizer again, as JSON values; its name under ``name``."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """The tokenizer that gave this JSON."""
+
+
+def to_utf8(text: str) -> bytes:
+    """The bytes of a text.
+
+    Raises:
+        UsageError: it holds half a surrogate pair, as a terminal of another encoding may send.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the text has {text[error.start]!a}, which UTF-8 cannot write: send the text as UTF-8"
+        ) from None

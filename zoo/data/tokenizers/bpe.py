@@ -1,0 +1,123 @@
+"""Byte-pair encoding, learned from the training text."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from zoo.data.tokenizers.base import Tokenizer, smallest_dtype, to_utf8
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_BYTES = 256
+_MAX_VOCABULARY = 2**20
+_CHUNK = 2**16
+_CHUNKS_AT_ONCE = 64
+_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
+
+
+class BpeTokenizer(Tokenizer):
+    """Byte-level byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909; cut into words as in GPT-2).
+
+    The 256 bytes come first, so that every text can be written; then the merges, in the order learned.
+
+    Args:
+        model: a tokenizer of the library `tokenizers`.
+    """
+
+    name = "bpe"
+
+    def __init__(self, model: "tokenizers.Tokenizer") -> None:
+        byte_of = _byte_of_letter()
+        words = sorted(model.get_vocab().items(), key=lambda entry: entry[1])
+        super().__init__(bytes(byte_of[letter] for letter in word) for word, _ in words)
+        self._model = model
+
+    @classmethod
+    def train(cls, text: str, *, vocab_size: int = 4096) -> Self:
+        """Learn the merges from a text. The same text gives the same tokenizer.
+
+        Args:
+            text: to be the training split alone, so that nothing is learned from the validation split.
+            vocab_size: bytes and merges; fewer come out where the text has no more pairs that occur twice.
+        """
+        check_vocab_size(vocab_size)
+        _require_library()
+        from tokenizers import Tokenizer as Model
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        model = Model(models.BPE())
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        model.train_from_iterator(_chunks(text), trainer)
+        return cls(model)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The tokens of each word, merged in the order learned."""
+        to_utf8(text)
+        dtype = smallest_dtype(self.vocab_size)
+        chunks, tokens = list(_chunks(text)), [np.zeros(0, dtype)]
+        for start in range(0, len(chunks), _CHUNKS_AT_ONCE):
+            encodings = self._model.encode_batch_fast(chunks[start : start + _CHUNKS_AT_ONCE])
+            tokens += [np.asarray(encoding.ids, dtype) for encoding in encodings]
+        return np.concatenate(tokens)
+
+    def to_json(self) -> dict[str, Any]:
+        """The library's own JSON."""
+        return {"name": self.name, "model": json.loads(self._model.to_str())}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """The tokenizer with saved merges; `UsageError` if the library is missing."""
+        _require_library()
+        from tokenizers import Tokenizer as Model
+
+        return cls(Model.from_str(json.dumps(saved["model"])))
+
+
+def check_vocab_size(vocab_size: Any) -> None:
+    """Refuse a vocabulary that cannot be, before any text is read."""
+    if not (type(vocab_size) is int and _BYTES <= vocab_size <= _MAX_VOCABULARY):
+        raise UsageError(
+            f"bpe: vocab_size={vocab_size!r} should be a whole number from {_BYTES} (bytes alone) to {_MAX_VOCABULARY}"
+        )
+
+
+def _require_library() -> None:
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "the tokenizer 'bpe' needs the library tokenizers: pip install 'mixer-zoo[bpe]', or use byte or char"
+        ) from None
+
+
+def _chunks(text: str) -> Iterator[str]:
+    """Cut a long text where no word of GPT-2's goes across: between two lines that meet without other white space.
+
+    The library encodes chunks in parallel, and needs some hundred bytes a token: a corpus is not handed over whole.
+    """
+    start = 0
+    while start < len(text):
+        seam = _LINE_END.search(text, start + _CHUNK)
+        end = seam.end() if seam else len(text)
+        yield text[start:end]
+        start = end
+
+
+def _byte_of_letter() -> dict[str, int]:
+    """GPT-2's letters for bytes: printable ones stand for themselves, the others take the letters from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(_BYTES) if byte not in printable]
+    letters = {chr(byte): byte for byte in printable}
+    return letters | {chr(_BYTES + index): byte for index, byte in enumerate(others)}

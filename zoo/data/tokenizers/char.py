@@ -1,0 +1,64 @@
+"""A token for each character that the corpus has."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from zoo.data.tokenizers.base import Tokenizer, smallest_dtype
+from zoo.errors import UsageError
+
+_SHOWN = 8
+
+
+class CharTokenizer(Tokenizer):
+    """The characters of a text, sorted (as in nanoGPT). Text with other characters cannot be written.
+
+    Args:
+        characters: the vocabulary, each once, in the order of the tokens.
+    """
+
+    name = "char"
+
+    def __init__(self, characters: str) -> None:
+        super().__init__(character.encode() for character in characters)
+        self.characters = characters
+        codes = _code_points(characters)
+        # One place more than the highest code, for all codes above it. What is left at vocab_size is unknown.
+        self._token_of_code = np.full(int(codes.max(initial=0)) + 2, self.vocab_size, dtype=np.uint32)
+        self._token_of_code[codes] = np.arange(self.vocab_size)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The tokenizer whose vocabulary is the characters of a text."""
+        return cls("".join(sorted(set(text))))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The place of each character in the vocabulary; `UsageError` names those that have none."""
+        codes = np.minimum(_code_points(text), len(self._token_of_code) - 1)
+        tokens = self._token_of_code[codes]
+        if tokens.max(initial=0) >= self.vocab_size:
+            raise UsageError(self._unknown(text))
+        return tokens.astype(smallest_dtype(self.vocab_size))
+
+    def _unknown(self, text: str) -> str:
+        unknown = sorted(set(text) - set(self.characters))
+        shown = ", ".join(ascii(character) for character in unknown[:_SHOWN])
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        return (
+            f"the text has characters outside of the vocabulary: {shown}{more}; a model of characters knows only the "
+            f"{self.vocab_size} of its training data: leave the others out, or train with --tokenizer byte"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary."""
+        return {"name": self.name, "characters": self.characters}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """The tokenizer with a saved vocabulary."""
+        return cls(saved["characters"])
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")

@@ -1,0 +1,25 @@
+"""What can go wrong for a person, and the exit code that each kind has on the command line."""
+
+from typing import ClassVar
+
+
+class ZooError(Exception):
+    """Something failed that is not the user's doing, e.g. a full disk. One line that says what, and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(ZooError, ValueError):
+    """What was asked for cannot be: a wrong option, setting, name, file or value."""
+
+    exit_code = 2
+
+
+class PatternError(UsageError):
+    """A pattern that cannot be read. The text shows it with a caret under the place."""
+
+
+class PluginError(ZooError):
+    """A plugin that is needed is broken or not installed."""
+
+    exit_code = 4

@@ -1,0 +1,90 @@
+"""Sampling text from a model, token by token, by its streaming state."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from zoo.backbone import Backbone
+from zoo.errors import UsageError
+
+
+def sample_tokens(
+    model: Backbone,
+    prompt: Tensor,
+    *,
+    tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Iterator[Tensor]:
+    """Continue prompts, a token at a time.
+
+    Args:
+        model: is asked by ``step``: each token costs one step, however long the text has become.
+        prompt: ``(b, t)`` with t >= 1, int64.
+        tokens: how many to sample.
+        temperature: divides the logits; 0 takes the most likely token.
+        top_k: sample among the k most likely tokens only.
+        top_p: sample among the most likely tokens that together hold at least this probability (Holtzman et al. 2020,
+            arXiv:1904.09751).
+        seed: of a generator of its own: neither reads nor moves the global one.
+
+    Yields:
+        The sampled tokens, ``(b,)``, int64.
+
+    Raises:
+        UsageError: an empty prompt, or a value out of range.
+    """
+    _check(prompt, tokens, temperature, top_k, top_p)
+    generator = torch.Generator(prompt.device).manual_seed(seed)
+    return _sample(model, prompt, tokens, temperature, top_k, top_p, generator)
+
+
+def _sample(
+    model: Backbone,
+    piece: Tensor,
+    tokens: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:
+    state = None
+    for _ in range(tokens):
+        with torch.inference_mode():
+            logits, state = model.step(piece, state)
+            token = choose(logits[:, -1].float(), temperature, top_k, top_p, generator)
+        yield token
+        piece = token[:, None]
+
+
+def choose(
+    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator
+) -> Tensor:
+    """Draw one token a row from logits ``(b, vocabulary)``."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        threshold = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < threshold, -torch.inf)
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.softmax(-1).sort(descending=True)
+        before = ordered.cumsum(-1) - ordered
+        logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -torch.inf)
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _check(prompt: Tensor, tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if prompt.shape[-1] == 0:
+        raise UsageError("the prompt is empty: give at least one token to begin with")
+    if tokens < 1:
+        raise UsageError(f"tokens={tokens} should be 1 or more")
+    if not temperature >= 0:
+        raise UsageError(f"temperature={temperature} should be 0 or more")
+    if top_k is not None and top_k < 1:
+        raise UsageError(f"top_k={top_k} should be 1 or more")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise UsageError(f"top_p={top_p} should be greater than 0 and at most 1")

@@ -1,0 +1,90 @@
+"""A finished or unfinished run, loaded to be used: its model, its tokenizer, its text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
+from zoo.generate import sample_tokens
+from zoo.registry import get_registry
+from zoo.train.checkpoint import load_checkpoint
+from zoo.train.run_directory import RunDirectory
+from zoo.train.session import distributions_of, model_of
+from zoo.train.settings import Settings, validate
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with what it needs to speak.
+
+    Attributes:
+        model: in evaluation mode.
+        step: how many updates the loaded checkpoint has seen.
+        warnings: what a person should know, e.g. that the newest checkpoint was damaged.
+    """
+
+    path: Path
+    settings: Settings
+    model: Backbone
+    tokenizer: Tokenizer
+    step: int
+    warnings: tuple[str, ...] = ()
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        tokens: int = 256,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Continue a prompt: yields text as it is sampled, in pieces that join to the continuation.
+
+        Args:
+            prompt: an empty one begins with the tokenizer's first token.
+            tokens, temperature, top_k, top_p, seed: see `zoo.generate.sample_tokens`.
+
+        Raises:
+            UsageError: a value out of range, or characters that the tokenizer does not know.
+        """
+        ids = [int(token) for token in self.tokenizer.encode(prompt)] or [0]
+        device = next(self.model.parameters()).device
+        sampled = sample_tokens(
+            self.model,
+            torch.tensor([ids], device=device),
+            tokens=tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        return self._decoded(sampled)
+
+    def _decoded(self, sampled: Iterator[torch.Tensor]) -> Iterator[str]:
+        decoder = self.tokenizer.decoder()
+        for token in sampled:
+            yield decoder.feed(int(token))
+        yield decoder.flush()
+
+
+def load_run(path: str | Path, *, device: str = "cpu") -> Run:
+    """Load a run from its directory, with the newest checkpoint whose files are sound.
+
+    Raises:
+        UsageError: no run there, or no sound checkpoint.
+        PluginError: a plugin that the run used is missing or broken; the text says which distribution to install.
+    """
+    directory = RunDirectory.open(Path(path))
+    settings = validate(directory.config)
+    registry = get_registry().remembering(distributions_of(directory.environment))
+    tokenizer = tokenizer_from_json(directory.tokenizer)
+    model = model_of(settings, tokenizer.vocab_size, registry).to(device)
+    checkpoint = load_checkpoint(directory.checkpoints, device=device)
+    model.load_state_dict(checkpoint.tensors["model"])
+    warnings = tuple(f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected)
+    return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, warnings)

@@ -1,0 +1,92 @@
+"""A way to look at the residual stream while a model runs, without touching the code of any mixer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.backbone import Backbone, Layer
+from zoo.contract import Mixed
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one part read from the stream and wrote to it in one forward pass.
+
+    Attributes:
+        part: e.g. ``"0.correlation"`` or ``"0.channel"``.
+        stream: the stream when the layer began, ``(b, t, d)``.
+        read: what the part saw: the stream after the host's norm, ``(b, t, d)``.
+        write: what it gave back, before the host scaled and added it, ``(b, t, d)``.
+        write_scale: what the host multiplied the write by.
+    """
+
+    part: str
+    stream: Tensor
+    read: Tensor
+    write: Tensor
+    write_scale: float
+
+    @property
+    def norms(self) -> dict[str, Tensor]:
+        """Euclidean norms per token, ``(b, t)`` each: of the stream, the read, and the write as it was added."""
+        norms = {name: torch.linalg.vector_norm(getattr(self, name), dim=-1) for name in ("stream", "read", "write")}
+        return norms | {"write": norms["write"] * self.write_scale}
+
+
+@dataclass
+class StreamLog:
+    """The traffic of the last forward pass, in the order in which the parts wrote."""
+
+    traffic: list[Traffic] = field(default_factory=list)
+
+    def __getitem__(self, part: str) -> Traffic:
+        for traffic in self.traffic:
+            if traffic.part == part:
+                return traffic
+        raise KeyError(f"no part is named {part!r}; there are: {', '.join(t.part for t in self.traffic)}")
+
+
+@contextmanager
+def watch_stream(model: Backbone) -> Iterator[StreamLog]:
+    """Capture what each part of the model reads and writes, as detached tensors.
+
+    Works on an eager model, for whole sequences (``model(tokens)``, not ``model.step``):
+
+        with zoo.watch_stream(model) as log:
+            model(tokens)
+        log["0.correlation"].norms["write"].mean()
+    """
+    log = StreamLog()
+    hooks = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
+    for index, layer in enumerate(model.layers):
+        assert isinstance(layer, Layer)
+        hooks += _watch_layer(layer, index, log)
+    try:
+        yield log
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _watch_layer(layer: Layer, index: int, log: StreamLog) -> list[Any]:
+    entering: dict[str, Tensor] = {}
+
+    def enter(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        entering["stream"] = args[0].detach()
+
+    def record(part: str) -> Any:
+        def hook(_part: nn.Module, args: tuple[Tensor, ...], written: Tensor | Mixed) -> None:
+            write = Mixed.of(written).out.detach()
+            log.traffic.append(Traffic(part, entering["stream"], args[0].detach(), write, layer.write_scale))
+
+        return hook
+
+    parts = [(label, mixer) for label, mixer in zip(layer.labels, layer.mixers, strict=True)]
+    if layer.channel is not None:
+        parts.append(("channel", layer.channel))
+    hooks = [part.register_forward_hook(record(f"{index}.{label}")) for label, part in parts]
+    return [layer.register_forward_pre_hook(enter), *hooks]

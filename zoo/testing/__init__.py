@@ -1,0 +1,1 @@
+"""The laws that every mixer keeps, and how they are checked."""

@@ -1,0 +1,254 @@
+"""Checkpoints that a kill at any moment leaves intact, and that show by themselves when a bit of them has changed."""
+
+import hashlib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError, ZooError
+from zoo.train.durable import reason, sync_folder, write_synced
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+"""The version of what lies in a checkpoint's folder."""
+
+_NAME = re.compile(r"step-(\d{8,})(\.old)?")
+_HIDDEN = ".partial-"
+_MANIFEST, _PROGRESS, _TENSORS = "manifest.json", "progress.json", ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a run was at one step.
+
+    Args:
+        step: how many updates the parameters had had.
+        path: the folder that it came from.
+        tensors: by stem (``model``, ``optimizer``), then by name.
+        progress: the rest, of JSON's types.
+        rejected: newer checkpoints that were passed over, each with what is wrong with it.
+    """
+
+    step: int
+    path: Path
+    tensors: Mapping[str, Mapping[str, "Tensor"]]
+    progress: Mapping[str, Any]
+    rejected: tuple[tuple[Path, str], ...] = ()
+
+
+class _UnusableError(Exception):
+    """Why a checkpoint cannot be used."""
+
+
+def save_checkpoint(
+    root: Path,
+    step: int,
+    *,
+    tensors: Mapping[str, Mapping[str, "Tensor"]],
+    progress: Mapping[str, Any],
+    keep: int | None,
+) -> Path:
+    """Save what a run is at one step, as ``step-00000500/`` in `root`.
+
+    All of it is written and synced in a hidden folder, the manifest last, and then renamed: a checkpoint stands
+    whole or not at all. Only one process may save into `root` at a time, which the lock of the run sees to.
+
+    Args:
+        root: the folder of the run's checkpoints; made where it is missing.
+        step: how many updates the parameters have had.
+        tensors: by stem, then by name; on any device, of any strides, sharing memory or not.
+        progress: what else it takes to go on, of JSON's types.
+        keep: how many checkpoints to leave, this one included; None leaves all. Those of later steps, from which
+            the run did not go on, are removed in any case.
+
+    Raises:
+        ZooError: the disk is full or does not take it. The earlier checkpoints are untouched.
+    """
+    assert keep is None or keep >= 1
+    path = root / f"step-{step:08d}"
+    staging = root / f"{_HIDDEN}{path.name}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        sync_folder(root.parent)
+        for leftover in root.glob(f"{_HIDDEN}*"):
+            shutil.rmtree(leftover)
+        _stage(staging, step, tensors, progress)
+        _make_way(path)
+        staging.rename(path)
+        sync_folder(root)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise ZooError(_failure(path, error)) from error
+    _prune(root, path, keep)
+    return path
+
+
+def load_checkpoint(root: Path, *, device: str = "cpu") -> Checkpoint:
+    """The newest checkpoint in `root` that is whole: every file there, none too many, each as its manifest says.
+
+    Args:
+        root: the folder of the run's checkpoints.
+        device: where the tensors shall lie.
+
+    Raises:
+        UsageError: there is none.
+    """
+    rejected: list[tuple[Path, str]] = []
+    for path in _standing(root):
+        try:
+            return replace(_read(path, device), rejected=tuple(rejected))
+        except _UnusableError as cause:
+            rejected.append((path, str(cause)))
+    again = f"start again with `zoo train --config {shlex.quote(str(root.parent / 'config.json'))}`"
+    if not rejected:
+        raise UsageError(f"there is no checkpoint in {root}: {again}")
+    causes = "; ".join(f"{path.name}: {cause}" for path, cause in rejected)
+    raise UsageError(f"no checkpoint in {root} is whole ({causes}): put back a good copy of one, or {again}")
+
+
+def _standing(root: Path) -> list[Path]:
+    """The checkpoints, the newest first; of two of the same step the one that was set aside comes second."""
+    paths = [path for path in root.iterdir() if _NAME.fullmatch(path.name)] if root.is_dir() else []
+    return sorted(paths, key=lambda path: (-_step(path), path.name))
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _stage(folder: Path, step: int, tensors: Mapping[str, Mapping[str, "Tensor"]], progress: Mapping[str, Any]) -> None:
+    folder.mkdir()
+    files = {}
+    for name, content in _contents(tensors, progress):
+        write_synced(folder / name, content)
+        files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    write_synced(folder / _MANIFEST, _manifest({"format": FORMAT, "step": step, "files": files}))
+    sync_folder(folder)
+
+
+def _contents(
+    tensors: Mapping[str, Mapping[str, "Tensor"]], progress: Mapping[str, Any]
+) -> Iterator[tuple[str, bytes]]:
+    import torch
+    from safetensors.torch import save
+
+    for stem, named in tensors.items():
+        # Views and tied tensors become tensors of their own, as the format wants them.
+        owned = {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in named.items()
+        }
+        yield f"{stem}{_TENSORS}", save(owned)
+    yield _PROGRESS, (json.dumps(progress, indent=2) + "\n").encode()
+
+
+def _manifest(content: Mapping[str, Any]) -> bytes:
+    """The one way to write this manifest down, with a checksum of itself in it."""
+    checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**content, "sha256": checksum}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _make_way(path: Path) -> None:
+    """Clear the name for a step that is saved again. What stands there stays readable, if it is any good."""
+    if not path.exists():
+        return
+    try:
+        _verify(path)
+    except _UnusableError:
+        _remove(path)
+    else:
+        aside = path.with_name(f"{path.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+
+
+def _prune(root: Path, newest: Path, keep: int | None) -> None:
+    others = [path for path in _standing(root) if path != newest]
+    older = [path for path in others if _step(path) < _step(newest)]
+    kept = older if keep is None else older[: keep - 1]
+    for path in others:
+        if path not in kept:
+            with suppress(OSError):  # the new checkpoint stands, which is what was asked for
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    hidden = path.with_name(f"{_HIDDEN}removed-{path.name}")
+    path.rename(hidden)  # at once, so that no half-removed checkpoint is ever found
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _read(path: Path, device: str) -> Checkpoint:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    manifest = _verify(path)
+    stems = [name.removesuffix(_TENSORS) for name in manifest["files"] if name.endswith(_TENSORS)]
+    try:
+        progress = json.loads((path / _PROGRESS).read_bytes())
+        files = {stem: load_file(path / f"{stem}{_TENSORS}") for stem in stems}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _UnusableError(f"cannot be read: {error}") from None
+    # A copy is aligned as torch's own tensors are, which bit-exact resuming needs, and outlives the file.
+    tensors = {stem: {key: value.to(device, copy=True) for key, value in file.items()} for stem, file in files.items()}
+    return Checkpoint(manifest["step"], path, tensors, progress)
+
+
+def _verify(path: Path) -> dict[str, Any]:
+    try:
+        manifest = _read_manifest(path)
+        present = {entry.name for entry in path.iterdir()} - {_MANIFEST}
+        for name in sorted(present.symmetric_difference(manifest["files"])):
+            raise _UnusableError(f"{name} {'does not belong there' if name in present else 'is missing'}")
+        for name, expected in manifest["files"].items():
+            _verify_file(path / name, expected)
+    except OSError as error:
+        raise _UnusableError(f"cannot be read: {reason(error)}") from None
+    return manifest
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        raw = (path / _MANIFEST).read_bytes()
+    except FileNotFoundError:
+        raise _UnusableError(f"{_MANIFEST} is missing") from None
+    try:
+        manifest = json.loads(raw)
+        intact = raw == _manifest({name: value for name, value in manifest.items() if name != "sha256"})
+    except (ValueError, AttributeError):
+        intact = False
+    if not intact:
+        raise _UnusableError(f"{_MANIFEST} has changed since it was written")
+    if manifest["format"] != FORMAT:
+        raise _UnusableError(f"it has format {manifest['format']}, and this version of zoo reads format {FORMAT}")
+    if manifest["step"] != _step(path):
+        raise _UnusableError(f"it is of step {manifest['step']}, whatever its name says")
+    return dict(manifest)
+
+
+def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
+    size = path.stat().st_size
+    if size != expected["size"]:
+        raise _UnusableError(f"{path.name} has {size} bytes instead of {expected['size']}")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
+            raise _UnusableError(f"{path.name} has changed since it was written")
+
+
+def _failure(path: Path, error: OSError) -> str:
+    earlier = [other for other in _standing(path.parent) if other != path]
+    text = f"cannot save the checkpoint {path}: {reason(error)}"
+    if not earlier:
+        return f"{text}; there is no earlier one: make room, then start again"
+    resume = f"`zoo train --resume {shlex.quote(str(path.parent.parent))}`"
+    return f"{text}; the earlier one, {earlier[0].name}, is intact: make room, then continue with {resume}"

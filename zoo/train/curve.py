@@ -1,0 +1,178 @@
+"""The loss of a run, drawn."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.train.durable import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Points = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+# Told apart with every kind of colour vision (Okabe & Ito 2008).
+_TRAINING, _TRAINING_LIGHT, _VALIDATION = "#0072B2", "#56B4E9", "#D55E00"
+# What matplotlib would write into the file beside the picture.
+_NOTES = {"png": ["Software"], "svg": ["Date", "Creator", "Format", "Type"]}
+_SMOOTHED_FROM = 20
+_MARKED_UP_TO = 25
+
+
+def draw_curve(metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Draw training and validation loss against the step, as a PNG file.
+
+    Args:
+        metrics: the rows of metrics.jsonl.
+        path: the file to write.
+        title: what stands above, e.g. the pattern.
+
+    Raises:
+        ZooError: the file cannot be written.
+    """
+    write_atomically(path, _render(metrics, title, "png"))
+
+
+def curve_svg(metrics: Sequence[Mapping[str, Any]], *, title: str) -> str:
+    """The same picture as an ``<svg>`` element, to stand in a page."""
+    document = _render(metrics, title, "svg").decode("utf-8")
+    return document[document.index("<svg") :]
+
+
+def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over a window around each value, a twentieth of them wide.
+
+    The window is centred, so that it does not lag; at the start it narrows, so that it does not flatten the fall
+    there.
+    """
+    index = np.arange(len(values))
+    reach = np.minimum(index, max(1, len(values) // 40))
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    first, last = index - reach, np.minimum(index + reach, len(values) - 1)
+    return np.asarray((total[last + 1] - total[first]) / (last + 1 - first))
+
+
+def loss_range(training: NDArray[np.float64], validation: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The losses that the picture shows: all of them, unless the first or a few wild ones would flatten the rest.
+
+    Args:
+        training: the training losses in the order of the steps, all finite.
+        validation: the validation losses, all finite.
+
+    Returns:
+        The lowest and the highest, with a margin; None where there is nothing to show.
+    """
+    every = np.concatenate([training, validation])
+    if not len(every):
+        return None
+    low, highest = float(every.min()), float(every.max())
+    high = max(_almost_highest(losses[len(losses) // 10 :]) for losses in (training, validation) if len(losses))
+    if highest - low <= 4 * (high - low):
+        high = highest
+    else:
+        high += 0.5 * (high - low)
+    margin = 0.06 * (high - low) or 0.05 * max(1.0, abs(high))
+    return low - margin, high + margin
+
+
+def _almost_highest(losses: NDArray[np.float64]) -> float:
+    """The highest but for a few; the last one counts, since a run that diverged must look so."""
+    return float(max(np.quantile(losses, 0.97, method="lower"), losses[-1]))
+
+
+def _render(metrics: Sequence[Mapping[str, Any]], title: str, form: str) -> bytes:
+    import matplotlib as mpl
+    from matplotlib import style
+
+    picture = io.BytesIO()
+    # A reader's own matplotlibrc must not change the picture; with a fixed salt, the same run gives the same file.
+    with style.context("default"), mpl.rc_context({"font.size": 10, "svg.hashsalt": "zoo"}):
+        figure = _figure(metrics, title)
+        figure.savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
+    return picture.getvalue()
+
+
+def _figure(metrics: Sequence[Mapping[str, Any]], title: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
+    _decorate(axes, title)
+    shown = loss_range(training[1], validation[1])
+    if shown is None:
+        axes.text(0.5, 0.5, "no finite loss was logged", transform=axes.transAxes, ha="center", color="#555555")
+        axes.set(xticks=[], yticks=[])
+        return figure
+    _plot_training(axes, *training)
+    _plot_validation(axes, *validation)
+    _frame(axes, np.concatenate([training[0], validation[0]]), shown)
+    _tell_what_is_hidden(axes, training, shown[1])
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _points(metrics: Sequence[Mapping[str, Any]], name: str) -> Points:
+    pairs = [(row["step"], row[name]) for row in metrics if row.get(name) is not None and math.isfinite(row[name])]
+    points = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return points[:, 0], points[:, 1]
+
+
+def _plot_training(axes: "Axes", steps: NDArray[np.float64], losses: NDArray[np.float64]) -> None:
+    if not len(steps):
+        return
+    label = f"training, last {_text(losses[-1])}"
+    if len(steps) < _SMOOTHED_FROM:
+        axes.plot(steps, losses, color=_TRAINING, linewidth=1.6, marker="o", markersize=4, label=label)
+        return
+    line = smoothed(losses)
+    axes.plot(steps, losses, color=_TRAINING_LIGHT, linewidth=0.8, alpha=0.65)
+    axes.plot(steps, line, color=_TRAINING, linewidth=1.8, label=f"training, smoothed, last {_text(line[-1])}")
+
+
+def _plot_validation(axes: "Axes", steps: NDArray[np.float64], losses: NDArray[np.float64]) -> None:
+    if not len(steps):
+        return
+    marker = "s" if len(steps) <= _MARKED_UP_TO else None
+    label = f"validation, last {_text(losses[-1])}"
+    axes.plot(steps, losses, color=_VALIDATION, linewidth=1.8, marker=marker, markersize=4, label=label, zorder=3)
+
+
+def _decorate(axes: "Axes", title: str) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axes.set_title(fill(title, 70), loc="left", fontsize=11, parse_math=False)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats per token)")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(axis="y", color="#e2e2e2", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _frame(axes: "Axes", steps: NDArray[np.float64], shown: tuple[float, float]) -> None:
+    axes.set_ylim(*shown)
+    if steps.min() == steps.max():
+        axes.set_xlim(steps[0] - 1, steps[0] + 1)
+
+
+def _tell_what_is_hidden(axes: "Axes", training: Points, top: float) -> None:
+    steps, losses = training
+    above = np.flatnonzero(losses > top)
+    if len(above):
+        peak = above[np.argmax(losses[above])]
+        text = f"up to {_text(losses[peak])} above the frame (step {steps[peak]:,.0f})"
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+        axes.text(0.99, 0.98, text, transform=axes.transAxes, ha="right", va="top", fontsize=8, bbox=paper)
+
+
+def _text(loss: float) -> str:
+    return f"{loss:.3f}" if abs(loss) < 100 else f"{loss:,.4g}"

@@ -1,0 +1,35 @@
+"""What a training run tells while it goes; the command line draws it, a test or a library stays silent."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a step.
+
+    Attributes:
+        step: updates done so far.
+        steps: updates that the run is to make.
+        loss: of this step, nats per token.
+        tokens_per_second: over the last steps, without evaluations.
+        seconds_left: at that speed.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+class Display:
+    """Silent; a subclass shows what it likes."""
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know, e.g. that a checkpoint was damaged."""
+
+    def progress(self, progress: Progress) -> None:
+        """A step was made."""
+
+    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
+        """The validation split was measured, and text was sampled."""

@@ -1,0 +1,85 @@
+"""Files that survive a kill, a full disk and a loss of power."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that, whatever happens, its old or its new content is there whole.
+
+    Raises:
+        ZooError: the disk is full, or the place is not writable.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with writing(path):
+        try:
+            write_synced(partial, content.encode("utf-8") if isinstance(content, str) else content)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file, for every process to see at once, without waiting for the disk."""
+    with writing(path), path.open("ab") as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def cut_lines(path: Path, size: int) -> int:
+    """Cut a file after its last whole line within so many bytes, and return the size that it has then."""
+    with writing(path), path.open("a+b") as file:
+        file.seek(0)
+        end = file.read(size).rfind(b"\n") + 1
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return end
+
+
+def sync_size(path: Path) -> int:
+    """Wait until a file is on the disk, and return its size in bytes. One that is not there is made."""
+    with writing(path), path.open("ab") as file:
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can say so."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync files only
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell a failure to write `path` as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ZooError(f"cannot write {path}: {reason(error)}; what was saved before is intact") from error
+
+
+def reason(error: OSError) -> str:
+    """What the system says went wrong, without number and path."""
+    return error.strerror or str(error)

@@ -1,0 +1,230 @@
+"""The training loop: from a model, data and settings to trained weights, a step at a time."""
+
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.backbone import Backbone, ModelOutput
+from zoo.data.batches import draw_batch
+from zoo.data.dataset import Dataset
+from zoo.errors import ZooError
+from zoo.train.checkpoint import Checkpoint, save_checkpoint
+from zoo.train.display import Display, Progress
+from zoo.train.evaluate import autocast, evaluation_loss, sample_text
+from zoo.train.interrupts import Interrupts
+from zoo.train.optimizer import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors
+from zoo.train.run_directory import RunDirectory
+from zoo.train.settings import Settings
+
+SAMPLE_PROMPT = "\n"
+
+
+@dataclass
+class Trainer:
+    """A run under way.
+
+    Every step is a pure function of the settings and of the step before: batches and dropout are drawn from
+    (seed, step), so that a resumed run needs no other state than the weights, the optimiser's and the counters, and
+    ends bit for bit where an uninterrupted one does (same machine, same thread count).
+    """
+
+    model: Backbone
+    dataset: Dataset
+    settings: Settings
+    run: RunDirectory
+    display: Display = field(default_factory=Display)
+    step: int = 0
+    seconds: float = 0.0
+    validation_loss: float = math.nan
+    train_loss: float = math.nan
+    _loss_sum: float = 0.0
+    _loss_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.device = next(self.model.parameters()).device
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.model.activation_checkpointing = self.settings.activation_checkpointing
+        self.forward = torch.compile(self.model) if self.settings.compile else self.model
+        self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
+        self._speed = 0.0
+        self._saved_step = -1
+
+    def train(self, interrupts: Interrupts) -> bool:
+        """Train to the last step, or until interrupted or out of time.
+
+        Returns:
+            Whether the run came to its end (by its steps or its time) rather than being interrupted.
+        """
+        self.model.train()
+        deadline = time.monotonic() + (self.settings.max_time or math.inf)
+        if self.step == 0:
+            self.save()
+        while self.step < self.settings.steps:
+            self._timed_update()
+            out_of_time = time.monotonic() >= deadline
+            last = self.step == self.settings.steps or out_of_time
+            evaluating = last or self.step % self.settings.evaluate_every == 0
+            if evaluating:
+                limit = self.settings.final_evaluation_tokens if last else self.settings.evaluation_tokens
+                self.evaluate(limit)
+            if evaluating or self.step % self.settings.log_every == 0:
+                self._log(with_validation=evaluating)
+            if last or interrupts.requested or self.step % self.settings.checkpoint_every == 0:
+                self.save()
+            if out_of_time:
+                return True
+            if interrupts.requested:
+                return self.step == self.settings.steps
+        return True
+
+    def evaluate(self, limit: int | None) -> None:
+        """Measure the validation loss and sample some text."""
+        self.validation_loss = evaluation_loss(
+            self.model,
+            self.dataset.validation,
+            batch=self.settings.batch,
+            precision=self.settings.precision,
+            limit=limit,
+        )
+        sample = ""
+        if self.settings.sample_tokens:
+            tokens, seed = self.settings.sample_tokens, self.settings.seed + self.step
+            tokenizer = self.dataset.tokenizer
+            sample = sample_text(self.model, tokenizer, prompt=SAMPLE_PROMPT, tokens=tokens, seed=seed)
+            self.run.append_sample(self.step, sample)
+        self.display.evaluation(self.step, self.validation_loss, sample)
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, unless one was just written."""
+        if self._saved_step == self.step:
+            return
+        save_checkpoint(
+            self.run.checkpoints,
+            self.step,
+            tensors={"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.model, self.optimizer)},
+            progress=self._progress(),
+            keep=self.settings.keep_checkpoints,
+        )
+        self._saved_step = self.step
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(checkpoint.tensors["model"])
+        load_optimizer_tensors(self.model, self.optimizer, checkpoint.tensors["optimizer"])
+        progress = checkpoint.progress
+        self.step, self.seconds = checkpoint.step, progress["seconds"]
+        self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]
+        self.train_loss = _number(progress["train_loss"])
+        self.validation_loss = _number(progress["validation_loss"])
+        self.run.truncate_logs(progress["logs"])
+        self._saved_step = checkpoint.step
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "loss_sum": self._loss_sum,
+            "loss_count": self._loss_count,
+            "train_loss": _json(self.train_loss),
+            "validation_loss": _json(self.validation_loss),
+            "logs": self.run.log_offsets(),
+        }
+
+    def _timed_update(self) -> None:
+        begin = time.perf_counter()
+        loss = self._update()
+        elapsed = time.perf_counter() - begin
+        self.seconds += elapsed
+        speed = self.tokens_per_step / elapsed
+        self._speed = 0.95 * self._speed + 0.05 * speed if self._speed else speed
+        left = (self.settings.steps - self.step) * self.tokens_per_step / self._speed
+        self.display.progress(Progress(self.step, self.settings.steps, loss, self._speed, left))
+
+    def _update(self) -> float:
+        """One step of the optimiser; returns the cross-entropy of its batch."""
+        _seed(self.settings.seed, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, self.step)
+        outputs, offsets = [], []
+        for micro in range(self.settings.accumulate):
+            output, where = self._backward(micro)
+            outputs.append(output)
+            offsets.append(where)
+        loss = sum(output.losses["cross_entropy"].item() for output in outputs) / len(outputs)
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip).item()
+        if not (math.isfinite(loss) and math.isfinite(self.gradient_norm)):
+            raise self._not_finite(loss, offsets)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.after_update(_mean([output.metrics for output in outputs]))
+        self.step += 1
+        self._loss_sum += loss
+        self._loss_count += 1
+        return loss
+
+    def _backward(self, micro: int) -> tuple[ModelOutput, list[int]]:
+        settings = self.settings
+        batch = draw_batch(
+            self.dataset.train,
+            context=settings.context,
+            batch=settings.batch,
+            seed=settings.seed,
+            step=self.step * settings.accumulate + micro,
+        )
+        with autocast(self.device, settings.precision):
+            output = self.forward(batch.inputs.to(self.device), batch.targets.to(self.device))
+        (output.loss / settings.accumulate).backward()
+        detached = {name: value.detach() for name, value in output.losses.items()}
+        return ModelOutput(output.logits.detach(), None, detached, output.metrics), batch.offsets.tolist()
+
+    def _log(self, *, with_validation: bool) -> None:
+        self.train_loss = self._loss_sum / max(1, self._loss_count)
+        self._loss_sum, self._loss_count = 0.0, 0
+        row = {
+            "step": self.step,
+            "tokens": self.step * self.tokens_per_step,
+            "train_loss": self.train_loss,
+            "lr": learning_rate(self.settings, self.step - 1),
+            "gradient_norm": self.gradient_norm,
+        }
+        if with_validation:
+            row["validation_loss"] = self.validation_loss
+        self.run.append_metrics(row)
+        self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
+
+    def _not_finite(self, loss: float, offsets: list[list[int]]) -> ZooError:
+        self.run.append_event("not finite", step=self.step, loss=str(loss), offsets=offsets)
+        culprit = "loss" if not math.isfinite(loss) else "gradient"
+        first = ", ".join(str(offset) for offset in offsets[0][:8])
+        return ZooError(
+            f"the {culprit} of step {self.step + 1} is not finite (loss {loss}, gradient norm {self.gradient_norm}); "
+            f"the update was not made. Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in "
+            f"events.jsonl). Try a lower --lr, or a longer --set warmup=…"
+        )
+
+
+def _seed(seed: int, step: int) -> None:
+    """Make all global randomness of a step, e.g. dropout, a function of the seed and the step."""
+    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def _mean(metrics: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The metrics averaged over micro-batches."""
+    gathered: dict[str, list[Tensor]] = defaultdict(list)
+    for said in metrics:
+        for name, value in said.items():
+            gathered[name].append(value)
+    return {name: torch.stack([v.float() for v in values]).mean(0) for name, values in gathered.items()}
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

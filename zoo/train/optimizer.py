@@ -1,0 +1,51 @@
+"""AdamW with decay on matrices only, and the learning rate of every step."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from zoo.train.settings import Settings
+
+
+def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); gains, biases and other vectors are not decayed."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        fused=settings.device != "mps",
+    )
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """The learning rate of the update that follows `step` updates: linear warm-up, then a half cosine."""
+    warmup = min(settings.warmup, settings.steps // 2)
+    if step < warmup:
+        return settings.lr * (step + 1) / (warmup + 1)
+    progress = (step - warmup) / max(1, settings.steps - 1 - warmup)
+    final = settings.lr * settings.lr_final
+    return final + (settings.lr - final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors: ``<parameter>|<quantity>``."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}|{quantity}": value
+        for parameter, quantities in optimizer.state.items()
+        for quantity, value in quantities.items()
+    }
+
+
+def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, quantity = key.rsplit("|", 1)
+        optimizer.state[parameters[name]][quantity] = value

@@ -1,0 +1,145 @@
+"""What a training run would need: its parameters and its memory, measured without training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.backbone import Backbone
+from zoo.build import count_active_parameters, count_parameters
+from zoo.data.batches import draw_batch, evaluation_windows
+from zoo.data.dataset import prepare
+from zoo.registry import get_registry
+from zoo.train.evaluate import autocast
+from zoo.train.machine import prepare_machine, settle
+from zoo.train.session import model_of
+from zoo.train.settings import Settings
+
+_MOMENTS = 2
+"""What AdamW keeps of each parameter: the mean of its gradient, and of the gradient's square."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, by what they hold.
+
+    Attributes:
+        optimizer: the moments of AdamW.
+        activations: what the forward pass of a micro-batch keeps for the backward pass; less if compiled.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of them; the text, the kernels' own buffers and the evaluations come on top."""
+        return self.parameters + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as it would be made.
+
+    Attributes:
+        settings: with ``auto`` replaced by what this machine has.
+        parameters: all that are trained.
+        active_parameters: those that one token uses; less in a mixture of experts.
+    """
+
+    settings: Settings
+    parameters: int
+    active_parameters: int
+    memory: Memory
+
+
+def make_plan(settings: Settings) -> Plan:
+    """Build the model, run it on two sequences, and train nothing.
+
+    Raises:
+        ZooError: whatever would keep the run from starting.
+    """
+    settings = settle(settings)
+    device = prepare_machine(settings)
+    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
+    batch = draw_batch(dataset.train, context=settings.context, batch=2, seed=settings.seed, step=0)
+    evaluation_windows(dataset.validation, context=settings.context, batch=settings.batch)  # is it long enough?
+    model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
+    size = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    memory = Memory(size, size, _MOMENTS * size, measure_activations(model, batch.inputs.to(device), settings))
+    return Plan(settings, count_parameters(model), count_active_parameters(model), memory)
+
+
+def measure_activations(model: Backbone, tokens: Tensor, settings: Settings) -> int:
+    """The bytes that autograd keeps between the forward and the backward pass of one micro-batch.
+
+    One and two sequences are run, and the rest is a straight line: what a sequence costs is counted for each, what
+    the batch shares (masks, weights cast to bfloat16) once. With activation checkpointing it is what enters each
+    layer, and the largest layer, which is computed again when its turn comes.
+
+    Args:
+        model: in training mode.
+        tokens: two sequences, ``(2, t)``.
+        settings: for the size of the batch, the precision, and whether activations are checkpointed.
+    """
+    one, two = (_saved_bytes(model, tokens[:count], settings) for count in (1, 2))
+    return one + (two - one) * (settings.batch - 1)
+
+
+def _saved_bytes(model: Backbone, tokens: Tensor, settings: Settings) -> int:
+    with _recording(model) as record, autocast(tokens.device, settings.precision):
+        model(tokens, tokens)
+    if settings.activation_checkpointing:
+        return record.outside + sum(record.entering) + max(record.inside)
+    return record.outside + sum(record.inside)
+
+
+@dataclass
+class _Record:
+    """Bytes that autograd keeps: inside each layer, outside of them, and of the stream that enters each."""
+
+    outside: int = 0
+    inside: list[int] = field(default_factory=list)
+    entering: list[int] = field(default_factory=list)
+
+
+@contextmanager
+def _recording(model: Backbone) -> Iterator[_Record]:
+    """Count each storage that is saved for the backward pass, once, at the place that saves it first."""
+    record, in_layer = _Record(), False
+    storages = [parameter.untyped_storage() for parameter in model.parameters()]
+    seen = {storage.data_ptr(): storage for storage in storages}  # kept alive, so that no address comes twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen[storage.data_ptr()] = storage
+            if in_layer:
+                record.inside[-1] += storage.nbytes()
+            else:
+                record.outside += storage.nbytes()
+        return tensor.detach()
+
+    def enter(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        nonlocal in_layer
+        in_layer = True
+        record.inside.append(0)
+        record.entering.append(args[0].nbytes)
+
+    def leave(*_: Any) -> None:
+        nonlocal in_layer
+        in_layer = False
+
+    hooks = [layer.register_forward_pre_hook(enter) for layer in model.layers]
+    hooks += [layer.register_forward_hook(leave) for layer in model.layers]
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield record
+    finally:
+        for hook in hooks:
+            hook.remove()

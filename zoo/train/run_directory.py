@@ -1,0 +1,234 @@
+"""The folder of a run: its settings, its logs, its samples, and what a person opens."""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import UsageError, ZooError
+from zoo.train.durable import append, cut_lines, reason, sync_folder, sync_size, write_atomically, writing
+from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
+
+LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
+"""What grows during a run, and is cut back to the checkpoint on resuming."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The folder of one run, made by `create` or found by `open`.
+
+    What is a pure function of the settings (metrics, samples) is kept apart from what is not (timings, events), so
+    that a run that was killed and resumed ends with the same files as one that was not.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, *, mixer: str, config: Mapping[str, Any], out: Path | None = None) -> "RunDirectory":
+        """Make the folder of a new run and write its settings.
+
+        Args:
+            root: where runs lie; the new one is named ``<utc time>-<pattern>-<hash of the settings>`` there.
+            mixer: the pattern.
+            config: the resolved settings, of JSON's types.
+            out: the folder itself, where the user named it.
+
+        Raises:
+            UsageError: `out` exists.
+            ZooError: the folder cannot be made or written.
+        """
+        run = cls(_make_folder(out) if out is not None else _make_named_folder(root, _run_name(mixer, config)))
+        try:
+            run.write_config(config)
+        except ZooError:
+            run.path.rmdir()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDirectory":
+        """The run in that folder.
+
+        Raises:
+            UsageError: there is none, or its settings cannot be read.
+        """
+        if not path.is_dir():
+            raise UsageError(f"there is no run at {path}: no such folder; `zoo train` prints where it puts a run")
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{path} is not a run: it holds no config.json; name a folder that `zoo train` made")
+        _read_table(path / "config.json")
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was made with."""
+        return _read_table(self.path / "config.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run was made with: versions, machine, data."""
+        return _read_table(self.path / "env.json")
+
+    @property
+    def tokenizer(self) -> dict[str, Any]:
+        """What it takes to build the tokenizer again."""
+        return _read_table(self.path / "tokenizer.json")
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the settings, in place of the earlier ones."""
+        write_atomically(self.path / "config.json", _pretty(config))
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write what the run was made with: versions, machine, data."""
+        write_atomically(self.path / "env.json", _pretty(environment))
+
+    def write_tokenizer(self, tokenizer: Mapping[str, Any]) -> None:
+        """Write what it takes to build the tokenizer again."""
+        write_atomically(self.path / "tokenizer.json", _pretty(tokenizer))
+
+    @contextmanager
+    def lock(self) -> Iterator["RunDirectory"]:
+        """Keep other processes out of the run. The lock falls with the process, however that ends.
+
+        Raises:
+            UsageError: another process has it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with writing(self.path / ".lock"):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise UsageError(f"another process is at work in {self.path}: wait until it ends, or stop it") from None
+        try:
+            yield self
+        finally:
+            lock.release()
+
+    def append_metrics(self, row: Mapping[str, float | None]) -> None:
+        """Log numbers that are a pure function of the settings: step, loss, learning rate; never a time."""
+        append(self.path / "metrics.jsonl", row_line(row))
+
+    def append_timing(self, row: Mapping[str, float | None]) -> None:
+        """Log what differs from run to run: seconds, tokens per second."""
+        append(self.path / "timings.jsonl", row_line(row))
+
+    def append_sample(self, step: int, text: str) -> None:
+        """Log text that the model gave after so many steps."""
+        append(self.path / "samples.txt", sample_entry(Sample(step, text)))
+
+    def append_event(self, kind: str, **fields: Any) -> None:
+        """Log what befell the run (started, resumed, interrupted, fell back, finished), with the UTC time."""
+        path = self.path / "events.jsonl"
+        if path.exists():
+            cut_lines(path, path.stat().st_size)  # a loss of power may have left half a line
+        append(path, row_line({"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "event": kind, **fields}))
+
+    def log_offsets(self) -> dict[str, int]:
+        """The size of each log in bytes, once all of it is on the disk. A checkpoint keeps them."""
+        offsets = {name: sync_size(self.path / name) for name in LOGS}
+        with writing(self.path):
+            sync_folder(self.path)
+        return offsets
+
+    def truncate_logs(self, offsets: Mapping[str, int]) -> tuple[str, ...]:
+        """Cut the logs back to where a checkpoint saw them, so that the steps after it can be taken again.
+
+        Args:
+            offsets: what `log_offsets` gave at the checkpoint.
+
+        Returns:
+            The logs that had lost lines from before that point: somebody changed them by hand.
+        """
+        sizes = {name: cut_lines(self.path / name, offsets[name]) for name in LOGS if name in offsets}
+        return tuple(name for name, size in sizes.items() if size < offsets[name])
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl, the oldest first."""
+        return read_rows(self.path / "metrics.jsonl")
+
+    def events(self) -> list[dict[str, Any]]:
+        """What befell the run, the oldest first."""
+        return read_rows(self.path / "events.jsonl")
+
+    def samples(self) -> list[Sample]:
+        """The samples, the oldest first. Where somebody edited the file, those from there on are left out."""
+        return read_samples(self.path / "samples.txt")
+
+    def write_metrics_csv(self) -> Path:
+        """Write metrics.csv: the rows of metrics.jsonl, with a column for every name that occurs."""
+        path = self.path / "metrics.csv"
+        write_atomically(path, table(self.metrics()))
+        return path
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write what a person opens when the run has ended: metrics.csv, loss.png and report.html.
+
+        Args:
+            summary: the figures of the run, see `zoo.train.report.write_report`.
+        """
+        from zoo.train.curve import draw_curve
+        from zoo.train.report import write_report
+
+        self.write_metrics_csv()
+        draw_curve(self.metrics(), self.path / "loss.png", title=summary["mixer"])
+        write_report(self, summary=summary)
+
+
+def _run_name(mixer: str, config: Mapping[str, Any]) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", mixer.lower()).strip("-")
+    slug = words if len(words) <= 40 else words[:40].rpartition("-")[0] or words[:40]
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug or 'run'}-{digest}"
+
+
+def _make_named_folder(root: Path, name: str) -> Path:
+    for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
+        with suppress(UsageError):  # the same settings, started in the same second
+            return _make_folder(root / f"{name}{suffix}")
+    raise AssertionError("unreachable")
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        if os.path.lexists(path):
+            resume = f"`zoo train --resume {shlex.quote(str(path))}`"
+            raise UsageError(f"{path} exists: choose another --out, or continue it with {resume}") from None
+        cause = f"cannot make the run directory {path}: {reason(error)}"
+        raise ZooError(f"{cause}; choose another place with --out") from None
+    return path
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing: put it back, or start a new run") from None
+    except OSError as error:
+        raise ZooError(f"cannot read {path}: {reason(error)}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}): put back a good copy") from None
+    if not isinstance(table, dict):
+        raise UsageError(f"{path} is damaged (it should hold an object of names and values): put back a good copy")
+    return table
+
+
+def _pretty(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

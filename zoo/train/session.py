@@ -1,0 +1,174 @@
+"""A training run from beginning to end: started from settings, or resumed from its directory."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.build import build_model, count_parameters
+from zoo.data.dataset import Dataset, bits_per_byte, prepare
+from zoo.errors import UsageError
+from zoo.pattern import parse
+from zoo.registry import Registry, get_registry
+from zoo.train.checkpoint import load_checkpoint
+from zoo.train.display import Display
+from zoo.train.environment import describe_environment
+from zoo.train.interrupts import Interrupts
+from zoo.train.loop import Trainer
+from zoo.train.machine import prepare_machine, settle
+from zoo.train.run_directory import RunDirectory
+from zoo.train.settings import Settings, validate
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. Losses are in nats per token, the speed is of training alone, the time of all of it."""
+
+    run: str
+    mixer: str
+    parameters: int
+    steps: int
+    train_loss: float
+    validation_loss: float
+    bits_per_byte: float
+    tokens_per_second: float
+    seconds: float
+
+
+class Interrupted(Exception):
+    """The user stopped the run; it was saved and can be resumed."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {run}")
+
+
+def start(settings: Settings, *, root: Path, out: Path | None = None, display: Display | None = None) -> Summary:
+    """Train a new model.
+
+    Args:
+        settings: may still hold ``auto``.
+        root: the folder in which the run directory is made, unless `out` names the run directory itself.
+        out: must not exist yet.
+        display: hears how it goes.
+
+    Raises:
+        ZooError: of the kind that says whose fault it is.
+        Interrupted: Ctrl-C; everything is saved.
+    """
+    settings = settle(settings)
+    device = prepare_machine(settings)
+    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
+    _check_lengths(dataset, settings)
+    torch.manual_seed(settings.seed)
+    model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
+    run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
+    run.write_environment(describe_environment(plugins=plugins_of(settings), data_sha256=dataset.sha256))
+    run.write_tokenizer(dataset.tokenizer.to_json())
+    return _drive(Trainer(model, dataset, settings, run, display or Display()), "started")
+
+
+def resume(path: Path, *, steps: int | None = None, display: Display | None = None) -> Summary:
+    """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
+
+    Raises:
+        UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed.
+        PluginError: a plugin that the run used is missing or broken.
+        Interrupted: Ctrl-C; everything is saved.
+    """
+    display = display or Display()
+    run = RunDirectory.open(path)
+    settings = validate(run.config)
+    checkpoint = load_checkpoint(run.checkpoints, device=settings.device)
+    for rejected, reason in checkpoint.rejected:
+        display.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
+    if steps is not None and steps < checkpoint.step:
+        raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
+    if steps is not None and steps != settings.steps:
+        settings = settings.model_copy(update={"steps": steps})
+    device = prepare_machine(settings)
+    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
+    if dataset.sha256 != run.environment["data_sha256"]:
+        raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
+    registry = get_registry().remembering(distributions_of(run.environment))
+    model = model_of(settings, dataset.tokenizer.vocab_size, registry).to(device)
+    trainer = Trainer(model, dataset, settings, run, display)
+    with run.lock():
+        trainer.restore(checkpoint)
+        run.write_config(settings.model_dump())
+    return _drive(trainer, "resumed")
+
+
+def model_of(settings: Settings, vocab_size: int, registry: Registry) -> Backbone:
+    """The model that the settings describe, freshly initialised."""
+    return build_model(
+        settings.mixer,
+        vocab_size=vocab_size,
+        dim=settings.dim,
+        layers=settings.layers,
+        heads=settings.heads,
+        context=settings.context,
+        channel_mixer=settings.channel_mixer,
+        positions=settings.positions,
+        dropout=settings.dropout,
+        registry=registry,
+    )
+
+
+def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
+    """Which distribution gives each mixer of the pattern, and in which version."""
+    registry = get_registry()
+    names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}
+    origins = {name: registry.find(name).origin for name in sorted(names)}
+    return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
+
+
+def distributions_of(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What `plugins_of` recorded, as distributions by mixer name."""
+    return {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
+
+
+def _drive(trainer: Trainer, kind: str) -> Summary:
+    run, began = trainer.run, time.perf_counter()
+    with (
+        run.lock(),
+        Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now")) as interrupts,
+    ):
+        run.append_event(kind, step=trainer.step)
+        finished = trainer.train(interrupts)
+        run.append_event("finished" if finished else "interrupted", step=trainer.step)
+        if not finished:
+            raise Interrupted(run.path, trainer.step)
+        summary = summarize(trainer, time.perf_counter() - began)
+        run.finish(asdict(summary))
+    return summary
+
+
+def summarize(trainer: Trainer, seconds: float) -> Summary:
+    """The figures of a run that has ended."""
+    dataset = trainer.dataset
+    made = trainer.step * trainer.tokens_per_step
+    return Summary(
+        run=str(trainer.run.path),
+        mixer=trainer.settings.mixer,
+        parameters=count_parameters(trainer.model),
+        steps=trainer.step,
+        train_loss=trainer.train_loss,
+        validation_loss=trainer.validation_loss,
+        bits_per_byte=bits_per_byte(trainer.validation_loss, len(dataset.validation), dataset.validation_bytes),
+        tokens_per_second=made / trainer.seconds if trainer.seconds else math.nan,
+        seconds=seconds,
+    )
+
+
+def _check_lengths(dataset: Dataset, settings: Settings) -> None:
+    shortest = min(len(dataset.train), len(dataset.validation))
+    if settings.context >= shortest:
+        raise UsageError(
+            f"context={settings.context} is too long for {settings.data!r}: its training split has {len(dataset.train)} "
+            f"tokens and its validation split {len(dataset.validation)}; choose a --context below {shortest}, or more text"
+        )

@@ -1,0 +1,154 @@
+"""What a run is made of: every setting, with its default, its range and what it means."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from zoo.errors import UsageError
+from zoo.options import did_you_mean
+
+DEFAULT_PRESET = "quick"
+
+
+def seconds(value: Any) -> Any:
+    """A duration in seconds; also written ``90s``, ``2m`` or ``1.5h``."""
+    match = re.fullmatch(r"([0-9.]+)\s*([smh]?)", value.strip()) if isinstance(value, str) else None
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else value
+
+
+Size = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(seconds)]
+
+
+class Settings(BaseModel):
+    """All settings of a training run. Frozen; unknown ones and wrong types are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    mixer: str = Field("correlation", description="pattern of token mixers")
+    channel_mixer: str = Field("swiglu", description="for the layers whose pattern names none: swiglu, mlp, none")
+    layers: Size | None = Field(4, description="the pattern is cycled to so many layers; none takes it once")
+    dim: Size = Field(128, description="width of the residual stream")
+    heads: Size = Field(4, description="for the mixers that set none")
+    context: Size = Field(128, description="tokens in a training sequence")
+    positions: Literal["none", "learned"] = Field("none", description="added to the embedding")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability, on the embedding and on every write")
+
+    data: str = Field("python-stdlib", description="python-stdlib, shakespeare, or a path to text")
+    tokenizer: str = Field("byte", description="byte, char, bpe, or bpe(vocab_size=…)")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of the text, held out")
+
+    batch: Size = Field(16, description="sequences in a micro-batch")
+    accumulate: Size = Field(1, description="micro-batches in a step")
+    steps: Size = Field(1000, description="updates of the parameters")
+    lr: float = Field(1e-3, gt=0, allow_inf_nan=False, description="highest learning rate")
+    lr_final: float = Field(0.1, ge=0, le=1, description="last learning rate, as a fraction of the highest")
+    warmup: int = Field(100, ge=0, description="steps of linear warm-up; then cosine")
+    weight_decay: float = Field(0.1, ge=0, allow_inf_nan=False, description="on matrices only")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the gradient")
+    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's memory of its square")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the parameters, the batches and the dropout")
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto takes what pays on this machine")
+    compile: bool = Field(False, description="torch.compile the model")
+    threads: Size | None = Field(None, description="of the CPU; none takes every core")
+    activation_checkpointing: bool = Field(False, description="less memory, more time")
+    max_time: Seconds | None = Field(None, description="stop training after so long, e.g. 90s, 2m, 1h")
+
+    log_every: Size = Field(10, description="steps between lines of metrics.jsonl")
+    evaluate_every: Size = Field(250, description="steps between evaluations")
+    evaluation_tokens: Size = Field(65536, description="of the validation split, in each evaluation but the last")
+    final_evaluation_tokens: Size | None = Field(None, description="in the last evaluation; none takes the whole split")
+    sample_tokens: int = Field(256, ge=0, description="text sampled at each evaluation")
+    checkpoint_every: Size = Field(250, description="steps between checkpoints")
+    keep_checkpoints: Size = Field(2, description="older ones are removed")
+
+
+def resolve(
+    *,
+    preset: str = DEFAULT_PRESET,
+    file: Path | None = None,
+    assignments: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of a run: the preset, over it a file, over it ``key=value`` assignments, over them the flags.
+
+    Raises:
+        UsageError: an unknown preset or setting, an unreadable file, a value that is out of range or of a wrong type.
+    """
+    values = load_preset(preset)
+    if file is not None:
+        values |= read_file(file)
+    values |= dict(_assignment(text) for text in assignments)
+    values |= {name: value for name, value in (flags or {}).items() if value is not None}
+    return validate(values)
+
+
+def validate(values: Mapping[str, Any]) -> Settings:
+    """Settings from plain values; the first thing that is wrong is told in one line."""
+    for name in values:
+        if name not in Settings.model_fields:
+            known = Settings.model_fields
+            raise UsageError(f"there is no setting {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        raise UsageError(f"{first['loc'][0]}={first['input']!r} should be {reason}") from None
+
+
+def list_presets() -> dict[str, str]:
+    """The presets by name, each with the sentence that describes it."""
+    folder = resources.files("zoo.train") / "presets"
+    names = sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+    texts = {name: (folder / f"{name}.toml").read_text(encoding="utf-8") for name in names}
+    return {name: text.splitlines()[0].lstrip("# ") for name, text in texts.items()}
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The values that a preset sets."""
+    presets = list_presets()
+    if name not in presets:
+        raise UsageError(f"no preset is named {name!r}{did_you_mean(name, presets)}; there are: {', '.join(presets)}")
+    text = (resources.files("zoo.train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file, or from the config.json of a run."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not a settings file (TOML, or a run's config.json): {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a settings file: it holds no table of settings")
+    return values
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} should read --set key=value")
+    return name.strip().replace("-", "_"), _value(value.strip())
+
+
+def _value(text: str) -> Any:
+    """A TOML value; what is none is taken as a string, so that --set positions=learned needs no quotes."""
+    if text == "none":
+        return None
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
