@@ -75,9 +75,11 @@ class DotProduct(TokenMixer):
                 nn.init.ones_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
         return self.step(x)[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mix the next reads; the state holds the keys and values of what they can see, and the tokens' count."""
         position = 0 if state is None else state["position"]
         query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
         query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)

@@ -1,5 +1,6 @@
 """Hands the built-in mixers over to the zoo."""
 
+from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
 from zoo import TokenMixer, hookimpl
@@ -8,4 +9,4 @@ from zoo import TokenMixer, hookimpl
 @hookimpl
 def zoo_mixers() -> dict[str, type[TokenMixer]]:
     """The built-in mixers, by name."""
-    return {"dot-product": DotProduct, "involution": Involution}
+    return {"correlation": Correlation, "dot-product": DotProduct, "involution": Involution}

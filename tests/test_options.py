@@ -1,7 +1,8 @@
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
 from zoo import TokenMixer
 from zoo.errors import UsageError
@@ -38,6 +39,9 @@ class Everything(TokenMixer):
         untyped=7,
         hook: Callable[[int], int] | None = None,
         anything: Any = None,
+        mode: Literal["a", "b"] | None = None,
+        taps: list[int] = [1],  # noqa: B006
+        order: Annotated[int, Field(ge=1, le=4)] = 2,
     ):
         super().__init__()
 
@@ -64,14 +68,17 @@ class Strange(TokenMixer):
 OPTIONS = {option.name: option for option in options_of(Everything)}
 
 
+NAMES = [
+    "heads", "lags", "pool", "scale", "window", "gated", "sizes", "untyped", "hook", "anything", "mode", "taps", "order"
+]  # fmt: skip
+
+
 def check(**given):
     return check_options(Everything, given, "everything")
 
 
 def test_options_are_the_parameters_but_dim_in_their_order():
-    assert list(OPTIONS) == [
-        "heads", "lags", "pool", "scale", "window", "gated", "sizes", "untyped", "hook", "anything"
-    ]  # fmt: skip
+    assert list(OPTIONS) == NAMES
     assert OPTIONS["lags"].default == 3
     assert OPTIONS["heads"].default is REQUIRED
 
@@ -90,6 +97,9 @@ def test_types_are_told_as_a_person_writes_them():
     assert told["sizes"] == "tuple[int, ...]"
     assert told["untyped"] == "int"
     assert told["anything"] == "Any"
+    assert told["mode"] == "a | b | None"
+    assert told["taps"] == "list[int]"
+    assert told["order"] == "int"
 
 
 def test_what_the_host_fills_is_not_required_of_the_user():
@@ -135,6 +145,9 @@ def test_an_annotation_that_cannot_be_evaluated_leaves_the_type_of_the_default()
         ({"untyped": 8}, {"untyped": 8}),
         ({"hook": max}, {"hook": max}),
         ({"anything": "at all"}, {"anything": "at all"}),
+        ({"mode": None}, {"mode": None}),
+        ({"taps": (1, 2)}, {"taps": [1, 2]}),
+        ({"order": 4}, {"order": 4}),
     ],
 )
 def test_fitting_values_are_taken(given, expected):
@@ -156,6 +169,8 @@ def test_fitting_values_are_taken(given, expected):
         ({"window": "no"}, "everything: option window='no' should be a valid integer"),
         ({"sizes": (1, "a")}, "everything: option sizes=(1, 'a') should be a valid integer"),
         ({"untyped": None}, "everything: option untyped=None should be a valid integer"),
+        ({"mode": "c"}, "everything: option mode='c' should be 'a' or 'b'"),
+        ({"order": 5}, "everything: option order=5 should be less than or equal to 4"),
     ],
 )
 def test_other_values_are_refused_with_what_was_expected(given, text):
@@ -168,8 +183,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_and_with_all():
     with pytest.raises(UsageError) as error:
         check(lag=1)
     assert str(error.value) == (
-        "everything has no option 'lag' (did you mean 'lags'?); "
-        "its options: heads, lags, pool, scale, window, gated, sizes, untyped, hook, anything"
+        f"everything has no option 'lag' (did you mean 'lags'?); its options: {', '.join(NAMES)}"
     )
 
 

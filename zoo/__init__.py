@@ -31,7 +31,7 @@ _HOME = {
     "watch_stream": "zoo.stream",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [*sorted(_HOME)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,9 @@ A part reads the stream through a norm of its own and writes to it; the host add
 A part never adds itself to the stream and never knows its neighbours, which is why any mixer composes with any other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.contract import Mixed, State, TokenMixer
 from zoo.errors import PluginError, UsageError
+from zoo.norm import RMSNorm
 
 Positions: TypeAlias = Literal["none", "learned"]
 
@@ -64,9 +65,9 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.labels = tuple(named.label for named in mixers)
-        self.mixer_norm = nn.RMSNorm(dim, eps=1e-6)
+        self.mixer_norm = RMSNorm(dim)
         self.mixers = nn.ModuleList(named.mixer for named in mixers)
-        self.channel_norm = nn.RMSNorm(dim, eps=1e-6) if channel is not None else None
+        self.channel_norm = RMSNorm(dim) if channel is not None else None
         self.channel = channel
         self.write_scale = write_scale
         self.dropout = dropout
@@ -76,7 +77,7 @@ class Layer(nn.Module):
         read = self.mixer_norm(stream)
         losses: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
-        for label, mixer in zip(self.labels, self.mixers, strict=True):
+        for label, mixer in self.named_mixers():
             mixed = Mixed.of(mixer(read))
             losses.update({f"{label}.{name}": value for name, value in mixed.losses.items()})
             metrics.update({f"{label}.{name}": value for name, value in mixed.metrics.items()})
@@ -87,11 +88,15 @@ class Layer(nn.Module):
         """The next piece of the stream, ``(b, t, d)``, given a state per mixer (None at the start)."""
         read = self.mixer_norm(stream)
         new_states = []
-        for label, mixer, state in zip(self.labels, self.mixers, states, strict=True):
+        for (label, mixer), state in zip(self.named_mixers(), states, strict=True):
             write, new_state = mixer.step(read, state)
             new_states.append(new_state)
             stream = self._add(stream, self._checked(label, write, read))
         return self._mix_channels(stream), tuple(new_states)
+
+    def named_mixers(self) -> Iterator[tuple[str, TokenMixer]]:
+        """The token mixers with their labels."""
+        return ((label, cast(TokenMixer, mixer)) for label, mixer in zip(self.labels, self.mixers, strict=True))
 
     def _mix_channels(self, stream: Tensor) -> Tensor:
         if self.channel is None or self.channel_norm is None:
@@ -141,7 +146,7 @@ class Backbone(nn.Module):
         self.embedding = nn.Embedding(vocabulary, dim)
         self.positions = nn.Embedding(context, dim) if positions == "learned" else None
         self.layers = nn.ModuleList(layers)
-        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.norm = RMSNorm(dim)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -179,19 +184,23 @@ class Backbone(nn.Module):
         """
         if state is None:
             start = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
-            state = {"position": start, "layers": tuple((None,) * len(layer.labels) for layer in self.layers)}
+            state = {"position": start, "layers": tuple((None,) * len(layer.labels) for layer in self.each_layer())}
         places = state["position"][:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         stream = self._embed(tokens, places)
         states = []
-        for layer, mixer_states in zip(self.layers, state["layers"], strict=True):
+        for layer, mixer_states in zip(self.each_layer(), state["layers"], strict=True):
             stream, new_states = layer.step(stream, mixer_states)
             states.append(new_states)
         return self._unembed(stream), {"position": places[:, -1] + 1, "layers": tuple(states)}
 
+    def each_layer(self) -> Iterator[Layer]:
+        """The layers, in the order of the stream."""
+        return (cast(Layer, layer) for layer in self.layers)
+
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
         """Hand each mixer its own metrics of the step, as `ModelOutput` named them, after the parameters changed."""
-        for index, layer in enumerate(self.layers):
-            for label, mixer in zip(layer.labels, layer.mixers, strict=True):
+        for index, layer in enumerate(self.each_layer()):
+            for label, mixer in layer.named_mixers():
                 prefix = f"{index}.{label}."
                 mixer.after_update(
                     {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}

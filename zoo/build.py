@@ -106,6 +106,8 @@ def build_model(
         raise UsageError(f"dropout={dropout} should be at least 0 and less than 1")
     text = pattern if isinstance(pattern, str) else None
     parsed = patterns.parse(pattern) if isinstance(pattern, str) else pattern
+    if layers is not None and layers < len(parsed.layers()):
+        raise UsageError(f"layers={layers} would cut a pattern of {len(parsed.layers())} layers; give at least as many")
     rows = parsed.layers(layers)
     default_channel = patterns.parse_call(channel_mixer)
     built = []

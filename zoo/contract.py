@@ -33,7 +33,7 @@ class Mixed:
     @classmethod
     def of(cls, written: "Tensor | Mixed") -> "Mixed":
         """The same write as a `Mixed`, whether the mixer returned one or a plain tensor."""
-        return written if isinstance(written, cls) else cls(written)
+        return written if isinstance(written, Mixed) else cls(written)
 
 
 class TokenMixer(nn.Module):
@@ -55,7 +55,7 @@ class TokenMixer(nn.Module):
     paper: ClassVar[str] = ""
     """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``."""
 
-    def __init__(self, dim: int | None = None) -> None:
+    def __init__(self, dim: int | None = None) -> None:  # noqa: ARG002 - a mixer without an __init__ is given it
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor | Mixed:

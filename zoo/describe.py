@@ -1,5 +1,6 @@
 """What there is to know of the registered mixers and plugins, as plain data that a machine can read."""
 
+import inspect
 import re
 import textwrap
 from collections import defaultdict
@@ -55,7 +56,7 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
     return {
         **_entry(entry, registry),
         **parse_doc(entry.doc),
-        "origin": {**_origin(entry), "file": entry.origin.file},
+        "origin": {**_origin(entry), "file": _file(entry)},
         "call": str(call),
         "dim": dim,
         "heads": call.keywords.get("heads", heads) if "heads" in {o.name for o in entry.options} else None,
@@ -141,6 +142,14 @@ def _plain(value: Any) -> Any:
 def _origin(entry: MixerEntry) -> dict[str, str]:
     origin = entry.origin
     return {"distribution": origin.distribution, "version": origin.version, "entry_point": origin.entry_point}
+
+
+def _file(entry: MixerEntry) -> str | None:
+    """Where the class is written; of one that was made on the fly, where its plugin is."""
+    try:
+        return inspect.getsourcefile(entry.cls)
+    except (OSError, TypeError):
+        return entry.origin.file
 
 
 def _plugin(plugin: Plugin) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Sampling text from a model, token by token, by its streaming state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -39,23 +39,15 @@ def sample_tokens(
     """
     _check(prompt, tokens, temperature, top_k, top_p)
     generator = torch.Generator(prompt.device).manual_seed(seed)
-    return _sample(model, prompt, tokens, temperature, top_k, top_p, generator)
+    return _sample(model, prompt, tokens, lambda logits: choose(logits, temperature, top_k, top_p, generator))
 
 
-def _sample(
-    model: Backbone,
-    piece: Tensor,
-    tokens: int,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    generator: torch.Generator,
-) -> Iterator[Tensor]:
+def _sample(model: Backbone, piece: Tensor, tokens: int, draw: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
     state = None
     for _ in range(tokens):
         with torch.inference_mode():
             logits, state = model.step(piece, state)
-            token = choose(logits[:, -1].float(), temperature, top_k, top_p, generator)
+            token = draw(logits[:, -1].float())
         yield token
         piece = token[:, None]
 

@@ -55,7 +55,7 @@ class Option:
 
 def options_of(cls: type) -> tuple[Option, ...]:
     """The options of a mixer class, in the order of its parameters. ``dim`` is none."""
-    hints = _hints(cls.__init__)
+    hints = _hints(_constructor(cls))
     meanings = _meanings(inspect.getdoc(cls) or "")
     return tuple(
         Option(
@@ -100,8 +100,12 @@ def _list_options(known: Iterable[str]) -> str:
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    parameters = list(inspect.signature(_constructor(cls)).parameters.values())[1:]
     return {parameter.name: parameter for parameter in parameters if parameter.kind in named}
+
+
+def _constructor(cls: type) -> Callable[..., None]:
+    return getattr(cls, "__init__")  # noqa: B009 - a type checker holds `cls.__init__` to be unsound
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -62,8 +62,7 @@ def watch_stream(model: Backbone) -> Iterator[StreamLog]:
     """
     log = StreamLog()
     hooks = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
-    for index, layer in enumerate(model.layers):
-        assert isinstance(layer, Layer)
+    for index, layer in enumerate(model.each_layer()):
         hooks += _watch_layer(layer, index, log)
     try:
         yield log
@@ -85,7 +84,7 @@ def _watch_layer(layer: Layer, index: int, log: StreamLog) -> list[Any]:
 
         return hook
 
-    parts = [(label, mixer) for label, mixer in zip(layer.labels, layer.mixers, strict=True)]
+    parts: list[tuple[str, nn.Module]] = list(layer.named_mixers())
     if layer.channel is not None:
         parts.append(("channel", layer.channel))
     hooks = [part.register_forward_hook(record(f"{index}.{label}")) for label, part in parts]

@@ -7,6 +7,10 @@ from torch import Tensor
 CHUNK = 128
 """How many queries share one mask. Smaller chunks skip more of the masked keys, larger ones run fewer kernels."""
 
+WIDENED = 512
+"""Up to so many keys a CPU attends in float32 where it is given bfloat16: its bfloat16 kernel takes up to three times
+as long for short sequences, and gains only beyond."""
+
 
 def head_size(dim: int, heads: int, kv_heads: int, rope: bool) -> int:
     """The channels of one head, once the numbers are known to fit each other.
@@ -138,8 +142,11 @@ def _fused(
     query: Tensor, key: Tensor, value: Tensor, scale: float, *, mask: Tensor | None = None, causal: bool = False
 ) -> Tensor:
     """One call of the fused kernel, in the dtype and the widths that suit it."""
-    width, dtype = value.shape[-1], value.dtype
-    on_cpu = query.device.type == "cpu"
+    width, on_cpu = value.shape[-1], query.device.type == "cpu"
+    if on_cpu and query.dtype == torch.bfloat16 and key.shape[2] <= WIDENED:
+        with torch.autocast("cpu", enabled=False):
+            mixed = _fused(query.float(), key.float(), value.float(), scale, mask=mask, causal=causal)
+        return mixed.to(query.dtype)
     if on_cpu and query.shape[2] > 1 and width < key.shape[-1]:
         # the CPU kernel wants one width; without it the scores of all pairs would lie in memory
         value = F.pad(value, (0, key.shape[-1] - width))
@@ -147,4 +154,4 @@ def _fused(
     mixed = F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=grouped
     )
-    return mixed[..., :width].to(dtype)
+    return mixed[..., :width]

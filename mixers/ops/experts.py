@@ -11,14 +11,23 @@ class Dispatch(NamedTuple):
     """All (token, slot) pairs as rows, sorted by expert, within an expert by sequence, within that by time.
 
     Args:
-        order: which pair each row is, counted with the slots of a token side by side, ``(b * t * r,)``.
+        order: which pair each row is, counted with the slots of a token side by side, ``(m,)`` with m = b * t * r.
         place: the row of each pair, the inverse of `order`.
+        expert: the expert of each row, ``(m,)``.
         counts: rows of each expert in each sequence, ``(e, b)``.
+        slots: experts of a token, r.
     """
 
     order: Tensor
     place: Tensor
+    expert: Tensor
     counts: Tensor
+    slots: int
+
+    @property
+    def token(self) -> Tensor:
+        """The token of each row, counted through all sequences, ``(m,)``."""
+        return self.order // self.slots
 
 
 def route(logits: Tensor, slots: int, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -49,7 +58,7 @@ def dispatch(expert: Tensor, experts: int) -> Dispatch:
     order = cell.argsort(stable=True)
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     counts = cell.new_zeros(experts * b).scatter_add_(0, cell, torch.ones_like(cell))
-    return Dispatch(order, place, counts.view(experts, b))
+    return Dispatch(order, place, expert.flatten()[order], counts.view(experts, b), expert.shape[-1])
 
 
 def grouped_linear(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:

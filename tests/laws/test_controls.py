@@ -316,7 +316,7 @@ BROKEN = [
     ("state", StateInPlace(), r"step changes the state that it is given \(b=2, t=7\)"),
     ("state", CacheInModule(), r"write 0 of a second step from one state is another one .* keep what is remembered"),
     ("state", PositionAsNumber(), r"for a batch of 2 the state holds a int: it should hold tensors whose first axis"),
-    ("state", TimeBeforeBatch(), r"for a batch of 2 the state holds a tensor of shape \(3, 2, 8\)"),
+    ("state", TimeBeforeBatch(), r"for a batch of 2 the state holds a tensor of shape \(4, 2, 8\)"),
     ("gradients", DetachedBranch(DIM), r"no gradient reaches gate.bias, gate.weight \(b=2, t=7"),
     ("gradients", UnusedParameter(DIM), r"no gradient reaches spare "),
     ("gradients", DetachedReads(DIM), r"no gradient reaches the reads "),

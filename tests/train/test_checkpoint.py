@@ -243,15 +243,18 @@ def test_a_damaged_one_is_replaced_when_the_run_comes_by_again(root):
 def test_later_ones_that_were_passed_over_do_not_shadow_a_new_one(root):
     save(root, 1)
     remove(save(root, 3))
-    save(root, 2, keep=1)
-    assert names(root) == ["step-00000002"]
+    save(root, 2, keep=2)
+    assert names(root) == ["step-00000001", "step-00000002"]
 
 
-def test_a_full_disk_leaves_the_earlier_one_and_says_so(root, monkeypatch):
+@pytest.mark.parametrize("stage", range(6))
+def test_a_full_disk_leaves_the_earlier_one_and_says_so(root, monkeypatch, stage):
     save(root, 1)
+    calls = iter(range(stage))
 
     def full_disk(_descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if next(calls, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full_disk)

@@ -7,8 +7,9 @@ import pytest
 from zoo.train.interrupts import Interrupts
 
 
-def send(number):
-    signal.raise_signal(number)
+def send(*numbers):
+    for number in numbers:
+        signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -25,15 +26,13 @@ def test_the_first_signal_is_a_request_and_is_told(number):
 def test_a_second_ctrl_c_stops_at_once(first):
     heard = []
     with pytest.raises(KeyboardInterrupt), Interrupts(lambda: heard.append("heard")):
-        send(first)
-        send(signal.SIGINT)
+        send(first, signal.SIGINT)
     assert heard == ["heard"]
 
 
 def test_a_scheduler_may_ask_many_times():
     with Interrupts() as interrupts:
-        for _ in range(3):
-            send(signal.SIGTERM)
+        send(signal.SIGTERM, signal.SIGTERM, signal.SIGTERM)
         assert interrupts.requested
 
 
@@ -45,7 +44,7 @@ def test_a_signal_from_another_process_is_heard():
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_the_handlers_of_before_are_put_back(error):
-    def mine(number, frame):
+    def mine(*_):
         raise AssertionError
 
     before = {number: signal.signal(number, mine) for number in (signal.SIGINT, signal.SIGTERM)}

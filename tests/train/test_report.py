@@ -64,7 +64,8 @@ class Page(HTMLParser):
 def rows(steps, first=5.0, last=1.5):
     losses = last + (first - last) * np.exp(-np.arange(steps) / max(1, steps / 20))
     return [
-        {"step": step + 1, "train_loss": float(loss)} | ({"validation_loss": float(loss)} if step % 50 == 0 else {})
+        {"step": step + 1, "train_loss": float(loss)}
+        | ({"validation_loss": float(loss) + 0.5} if step % 50 == 0 else {})
         for step, loss in enumerate(losses)
     ]
 
@@ -121,7 +122,7 @@ def test_nothing_that_a_run_holds_becomes_markup(run):
     source, page = page_of(run, mixer=HOSTILE)
     assert "script" not in page.tags
     assert source.count("&lt;script&gt;") >= 8
-    assert page.text["h1"] == page.text["title"][0].split(" – ")[:1] == [HOSTILE]
+    assert page.text["h1"] == page.text["title"][0].split(" \N{EN DASH} ")[:1] == [HOSTILE]
 
 
 def test_the_report_asks_nobody_for_anything(run):
@@ -186,7 +187,8 @@ def test_durations_are_written_for_people(seconds, text):
 
 def picture(path):
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB")).astype(int)
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    return pixels[: int(0.85 * len(pixels))]  # without the legend
 
 
 def pixels_near(image, colour, tolerance=12):
@@ -198,11 +200,11 @@ BLUE, VERMILLION = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
 @pytest.mark.parametrize("steps", [1, 3, 200, 10_000])
 def test_both_losses_are_seen_however_many_points(tmp_path, steps):
-    draw_curve(rows(steps), tmp_path / "loss.png", title="correlation $x^2 & _")
+    draw_curve(rows(steps), tmp_path / "loss.png", title="correlation $\\nope$ & _")
     image = picture(tmp_path / "loss.png")
     assert min(image.shape[:2]) > 500
-    assert pixels_near(image, BLUE) > 200
-    assert pixels_near(image, VERMILLION) > 200
+    assert pixels_near(image, BLUE) >= 20
+    assert pixels_near(image, VERMILLION) >= 20
 
 
 @pytest.mark.parametrize(
@@ -296,6 +298,7 @@ def test_the_revision_of_the_folder_is_told_and_whether_it_was_changed(tmp_path,
     (tmp_path / "file").write_text("a")
     git("add", "file")
     git("commit", "-m", "x")
+    (tmp_path / "runs").touch()  # what is not tracked, e.g. the run itself, is no change
     clean = environment_module._git_revision()
     assert re.fullmatch("[0-9a-f]{40}", clean["revision"])
     assert clean["dirty"] is False

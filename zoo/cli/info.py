@@ -1,10 +1,16 @@
 """``zoo info``: one mixer in full."""
 
-from typing import Annotated, Any
+import re
+from collections.abc import Iterator
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.output import plain_table, print_json, stdout
+from zoo.cli.output import plain_table, print_json, print_page
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def info(
@@ -28,69 +34,62 @@ def info(
     if json:
         print_json(described)
     else:
-        _print(described)
+        print_page(_page(described))
 
 
-def _print(mixer: dict[str, Any]) -> None:
-    from rich.padding import Padding
+def _page(mixer: dict[str, Any]) -> Iterator["RenderableType"]:
+    from rich.console import Group
     from rich.text import Text
 
-    console = stdout()
-    console.print(Text(mixer["call"], style="bold"))
-    console.print(mixer["summary"])
-    for part, style in (("equation", "cyan"), ("text", "")):
-        if mixer[part]:
-            text = Text(mixer[part] if style else _flowing(mixer[part]), style=style)
-            console.print(Padding(text, (1, 0, 0, 4 if style else 0)))
+    yield Text.assemble((mixer["call"], "bold"), "\n", mixer["summary"])
+    if mixer["equation"]:
+        # In a group, because a console joins texts of its own into one that wraps.
+        yield Group(Text(indent(mixer["equation"], " " * 4), style="cyan", no_wrap=True, overflow="ignore"))
+    if mixer["text"]:
+        yield Text(_flowing(mixer["text"]))
     if mixer["options"]:
-        options = plain_table(("option", "type", "default", "meaning"))
-        for option in mixer["options"]:
-            options.add_row(Text(option["name"], style="bold"), option["type"], _default(option), option["meaning"])
-        console.print(Padding(options, (1, 0, 0, 0)))
-    console.print(Padding(_figures(mixer), (1, 0, 0, 0)))
+        rows = [(Text(o["name"], style="bold"), o["type"], _default(o), o["meaning"]) for o in mixer["options"]]
+        yield plain_table(("option", "type", "default", "meaning"), rows)
+    yield plain_table((), [(Text(name, style="dim"), Text(text)) for name, text in _figures(mixer).items() if text])
 
 
-def _figures(mixer: dict[str, Any]) -> Any:
-    from rich.text import Text
-
+def _figures(mixer: dict[str, Any]) -> dict[str, str]:
     at = f"at dim={mixer['dim']}" + (f", heads={mixer['heads']}" if mixer["heads"] is not None else "")
-    parameters = f"{mixer['parameters']:,} {at}"
-    if mixer["active_parameters"] != mixer["parameters"]:
-        parameters += f", of which a token uses {mixer['active_parameters']:,}"
+    active = mixer["active_parameters"]
+    used = f", of which a token uses {active:,}" if active != mixer["parameters"] else ""
     origin = mixer["origin"]
-    rows = {
-        "parameters": parameters,
+    return {
+        "parameters": f"{mixer['parameters']:,}{used}, {at}",
         "state": _state(mixer["state"]),
         "cost": _flowing(mixer["cost"]),
-        "errors": _flowing(mixer["errors"]),
+        "errors": re.sub(r"\n\s+", " ", mixer["errors"]),
         "source": _flowing(mixer["source"]),
         "paper": mixer["paper"],
         "origin": f"{origin['distribution']} {origin['version']}, entry point {origin['entry_point']!r}",
         "file": origin["file"] or "",
     }
-    table = plain_table()
-    for label, text in rows.items():
-        if text:
-            table.add_row(Text(label, style="dim"), text)
-    return table
 
 
 def _state(sizes: dict[int, int] | None) -> str:
     if sizes is None:
         return "none: it is not causal, so it cannot stream"
-    told = [f"{size:,} after {length:,}" for length, size in sizes.items()]
-    return f"{', '.join(told)} tokens (numbers a sequence)"
+    lengths = " / ".join(f"{length:,}" for length in sizes)
+    if len(set(sizes.values())) == 1:
+        return f"{next(iter(sizes.values())):,} numbers a sequence after {lengths} tokens: it does not grow"
+    return f"{' / '.join(f'{size:,}' for size in sizes.values())} numbers a sequence after {lengths} tokens"
 
 
 def _default(option: dict[str, Any]) -> str:
+    from zoo.options import FILLED_BY_HOST
+
     if option["required"]:
         return "required"
-    if option["default"] is None and option["name"] in ("heads", "layer_index", "layers"):
+    if option["name"] in FILLED_BY_HOST:
         return "from the model"
     return str(option["default"])
 
 
 def _flowing(text: str) -> str:
-    """Paragraphs without the line ends of the source; what is indented stays as it is."""
-    paragraphs = text.split("\n\n")
+    """Paragraphs without the markup and the line ends of the source; what is indented stays as it is."""
+    paragraphs = text.replace("`", "").split("\n\n")
     return "\n\n".join(p if "\n " in f"\n{p}" else " ".join(p.split()) for p in paragraphs)

@@ -1,10 +1,13 @@
 """``zoo list``: the mixers that are registered."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.cli.output import print_json, print_table, say, warn
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def list_mixers(
@@ -23,14 +26,15 @@ def list_mixers(
     if json:
         print_json(mixers)
     elif mixers:
-        print_table(
-            ("name", "summary", "causal", "paper", "from"),
-            [
-                (m["name"], m["summary"], "yes" if m["causal"] else "no", m["paper"], m["origin"]["distribution"])
-                for m in mixers
-            ],
-        )
+        print_table(("name", "summary", "causal", "paper", "from"), [_row(mixer) for mixer in mixers])
     elif registry.entries:
         say(f"no mixer matches {glob!r}; see all with: zoo list")
     else:
         say("no mixer is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")
+
+
+def _row(mixer: dict[str, Any]) -> tuple["str | Text", ...]:
+    from rich.text import Text
+
+    causal = "yes" if mixer["causal"] else "no"
+    return Text(mixer["name"], style="bold"), mixer["summary"], causal, mixer["paper"], mixer["origin"]["distribution"]

@@ -99,7 +99,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     if isinstance(error, ZooError):
         return _fail(str(error), error.exit_code)
     if isinstance(error, _CommandLineError):
-        return _report_usage(error)
+        return _report_usage(error, arguments)
     if isinstance(error, OSError):
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -109,12 +109,13 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")
 
 
-def _report_usage(error: Exception) -> int:
-    context = getattr(error, "ctx", None)
+def _report_usage(error: Exception, arguments: Sequence[str]) -> int:
+    context = getattr(error, "ctx", None)  # some of typer's errors do not know theirs
+    path = context.command_path if context else " ".join(["zoo", *(a for a in arguments[:1] if a[:1] != "-")])
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     message = message.replace("Input should be", "it should be").split(", unable to parse")[0].rstrip(".")
     _fail(message[:1].lower() + message[1:])
-    say(f"try: {context.command_path if context else 'zoo'} --help")
+    say(f"try: {path} --help")
     return 2
 
 

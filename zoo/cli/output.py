@@ -6,28 +6,19 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
 
 INTERRUPTED = 130
 """The exit code of a command that the user stopped."""
 
-_UNBOUNDED = 10_000
-
-
-def stdout() -> "Console":
-    """Where data goes. Off a terminal lines are never wrapped, so that they can be searched and cut."""
-    return _console(sys.stdout)
-
-
-def stderr() -> "Console":
-    """Where words go."""
-    return _console(sys.stderr)
+PAGE_WIDTH = 100
+"""Columns of what is read rather than searched."""
 
 
 def say(text: str, *, label: str = "", style: str = "") -> None:
@@ -35,7 +26,7 @@ def say(text: str, *, label: str = "", style: str = "") -> None:
     from rich.text import Text
 
     line = Text.assemble((label, style), " " if label else "", text)
-    stderr().print(line, soft_wrap=True)
+    console(sys.stderr).print(line, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -48,13 +39,31 @@ def print_json(content: Any) -> None:
     print(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def print_lines(*groups: Mapping[str, str]) -> None:
+    """Lines on stdout, each behind its label, in groups; none is wrapped: what is in them can be copied."""
+    from rich.text import Text
+
+    width = max(len(label) for group in groups for label in group) + 2
+    for group in groups:
+        print()
+        for label, text in group.items():
+            console(sys.stdout).print(Text.assemble((f"{label:<{width}}", "dim"), text), soft_wrap=True)
+
+
+def print_page(blocks: Iterable["RenderableType"]) -> None:
+    """Blocks on stdout with an empty line between them, no wider than is good to read."""
+    page = console(sys.stdout, width=PAGE_WIDTH)
+    with page.capture() as capture:
+        for block in blocks:
+            page.print(block, crop=False)
+            page.print()
+    print("\n".join(line.rstrip() for line in capture.get().rstrip().split("\n")))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence["str | Text"]]) -> None:
     """A table on stdout. Off a terminal each row is one line."""
     if sys.stdout.isatty():
-        table = plain_table(columns)
-        for row in rows:
-            table.add_row(*row)
-        stdout().print(table)
+        console(sys.stdout).print(plain_table(columns, rows))
         return
     cells = [columns, *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
@@ -62,14 +71,26 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence["str | Text"]]) 
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def plain_table(columns: Sequence[str] = ()) -> "Table":
-    """A table without lines; the first column is never wrapped."""
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) -> "Table":
+    """A table without lines; the first column is never wrapped. Without columns it has no head."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns), header_style="dim")
     for index, column in enumerate(columns):
         table.add_column(column, no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def console(stream: TextIO, *, width: int | None = None) -> "Console":
+    """Draws on a stream, with colours on a terminal only; `width` limits it, the terminal's own is the default."""
+    from rich.console import Console
+
+    drawn = Console(file=stream, highlight=False, markup=False)
+    if width is not None:
+        drawn.width = min(width, drawn.width) if stream.isatty() else width
+    return drawn
 
 
 def duration(seconds: float) -> str:
@@ -97,12 +118,6 @@ def close_stdout() -> None:
     """Send what is left for stdout to nowhere, after its reader has gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _console(stream: Any) -> "Console":
-    from rich.console import Console
-
-    return Console(file=stream, width=None if stream.isatty() else _UNBOUNDED, highlight=False, markup=False)
 
 
 def _finite(content: Any) -> Any:

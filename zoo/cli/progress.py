@@ -4,9 +4,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from zoo.cli.output import duration, printable, say, stderr, warn
+from zoo.cli.output import console, duration, printable, say, warn
 from zoo.train.display import Display, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -17,7 +16,7 @@ SAMPLE_LINES = 8
 @contextmanager
 def live_display() -> Iterator[Display]:
     """What suits the place where stderr goes; the bar is gone when the block ends."""
-    if sys.stderr.isatty() and not stderr().is_dumb_terminal:
+    if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal:
         bar = Bar()
         with bar.live:
             yield bar
@@ -25,16 +24,39 @@ def live_display() -> Iterator[Display]:
         yield Lines()
 
 
-class Lines(Display):
+class Speaker(Display):
+    """A display that can be spoken to at any time, also by a signal that comes in the middle of a line."""
+
+    def __init__(self) -> None:
+        self._speaking = False
+        self._waiting: list[str] = []
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know: told at once, or after the line that is being written."""
+        if self._speaking:
+            self._waiting.append(text)
+        else:
+            warn(text)
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Keep notices until the block ends."""
+        self._speaking = True
+        try:
+            yield
+        finally:
+            self._speaking = False
+            while self._waiting:
+                self.notice(self._waiting.pop(0))
+
+
+class Lines(Speaker):
     """A plain line on stderr at each evaluation, and one every ten seconds between them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._steps = 0
         self._last_line = time.monotonic()
-
-    def notice(self, text: str) -> None:
-        """Something that a person should know."""
-        warn(text)
 
     def progress(self, progress: Progress) -> None:
         """A step was made."""
@@ -48,33 +70,31 @@ class Lines(Display):
         self._say(f"step {step:,}/{self._steps:,}  validation loss {validation_loss:.3f}")
 
     def _say(self, text: str) -> None:
-        say(text)
+        with self.speaking():
+            say(text)
         self._last_line = time.monotonic()
 
 
-class Bar(Display):
+class Bar(Speaker):
     """A bar at the foot of the terminal; validation losses and samples scroll away above it."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Live
 
+        super().__init__()
         # Drawn by the training thread between steps: a thread of its own would take time from the mixers.
         self.live = Live(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
             TextColumn("{task.fields[figures]}"),
-            console=stderr(),
+            console=console(sys.stderr),
             auto_refresh=False,
             expand=True,
             transient=True,
         )
-        self._task = self.live.add_task("reading the data", total=None, figures="")
+        self._task = self.live.add_task("reading the data", total=1, figures="")
         self._last_frame = 0.0
-
-    def notice(self, text: str) -> None:
-        """Something that a person should know, above the bar."""
-        self._print(text, style="yellow")
 
     def progress(self, progress: Progress) -> None:
         """Move the bar, ten times a second at most."""
@@ -84,29 +104,28 @@ class Bar(Display):
             return
         self._last_frame = now
         width = len(f"{progress.steps:,}")
-        self.live.update(
-            self._task,
-            description=f"step {progress.step:>{width},}/{progress.steps:,}",
-            total=progress.steps,
-            completed=progress.step,
-            figures=f"loss {progress.loss:.3f}  last evaluation …" if last else _figures(progress),
-            refresh=True,
-        )
+        with self.speaking():
+            self.live.update(
+                self._task,
+                description=f"step {progress.step:>{width},}/{progress.steps:,}",
+                total=progress.steps,
+                completed=progress.step,
+                figures=f"loss {progress.loss:.3f}  last evaluation …" if last else _figures(progress),
+                refresh=True,
+            )
 
     def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
         """Show the loss and the first lines of the sample above the bar."""
-        self._print(f"step {step:,}  validation loss {validation_loss:.3f}", style="bold")
-        lines = printable(sample).expandtabs(4).strip("\n").splitlines()
-        width = self.live.console.width - 2
-        for line in lines[:SAMPLE_LINES]:
-            self._print(f"  {line}"[:width], style="dim")
-
-    def _print(self, text: str, style: str) -> None:
+        from rich.console import Group
         from rich.text import Text
 
-        self.live.console.print(Text(text, style=style))
+        lines = printable(sample).expandtabs(4).strip("\n").splitlines()[:SAMPLE_LINES]
+        said = Text(f"step {step:,}  validation loss {validation_loss:.3f}", style="bold")
+        shown = [Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in lines]
+        with self.speaking():
+            self.live.console.print(Group(said, *shown))
 
 
 def _figures(progress: Progress) -> str:
-    left: Any = duration(progress.seconds_left)
+    left = duration(progress.seconds_left)
     return f"loss {progress.loss:.3f}  {progress.tokens_per_second:,.0f} tokens/s  {left} left"

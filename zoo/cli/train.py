@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.help import Command, write_section
-from zoo.cli.output import INTERRUPTED, duration, plain_table, print_json, say, stdout
+from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,22 +170,23 @@ def _report(summary: "Summary", *, json: bool) -> None:
     if json:
         print_json(asdict(summary))
         return
-    run = shlex.quote(summary.run)
-    speed = f"{summary.tokens_per_second:,.0f} tokens/s"
-    rows = {
-        "done": f"{summary.steps:,} steps in {duration(summary.seconds)}, training at {speed}",
+    from zoo.train.run_directory import RunDirectory
+
+    prompt = " --prompt 'def '" if RunDirectory.open(Path(summary.run)).config["data"] == "python-stdlib" else ""
+    held_out, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
+    folder, run = Path(summary.run), shlex.quote(summary.run)
+    figures = {
+        "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {summary.tokens_per_second:,.0f} tokens/s",
         "model": f"{summary.mixer}, {summary.parameters:,} parameters",
-        "loss": f"{summary.validation_loss:.4f} nats per token on held-out text ({summary.train_loss:.4f} in training)",
+        "loss": f"{held_out} nats per token on held-out text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
-        "curve": str(Path(summary.run) / "loss.png"),
-        "report": str(Path(summary.run) / "report.html"),
-        "next": f"zoo generate {run} --prompt 'def '",
-        " ": f"zoo train --resume {run} --steps {2 * summary.steps}",
     }
-    table = plain_table()
-    for label, text in rows.items():
-        table.add_row(label.strip(), text)
-    stdout().print(table, soft_wrap=True)
+    places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
+    commands = {
+        "next": f"zoo generate {run}{prompt}",
+        "or": f"zoo train --resume {run} --steps {2 * summary.steps}",
+    }
+    print_lines(figures, places, commands)
 
 
 def _show_plan(settings: "Settings", *, json: bool) -> None:
@@ -223,4 +224,5 @@ def _needs(parameters: int, active: int, memory: Mapping[str, int]) -> dict[str,
 
 
 def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+    mebibytes = size / 2**20
+    return f"{mebibytes:,.{0 if mebibytes >= 10 else 1}f} MiB"

@@ -61,7 +61,7 @@ def _is_sound(folder: Path) -> bool:
     """Whether every file is there as it was written, and no other."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest == _describe(folder))
+        return bool(manifest) and manifest == _describe(folder)
     except (OSError, ValueError):
         return False
 

@@ -74,6 +74,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any] | None:
         return st.none()
     if typing.get_origin(annotation) is typing.Literal:
         return st.sampled_from(typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Annotated:
+        return values(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         parts = [part for part in map(values, typing.get_args(annotation)) if part is not None]
         return st.one_of(parts) if parts else None

@@ -34,8 +34,8 @@ def check_streaming(mixer: TokenMixer, reads: Tensor, cuts: Sequence[int] | None
 @torch.no_grad()
 def check_state(mixer: TokenMixer, reads: Tensor) -> None:
     """A state is a value: tensors whose rows are the batch's, all that is remembered, and changed by no step."""
-    running, half = evaluating(mixer), max(1, reads.shape[1] // 2)
-    begun, following = reads[:, :half], other_reads(reads, seed=3)
+    running, time = evaluating(mixer), reads.shape[1]
+    begun, following = reads[:, : (time + 1) // 2], other_reads(reads, seed=3)[:, : max(1, time // 2)]
     _, state = running.step(begun)
     _check_leaves(state, reads.shape[0])
     kept = _map(torch.clone, state)

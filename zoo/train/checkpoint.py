@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,7 +164,7 @@ def _make_way(path: Path) -> None:
     try:
         _verify(path)
     except _UnusableError:
-        _remove(path)
+        shutil.rmtree(path)
     else:
         aside = path.with_name(f"{path.name}.old")
         shutil.rmtree(aside, ignore_errors=True)
@@ -178,14 +177,7 @@ def _prune(root: Path, newest: Path, keep: int | None) -> None:
     kept = older if keep is None else older[: keep - 1]
     for path in others:
         if path not in kept:
-            with suppress(OSError):  # the new checkpoint stands, which is what was asked for
-                _remove(path)
-
-
-def _remove(path: Path) -> None:
-    hidden = path.with_name(f"{_HIDDEN}removed-{path.name}")
-    path.rename(hidden)  # at once, so that no half-removed checkpoint is ever found
-    shutil.rmtree(hidden, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)  # the new checkpoint stands, which is what was asked for
 
 
 def _read(path: Path, device: str) -> Checkpoint:

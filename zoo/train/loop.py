@@ -113,8 +113,8 @@ class Trainer:
         )
         self._saved_step = self.step
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
+    def restore(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Go on from a checkpoint; returns the logs that hold less than they did then."""
         self.model.load_state_dict(checkpoint.tensors["model"])
         load_optimizer_tensors(self.model, self.optimizer, checkpoint.tensors["optimizer"])
         progress = checkpoint.progress
@@ -122,8 +122,8 @@ class Trainer:
         self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]
         self.train_loss = _number(progress["train_loss"])
         self.validation_loss = _number(progress["validation_loss"])
-        self.run.truncate_logs(progress["logs"])
         self._saved_step = checkpoint.step
+        return self.run.truncate_logs(progress["logs"])
 
     def _progress(self) -> dict[str, Any]:
         return {

@@ -1,6 +1,7 @@
 """AdamW with decay on matrices only, and the learning rate of every step."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +36,16 @@ def learning_rate(settings: Settings, step: int) -> float:
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors: ``<parameter>|<quantity>``."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
     return {
-        f"{names[parameter]}|{quantity}": value
-        for parameter, quantities in optimizer.state.items()
-        for quantity, value in quantities.items()
+        f"{name}|{quantity}": value
+        for name, parameter in model.named_parameters()
+        for quantity, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     parameters = dict(model.named_parameters())
     for key, value in tensors.items():
         name, quantity = key.rsplit("|", 1)
-        optimizer.state[parameters[name]][quantity] = value
+        optimizer.state[parameters[name]][quantity] = value.clone()

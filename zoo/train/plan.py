@@ -87,7 +87,7 @@ def measure_activations(model: Backbone, tokens: Tensor, settings: Settings) -> 
         tokens: two sequences, ``(2, t)``.
         settings: for the size of the batch, the precision, and whether activations are checkpointed.
     """
-    one, two = (_saved_bytes(model, tokens[:count], settings) for count in (1, 2))
+    one, two = (_saved_bytes(model, tokens[:count].clone(), settings) for count in (1, 2))
     return one + (two - one) * (settings.batch - 1)
 
 

@@ -176,7 +176,7 @@ class RunDirectory:
         return path
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write what a person opens when the run has ended: metrics.csv, loss.png and report.html.
+        """Write what is left when the run has ended: summary.json, metrics.csv, loss.png and report.html.
 
         Args:
             summary: the figures of the run, see `zoo.train.report.write_report`.
@@ -184,6 +184,7 @@ class RunDirectory:
         from zoo.train.curve import draw_curve
         from zoo.train.report import write_report
 
+        write_atomically(self.path / "summary.json", row_line(summary))
         self.write_metrics_csv()
         draw_curve(self.metrics(), self.path / "loss.png", title=summary["mixer"])
         write_report(self, summary=summary)

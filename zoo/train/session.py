@@ -40,7 +40,7 @@ class Summary:
     seconds: float
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the run; it was saved and can be resumed."""
 
     def __init__(self, run: Path, step: int) -> None:
@@ -67,9 +67,10 @@ def start(settings: Settings, *, root: Path, out: Path | None = None, display: D
     torch.manual_seed(settings.seed)
     model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
-    run.write_environment(describe_environment(plugins=plugins_of(settings), data_sha256=dataset.sha256))
-    run.write_tokenizer(dataset.tokenizer.to_json())
-    return _drive(Trainer(model, dataset, settings, run, display or Display()), "started")
+    with run.lock():
+        run.write_environment(_environment(settings, dataset))
+        run.write_tokenizer(dataset.tokenizer.to_json())
+        return _drive(Trainer(model, dataset, settings, run, display or Display()), "started")
 
 
 def resume(path: Path, *, steps: int | None = None, display: Display | None = None) -> Summary:
@@ -80,27 +81,9 @@ def resume(path: Path, *, steps: int | None = None, display: Display | None = No
         PluginError: a plugin that the run used is missing or broken.
         Interrupted: Ctrl-C; everything is saved.
     """
-    display = display or Display()
     run = RunDirectory.open(path)
-    settings = validate(run.config)
-    checkpoint = load_checkpoint(run.checkpoints, device=settings.device)
-    for rejected, reason in checkpoint.rejected:
-        display.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
-    if steps is not None and steps < checkpoint.step:
-        raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
-    if steps is not None and steps != settings.steps:
-        settings = settings.model_copy(update={"steps": steps})
-    device = prepare_machine(settings)
-    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
-    if dataset.sha256 != run.environment["data_sha256"]:
-        raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
-    registry = get_registry().remembering(distributions_of(run.environment))
-    model = model_of(settings, dataset.tokenizer.vocab_size, registry).to(device)
-    trainer = Trainer(model, dataset, settings, run, display)
     with run.lock():
-        trainer.restore(checkpoint)
-        run.write_config(settings.model_dump())
-    return _drive(trainer, "resumed")
+        return _drive(_restored(run, steps, display or Display()), "resumed")
 
 
 def model_of(settings: Settings, vocab_size: int, registry: Registry) -> Backbone:
@@ -132,22 +115,6 @@ def distributions_of(environment: Mapping[str, Any]) -> dict[str, str]:
     return {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
 
 
-def _drive(trainer: Trainer, kind: str) -> Summary:
-    run, began = trainer.run, time.perf_counter()
-    with (
-        run.lock(),
-        Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now")) as interrupts,
-    ):
-        run.append_event(kind, step=trainer.step)
-        finished = trainer.train(interrupts)
-        run.append_event("finished" if finished else "interrupted", step=trainer.step)
-        if not finished:
-            raise Interrupted(run.path, trainer.step)
-        summary = summarize(trainer, time.perf_counter() - began)
-        run.finish(asdict(summary))
-    return summary
-
-
 def summarize(trainer: Trainer, seconds: float) -> Summary:
     """The figures of a run that has ended."""
     dataset = trainer.dataset
@@ -165,10 +132,50 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
     )
 
 
+def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer:
+    """The trainer of a saved run, at its newest sound checkpoint."""
+    settings = validate(run.config)
+    device = prepare_machine(settings)
+    checkpoint = load_checkpoint(run.checkpoints, device=settings.device)
+    for rejected, reason in checkpoint.rejected:
+        display.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
+        run.append_event("fell back", damaged=rejected.name, reason=reason, to=checkpoint.path.name)
+    if steps is not None and steps < checkpoint.step:
+        raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
+    settings = settings.model_copy(update={"steps": steps or settings.steps})
+    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
+    if dataset.sha256 != run.environment["data_sha256"]:
+        raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
+    registry = get_registry().remembering(distributions_of(run.environment))
+    model = model_of(settings, dataset.tokenizer.vocab_size, registry).to(device)
+    trainer = Trainer(model, dataset, settings, run, display)
+    for log in trainer.restore(checkpoint):
+        display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
+    run.write_config(settings.model_dump())
+    return trainer
+
+
+def _drive(trainer: Trainer, kind: str) -> Summary:
+    run, began = trainer.run, time.perf_counter()
+    with Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now")) as interrupts:
+        run.append_event(kind, step=trainer.step)
+        finished = trainer.train(interrupts)
+        run.append_event("finished" if finished else "interrupted", step=trainer.step)
+    if not finished:
+        raise Interrupted(run.path, trainer.step)
+    summary = summarize(trainer, time.perf_counter() - began)
+    run.finish(asdict(summary))
+    return summary
+
+
+def _environment(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    return describe_environment(plugins=plugins_of(settings), data_sha256=dataset.sha256, device=settings.device)
+
+
 def _check_lengths(dataset: Dataset, settings: Settings) -> None:
     shortest = min(len(dataset.train), len(dataset.validation))
     if settings.context >= shortest:
         raise UsageError(
-            f"context={settings.context} is too long for {settings.data!r}: its training split has {len(dataset.train)} "
-            f"tokens and its validation split {len(dataset.validation)}; choose a --context below {shortest}, or more text"
+            f"context={settings.context} is too long for {settings.data!r}: {len(dataset.train)} of its tokens are for "
+            f"training and {len(dataset.validation)} for validation; choose a --context below {shortest}, or more text"
         )

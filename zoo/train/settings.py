@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
+from zoo.pattern import parse
 
 DEFAULT_PRESET = "quick"
 
@@ -84,12 +85,16 @@ def resolve(
     Raises:
         UsageError: an unknown preset or setting, an unreadable file, a value that is out of range or of a wrong type.
     """
-    values = load_preset(preset)
-    if file is not None:
-        values |= read_file(file)
-    values |= dict(_assignment(text) for text in assignments)
-    values |= {name: value for name, value in (flags or {}).items() if value is not None}
-    return validate(values)
+    defaults = load_preset(preset)
+    given = read_file(file) if file is not None else {}
+    given |= dict(_assignment(text) for text in assignments)
+    given |= {name: value for name, value in (flags or {}).items() if value is not None}
+    settings = validate(defaults | given)
+    if "layers" not in given and settings.layers is not None:
+        # the depth of a preset is for patterns that fit into it; a longer one is not cut
+        longer = max(settings.layers, len(parse(settings.mixer).layers()))
+        settings = settings.model_copy(update={"layers": longer})
+    return settings
 
 
 def validate(values: Mapping[str, Any]) -> Settings:

@@ -102,14 +102,14 @@ def _require_library() -> None:
         ) from None
 
 
-def _chunks(text: str) -> Iterator[str]:
+def _chunks(text: str, size: int = _CHUNK) -> Iterator[str]:
     """Cut a long text where no word of GPT-2's goes across: between two lines that meet without other white space.
 
     The library encodes chunks in parallel, and needs some hundred bytes a token: a corpus is not handed over whole.
     """
     start = 0
     while start < len(text):
-        seam = _LINE_END.search(text, start + _CHUNK)
+        seam = _LINE_END.search(text, start + size)
         end = seam.end() if seam else len(text)
         yield text[start:end]
         start = end

@@ -1,0 +1,188 @@
+"""Correlation: attention that compares tokens at several lags, of which the dot product is lag zero."""
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixers.ops.attention import head_size, merge_heads, normalize, split_heads
+from mixers.ops.correlation import add_lags, bias_nodes, correlate, lags_of, one_more, stack_lags, weigh_nodes
+from mixers.ops.lags import tail
+from mixers.ops.rotary import rotate
+from zoo import State, TokenMixer
+
+
+class Correlation(TokenMixer):
+    """Attention whose scores correlate query and key at several lags; lag zero alone is the dot product.
+
+        r_l(t, s) = < q_{t - a*l} , k_{s-l} > * k**-0.5           a = 0: window="key"   a = 1: window="joint"
+        y_t = sum_s softmax_s( pool_l [ w_l , r_l(t, s) ] ) v_s   over  s <= t,  l = 0..max_lag
+        write_t = W_out [ sigmoid(W_gate x_t) * y_t ]             the gate only with gated=True
+
+    q, k, v: linear in the reads x, cut into heads; k: channels a head; w_l: a weight a lag and key head, learned.
+    The pools are ``sum_l w_l r_l`` with w_0 = 1, ``log sum_l exp(r_l + w_l)`` and ``max_l (r_l + w_l)`` with w_0 = 0.
+    What is delayed is normalised and then rotated afterwards, at the position where it lands; with pool="sum" and
+    window="key" that is the one key ``sum_l w_l k_{s-l}``. Keys before the first token are zero in the sum, and no
+    part of the other pools. With axis="feature" the lags are -max_lag..max_lag and shift the channels of a key
+    against those of the query, with zeros at the ends.
+
+    All w_l start at zero. For the sum that is dot-product attention. For the other pools it puts every lag on equal
+    terms: their gradient is proportional to their share, and a lag that starts without one would learn last.
+
+    Options:
+        max_lag: the largest lag; 0 is exactly dot-product attention, and loads its parameters.
+        axis: what the lags shift, "time" (tokens) or "feature" (the channels of one head).
+        window: what is delayed, "key" alone, or query and key together ("joint"), so that windows of tokens meet.
+        pool: how the lags become one score: "sum" is linear, "logsumexp" is a softmax over all pairs of token and
+            lag, "max" lets the best lag win.
+        dynamic: w_l is read from the stream at the key's position on top of the learned constant: for the sum as a
+            weight, for the other pools as an additive bias.
+        heads: query heads; they divide dim.
+        kv_heads: heads of keys, values and lag weights, each shared by heads / kv_heads query heads; None for as
+            many as heads.
+        rope: rotary positions, angles in float32; without them the order of earlier tokens is seen by lags alone.
+        qk_norm: RMS norm of queries and keys, with learned gains.
+        span: how many tokens a query sees, its own included (dot-product calls it window); None for all.
+        gated: multiply what the heads write by a sigmoid gate that is read from the stream.
+        bias: add learned constants to the projections.
+
+    Cost, with L lags: for the sum over keys the time of dot-product and ``2 * t * L * k`` a head more, the memory and
+    the state of dot-product and the last max_lag keys more. All others take L times the time of the scores, and
+    their state holds L keys a token. The joint sum and the logsumexp over keys never hold the scores of all pairs;
+    max, and the joint logsumexp, hold ``t * s * L`` of them a head.
+
+    Raises:
+        ValueError: a negative max_lag, lags over features that reach beyond a head or go with a joint window, a span
+            below 1, heads that do not divide dim, kv_heads that do not divide heads, an odd head size with rope.
+
+    Source: Srivastava, "Leviathan" (repository attention-free-revolution), whose idea this keeps: a token is a
+    signal, and the dot product its cross-correlation at lag zero. The parts have been seen before: shifted keys in
+    KV-Shifting (arXiv:2411.19574) and the partial key offset of modded-nanogpt, short convolutions over keys in
+    Primer (arXiv:2109.08668), CAT (arXiv:2407.05591) and Canon layers (arXiv:2512.17351), convolutions that are read
+    from the stream in Dynamic Short Convolutions (arXiv:2606.03825), convolved scores, of which the joint window is
+    the diagonal, in Multi-Token Attention (arXiv:2504.00927), correlation over lags in Autoformer (arXiv:2106.13008).
+    """
+
+    paper: ClassVar[str] = "Srivastava, Leviathan (attention-free-revolution)"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        max_lag: int = 3,
+        axis: Literal["time", "feature"] = "time",
+        window: Literal["key", "joint"] = "key",
+        pool: Literal["sum", "logsumexp", "max"] = "sum",
+        dynamic: bool = False,
+        heads: int = 4,
+        kv_heads: int | None = None,
+        rope: bool = True,
+        qk_norm: bool = False,
+        span: int | None = None,
+        gated: bool = False,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.rope, self.span = heads, heads if kv_heads is None else kv_heads, rope, span
+        self.max_lag, self.axis, self.window, self.pool = max_lag, axis, window, pool
+        self.size = head_size(dim, heads, self.kv_heads, rope)
+        self.scale = self.size**-0.5
+        _check_lags(max_lag, axis, window, self.size)
+        if span is not None and span < 1:
+            raise ValueError(f"span={span} would hide a token from itself; choose 1 or more, or None to see all")
+        width = (heads + 2 * self.kv_heads) * self.size
+        self.project_in = nn.Linear(dim, width + (dim if gated else 0), bias=bias)
+        self.project_out = nn.Linear(dim, dim, bias=bias)
+        self.query_gain = nn.Parameter(torch.empty(self.size)) if qk_norm else None
+        self.key_gain = nn.Parameter(torch.empty(self.size)) if qk_norm else None
+        learned = len(lags_of(max_lag, axis)) - 1
+        self.lag_weight = nn.Parameter(torch.empty(self.kv_heads, learned)) if learned else None
+        self.read_lags = nn.Parameter(torch.empty(self.kv_heads * learned, dim)) if learned and dynamic else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start the gains of the query-key norm at one and the lags at zero."""
+        for gain in (self.query_gain, self.key_gain):
+            if gain is not None:
+                nn.init.ones_(gain)
+        for weight in (self.lag_weight, self.read_lags):
+            if weight is not None:
+                nn.init.zeros_(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
+        return self.step(x)[0]
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mix the next reads; the state holds the keys of all nodes, the values, and the last raw keys and queries."""
+        past = {} if state is None else state
+        position = past.get("position", 0)
+        query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
+        keys = self._keys(key, self._lag_weights(x), past.get("recent_key"), position)
+        queries = self._queries(query, past.get("recent_query"), position)
+        following = {"position": position + torch.full(x.shape[:1], x.shape[1], device=x.device)}
+        if self.max_lag and self.axis == "time":
+            following["recent_key"] = tail(key, self.max_lag, past.get("recent_key"))
+            if self.window == "joint":
+                following["recent_query"] = tail(query, self.max_lag, past.get("recent_query"))
+        if past:
+            keys, value = torch.cat([past["key"], keys], dim=2), torch.cat([past["value"], value], dim=2)
+        kept = keys.shape[2] if self.span is None else self.span - 1
+        following |= {"key": tail(keys, kept), "value": tail(value, kept)}
+        lags = 1 if self._adds_keys else len(lags_of(self.max_lag, self.axis))
+        mixed = correlate(queries, keys, value, lags=lags, pool=self.pool, scale=self.scale, window=self.span)
+        mixed = merge_heads(mixed)
+        if gate.shape[-1]:
+            mixed = mixed * gate.sigmoid()
+        return self.project_out(mixed), following
+
+    @property
+    def _adds_keys(self) -> bool:
+        """Whether the lags of a key are added up to one key before anything is compared."""
+        return self.pool == "sum" and self.window == "key"
+
+    def _lag_weights(self, x: Tensor) -> Tensor:
+        """The weights of all lags, that of lag zero included: ``(kv_heads, l)`` or ``(b, kv_heads, t, l)``."""
+        at_zero = 1.0 if self.pool == "sum" else 0.0
+        if self.lag_weight is None:
+            return x.new_full((self.kv_heads, 1), at_zero)
+        weights = self.lag_weight
+        if self.read_lags is not None:
+            read = F.linear(x, self.read_lags, weights.flatten())
+            weights = read.unflatten(-1, (self.kv_heads, -1)).transpose(1, 2)
+        return F.pad(weights, (1, 0), value=at_zero)
+
+    def _keys(self, key: Tensor, weights: Tensor, past: Tensor | None, position: int | Tensor) -> Tensor:
+        """The keys of all nodes side by side, ``(b, kv_heads, t, l * k)``, or the one that they add up to."""
+        if self._adds_keys:
+            combined = add_lags(key, weights, self.axis, past)[:, :, None]
+            return self._place(combined, self.key_gain, position).squeeze(2)
+        nodes = self._place(stack_lags(key, self.max_lag, self.axis, past), self.key_gain, position)
+        if self.pool == "sum":
+            return weigh_nodes(nodes, weights).transpose(2, 3).flatten(3)
+        before = None if self.axis == "feature" else 0 if past is None else past.shape[2]
+        return bias_nodes(nodes, weights, scale=self.scale, before=before).transpose(2, 3).flatten(3)
+
+    def _queries(self, query: Tensor, past: Tensor | None, position: int | Tensor) -> Tensor:
+        """The queries, ``(b, heads, t, k)``, or those of all lags side by side, ``(b, heads, t, l * k)``."""
+        by_lag = stack_lags(query, self.max_lag, self.axis, past) if self.window == "joint" else query[:, :, None]
+        by_lag = self._place(by_lag, self.query_gain, position)
+        by_lag = by_lag if self.pool == "sum" else one_more(by_lag)
+        return by_lag.transpose(2, 3).flatten(3)
+
+    def _place(self, x: Tensor, gain: Tensor | None, position: int | Tensor) -> Tensor:
+        """Normalise and rotate queries or keys, ``(b, h, l, t, k)``."""
+        x = normalize(x, gain)
+        return rotate(x.flatten(1, 2), position).unflatten(1, x.shape[1:3]) if self.rope else x
+
+
+def _check_lags(max_lag: int, axis: str, window: str, size: int) -> None:
+    if max_lag < 0:
+        raise ValueError(f"max_lag={max_lag} would look ahead; choose 0 or more")
+    if axis == "feature" and window == "joint":
+        raise ValueError(
+            'axis="feature" has no joint window: query and key would shift alike; choose window="key" or axis="time"'
+        )
+    if axis == "feature" and max_lag >= size:
+        raise ValueError(f"max_lag={max_lag} shifts out all {size} channels of a head; choose less, or fewer heads")

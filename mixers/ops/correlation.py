@@ -1,0 +1,167 @@
+"""Attention by correlation: a token is compared with another at several lags, and the lags are pooled to one score.
+
+A key at a lag is called a node: each token s has one node a lag l, with its own key and the token's value.
+"""
+
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixers.ops.attention import attend, visible
+from mixers.ops.lags import delay, mix_lags
+
+
+def lags_of(max_lag: int, axis: str) -> list[int]:
+    """The lags in the order of their weights: tokens go back in time, channels shift in both directions.
+
+    Args:
+        max_lag: the largest lag.
+        axis: ``"time"`` or ``"feature"``.
+    """
+    forth = list(range(max_lag + 1))
+    return forth if axis == "time" else forth + [-lag for lag in forth[1:]]
+
+
+def shift_channels(x: Tensor, lag: int) -> Tensor:
+    """Put into channel i what was in channel i - lag, with zeros where there was none: ``(..., k)`` to the same."""
+    return F.pad(x, (lag, -lag))
+
+
+def stack_lags(x: Tensor, max_lag: int, axis: str, past: Tensor | None = None) -> Tensor:
+    """Lay out every lag of a sequence.
+
+    Args:
+        x: queries or keys, ``(b, h, t, k)``.
+        max_lag: the largest lag.
+        axis: what the lags shift, tokens (``"time"``) or channels (``"feature"``).
+        past: the tokens just before `x`, ``(b, h, p, k)``; beyond its start everything is zero.
+
+    Returns:
+        ``(b, h, l, t, k)``, in the order of `lags_of`.
+    """
+    lags = lags_of(max_lag, axis)
+    if axis == "feature":
+        return torch.stack([shift_channels(x, lag) for lag in lags], dim=2)
+    return torch.stack([delay(x, lag, past) for lag in lags], dim=2)
+
+
+def add_lags(x: Tensor, weights: Tensor, axis: str, past: Tensor | None = None) -> Tensor:
+    """Add up the lags of a sequence, each by its weight, without laying them out along time.
+
+    Args:
+        x: keys, ``(b, h, t, k)``.
+        weights: one a lag, in the order of `lags_of`: ``(h, l)``, or ``(b, h, t, l)`` to weigh each token on its own.
+        axis: what the lags shift, tokens (``"time"``) or channels (``"feature"``).
+        past: the tokens just before `x`, ``(b, h, p, k)``; beyond its start everything is zero.
+
+    Returns:
+        ``(b, h, t, k)``.
+    """
+    if axis == "time":
+        return mix_lags(x, weights, past)
+    by_lag = _by_node(weights.to(x.dtype)).unbind(2)
+    terms = [shift_channels(x, lag) * w for lag, w in zip(lags_of(len(by_lag) // 2, axis), by_lag, strict=True)]
+    return reduce(torch.add, terms)
+
+
+def weigh_nodes(nodes: Tensor, weights: Tensor) -> Tensor:
+    """Multiply the key of each node by the weight of its lag: the scores become ``w_l * r_l``.
+
+    Args:
+        nodes: ``(b, h, l, t, k)``.
+        weights: ``(h, l)``, or ``(b, h, t, l)``.
+    """
+    return nodes * _by_node(weights.to(nodes.dtype))
+
+
+def bias_nodes(nodes: Tensor, biases: Tensor, *, scale: float, before: int | None) -> Tensor:
+    """Give each node a channel more, which adds its bias to all its scores; `one_more` is the query's side of it.
+
+    Args:
+        nodes: ``(b, h, l, t, k)``.
+        biases: ``(h, l)``, or ``(b, h, t, l)``.
+        scale: the factor that the scores will be multiplied by.
+        before: how many tokens lie before these; where a lag reaches beyond them the node is hidden, with a bias that
+            no score outweighs. None where lags shift channels, which hides nothing.
+
+    Returns:
+        ``(b, h, l, t, k + 1)``.
+    """
+    b, h, lags, t, _ = nodes.shape
+    channel = (_by_node(biases.to(nodes.dtype)) / scale).expand(b, h, lags, t, 1)
+    if before is not None:
+        lag = torch.arange(lags, device=nodes.device)[:, None]
+        missing = torch.arange(before, before + t, device=nodes.device) < lag
+        # not -inf: the gradient of the query would be 0 * inf
+        channel = channel.masked_fill(missing[..., None], torch.finfo(nodes.dtype).min / 4)
+    return torch.cat([nodes, channel], dim=-1)
+
+
+def one_more(query: Tensor) -> Tensor:
+    """Give queries the channel that meets the bias of a node: ``(..., k)`` to ``(..., k + 1)``."""
+    return F.pad(query, (0, 1), value=1.0)
+
+
+def correlate(
+    query: Tensor, key: Tensor, value: Tensor, *, lags: int, pool: str, scale: float, window: int | None = None
+) -> Tensor:
+    """Causal attention of the last t of s tokens, by scores that pool the lags of each pair of tokens.
+
+        y_t = sum_s softmax_s( pool_l r_l(t, s) ) v_s     r_l(t, s) = scale * <q_{t,l}, k_{s,l}>
+
+    What each pool holds in memory, beside its arguments:
+
+    * ``"sum"`` is one attention over the lags side by side as channels, ``t * l * k`` numbers a head.
+    * ``"logsumexp"`` with one query for all lags is one attention over all nodes, whose values are repeated: again
+      ``t * l * k`` numbers, and a boolean mask of ``128 * s * l`` that all heads share.
+    * ``"max"``, and ``"logsumexp"`` with a query a lag, hold the scores themselves: ``t * s * l`` numbers a head.
+
+    Args:
+        query: ``(b, h, t, l * k)``, or ``(b, h, t, k)`` where all lags have one query.
+        key: ``(b, g, s, l * k)``, where g divides h: consecutive query heads share a key head.
+        value: ``(b, g, s, v)``.
+        lags: how many lags l a token has.
+        pool: ``"sum"``, ``"logsumexp"`` or ``"max"``.
+        scale: the factor on the scores.
+        window: how many tokens a query sees, its own included; None for all.
+
+    Returns:
+        ``(b, h, t, v)``.
+    """
+    if pool == "sum":
+        return attend(query, key, value, scale=scale, window=window)
+    one_query = query.shape[-1] * lags == key.shape[-1]
+    # a single new token is cheaper by its few scores than by the values of all tokens repeated
+    if pool == "logsumexp" and one_query and query.shape[2] > 1:
+        nodes, values = key.unflatten(-1, (lags, -1)).flatten(2, 3), value.repeat_interleave(lags, dim=2)
+        return attend(query, nodes, values, scale=scale, window=window, nodes=lags)
+    return _attend_by_scores(query, key, value, lags=lags, pool=pool, scale=scale, window=window)
+
+
+def _attend_by_scores(
+    query: Tensor, key: Tensor, value: Tensor, *, lags: int, pool: str, scale: float, window: int | None
+) -> Tensor:
+    """`correlate` with the scores of all nodes in memory."""
+    scores = _scores(query, key, lags) * scale
+    pooled = scores.logsumexp(-1) if pool == "logsumexp" else scores.amax(-1)
+    seen = visible(query.shape[2], key.shape[2], window, query.device)
+    shares = pooled.masked_fill(~seen, -torch.inf).softmax(-1)
+    return (shares.flatten(2, 3) @ value).unflatten(2, shares.shape[2:4]).flatten(1, 2)
+
+
+def _scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
+    """Every query with every node, ``(b, g, h / g, t, s, l)``."""
+    nodes = key.unflatten(-1, (lags, -1))
+    queries = query.unflatten(1, (key.shape[1], -1)).unflatten(-1, (-1, nodes.shape[-1]))
+    if queries.shape[-2] < lags:
+        together = queries.flatten(2, 4) @ nodes.flatten(2, 3).mT
+        return together.unflatten(-1, nodes.shape[2:4]).unflatten(2, queries.shape[2:4])
+    return torch.einsum("bgrtlk,bgslk->bgrtsl", queries, nodes)
+
+
+def _by_node(weights: Tensor) -> Tensor:
+    """Weights ``(h, l)`` or ``(b, h, t, l)`` as ``(1 or b, h, l, 1 or t, 1)``."""
+    by_token = weights if weights.ndim == 4 else weights[None, :, None]
+    return by_token.transpose(2, 3)[..., None]

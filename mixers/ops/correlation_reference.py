@@ -1,0 +1,81 @@
+"""Correlation in its slow, obviously right form: one pair of tokens and one lag at a time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mixers.ops.correlation import lags_of
+
+Place = Callable[[Tensor, int], Tensor]
+"""Normalises and rotates one token's queries or keys, ``(b, h, k)``, for a position."""
+
+
+def correlation_reference(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    *,
+    max_lag: int,
+    axis: str,
+    window: str,
+    pool: str,
+    scale: float,
+    place_query: Place,
+    place_key: Place,
+    span: int | None = None,
+) -> Tensor:
+    """Causal attention by pooled correlations.
+
+    Args:
+        query: ``(b, h, t, k)``, neither normalised nor rotated.
+        key: ``(b, h, t, k)``, likewise.
+        value: ``(b, h, t, v)``.
+        weights: weights or biases of the lags by the position of the key, ``(b, h, t, l)``.
+        max_lag: the largest lag.
+        axis: what the lags shift, ``"time"`` or ``"feature"``.
+        window: what is delayed, ``"key"`` or ``"joint"``.
+        pool: ``"sum"``, ``"logsumexp"`` or ``"max"``.
+        scale: the factor on the scores.
+        place_query: what is done to a query after its lag.
+        place_key: what is done to a key after its lag.
+        span: how many tokens a query sees, its own included; None for all.
+
+    Returns:
+        ``(b, h, t, v)``.
+    """
+    lags = lags_of(max_lag, axis)
+
+    def lagged(x: Tensor, position: int, lag: int) -> Tensor:
+        if axis == "feature":
+            return _shifted(x[:, :, position], lag)
+        return x[:, :, position - lag] if position >= lag else torch.zeros_like(x[:, :, 0])
+
+    def lag_score(t: int, s: int, lag: int) -> Tensor:
+        there = lagged(query, t, lag) if window == "joint" else query[:, :, t]
+        return scale * (place_query(there, t) * place_key(lagged(key, s, lag), s)).sum(-1)
+
+    def score(t: int, s: int) -> Tensor:
+        weight = dict(zip(lags, weights[:, :, s].unbind(-1), strict=True))
+        if pool == "sum" and window == "key":
+            combined = torch.stack([weight[lag][..., None] * lagged(key, s, lag) for lag in lags]).sum(0)
+            return scale * (place_query(query[:, :, t], t) * place_key(combined, s)).sum(-1)
+        if pool == "sum":
+            return torch.stack([weight[lag] * lag_score(t, s, lag) for lag in lags]).sum(0)
+        present = [lag for lag in lags if axis == "feature" or lag <= s]
+        scores = torch.stack([lag_score(t, s, lag) + weight[lag] for lag in present])
+        return scores.logsumexp(0) if pool == "logsumexp" else scores.amax(0)
+
+    mixed = []
+    for t in range(query.shape[2]):
+        seen = [s for s in range(t + 1) if span is None or t - s < span]
+        shares = torch.stack([score(t, s) for s in seen]).softmax(0)
+        mixed.append(sum(share[..., None] * value[:, :, s] for share, s in zip(shares, seen, strict=True)))
+    return torch.stack(mixed, dim=2)
+
+
+def _shifted(x: Tensor, lag: int) -> Tensor:
+    width = x.shape[-1]
+    zero = torch.zeros_like(x[..., 0])
+    return torch.stack([x[..., i - lag] if 0 <= i - lag < width else zero for i in range(width)], dim=-1)

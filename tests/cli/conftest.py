@@ -1,0 +1,107 @@
+import io
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from zoo.cli.main import run
+from zoo.registry import get_registry
+
+TEXT = "def answer(question):\n    return 42 if question else None\n\n" * 60
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def invoke(*arguments: object, terminal: bool = False) -> Result:
+    """Run one command line in this process."""
+    out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("ZOO_PLUGINS", "ZOO_BLOCK_PLUGINS", "FORCE_COLOR", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Callable[..., Result]:
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(text_file: Path) -> list[str]:
+    """The flags of a run that takes a moment."""
+    flags = {"mixer": "dot-product", "heads": 2, "layers": 1, "dim": 16, "context": 16, "batch": 2, "steps": 3}
+    settings = {"evaluation_tokens": 64, "final_evaluation_tokens": 64, "sample_tokens": 8, "log_every": 1}
+    given = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    given += ["--data", str(text_file), "--tokenizer", "char", "--device", "cpu"]
+    return given + [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
+    """The folder of a run that has ended, not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    result = invoke("train", *tiny, "--out", out)
+    assert result.code == 0, result.err
+    return out
+
+
+@pytest.fixture
+def trained(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it that may be changed."""
+    return shutil.copytree(finished, tmp_path / "trained")
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Install a distribution of one module, as real metadata on ``sys.path``."""
+    site = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(site))
+    modules = set(sys.modules)
+
+    def install(name: str, source: str) -> None:
+        module = name.replace("-", "_")
+        info = site / f"{module}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[zoo]\n{name} = {module}\n")
+        (site / f"{module}.py").write_text(textwrap.dedent(source))
+        get_registry.cache_clear()
+
+    yield install
+    for module in set(sys.modules) - modules:
+        if str(getattr(sys.modules[module], "__file__", "")).startswith(str(site) + os.sep):
+            del sys.modules[module]
+    get_registry.cache_clear()

@@ -1,0 +1,163 @@
+import json
+
+import pytest
+
+from zoo.registry import get_registry
+
+GOOD = """
+    from zoo import TokenMixer, hookimpl
+
+    class Copy(TokenMixer):
+        "Each token writes its read."
+
+        paper = "nobody 2025"
+
+        def __init__(self, dim: int, *, share: float = 1.0, must: int):
+            super().__init__()
+
+        def forward(self, x):
+            return x
+
+    @hookimpl
+    def zoo_mixers():
+        return {"copy": Copy, "copy-2": Copy}
+"""
+FIELDS = ["distribution", "version", "entry_point", "file", "mixers", "status", "error", "traceback"]
+BROKEN = "raise RuntimeError('out of order')"
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    """No plugin is allowed, the built-in one neither."""
+    monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "mixer-zoo")
+    get_registry.cache_clear()
+    yield
+    monkeypatch.undo()
+    get_registry.cache_clear()
+
+
+def test_list_as_json(zoo):
+    mixers = json.loads(zoo("list", "--json").out)
+    names = [mixer["name"] for mixer in mixers]
+    assert {"correlation", "dot-product", "involution"} <= set(names)
+    assert names == sorted(names)
+    for mixer in mixers:
+        assert list(mixer) == ["name", "summary", "causal", "paper", "options", "origin"]
+        assert list(mixer["origin"]) == ["distribution", "version", "entry_point"]
+        assert mixer["summary"].endswith(".")
+        for option in mixer["options"]:
+            assert list(option) == ["name", "type", "default", "required", "meaning"]
+            assert option["meaning"], f"{mixer['name']}: {option['name']} has no meaning in the docstring"
+
+
+def test_list_is_a_line_a_mixer_off_a_terminal(zoo):
+    head, *lines = zoo("list", "*o*").out.splitlines()
+    assert head.split() == ["name", "summary", "causal", "paper", "from"]
+    assert {line.split()[0] for line in lines} == {name for name in _names(zoo) if "o" in name}
+    assert zoo("list", "dot*").out.splitlines()[1].startswith("dot-product  Each token")
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_list_fits_a_terminal(zoo, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = zoo("list", terminal=True).out.splitlines()
+    assert len(lines) > len(_names(zoo)) + 1
+    assert any("correlation" in line for line in lines)
+
+
+def test_list_without_a_match(zoo):
+    result = zoo("list", "nonsense*")
+    assert (result.code, result.out) == (0, "")
+    assert "no mixer matches 'nonsense*'" in result.err
+    assert json.loads(zoo("list", "nonsense*", "--json").out) == []
+
+
+@pytest.mark.usefixtures("empty")
+def test_an_empty_registry_works_and_says_what_to_do(zoo):
+    result = zoo("list")
+    assert (result.code, result.out) == (0, "")
+    assert "no mixer is registered" in result.err
+    assert zoo("list", "--json").out == "[]\n"
+    plugins = zoo("plugins")
+    assert (plugins.code, plugins.out) == (0, "")
+    assert "ZOO_BLOCK_PLUGINS" in plugins.err
+
+
+def test_plugins(zoo, distribution):
+    distribution("good-mixers", GOOD)
+    head, *lines = zoo("plugins").out.splitlines()
+    assert head.split() == ["distribution", "version", "entry", "point", "mixers", "status"]
+    assert lines[0].split() == ["good-mixers", "1.2", "good-mixers", "copy,", "copy-2", "ok"]
+    assert lines[1].startswith("mixer-zoo")
+    assert zoo("plugins").code == 0
+
+
+def test_a_broken_plugin_is_shown_and_harms_nobody(zoo, distribution):
+    distribution("bad-mixers", BROKEN)
+    shown = zoo("plugins")
+    assert shown.code == 4
+    assert "broken: RuntimeError: out of order" in shown.out
+    assert "Traceback" not in shown.out + shown.err
+    assert "\x1b[31m" in zoo("plugins", terminal=True).out
+    listed = zoo("list", "--json")
+    assert listed.code == 0
+    assert json.loads(listed.out)
+    assert (
+        listed.err == "note: not loaded, because broken: bad-mixers 1.2 (entry point 'bad-mixers'); see: zoo plugins\n"
+    )
+    asked = zoo("info", "bad-mixers:copy")
+    assert asked.code == 4
+    assert "broken: RuntimeError: out of order" in asked.err
+
+
+def test_plugins_as_json_have_tracebacks(zoo, distribution):
+    distribution("bad-mixers", BROKEN)
+    result = zoo("plugins", "--json")
+    assert result.code == 4
+    bad, built_in = json.loads(result.out)
+    assert list(bad) == FIELDS
+    assert (bad["distribution"], bad["status"], bad["mixers"]) == ("bad-mixers", "broken", [])
+    assert bad["traceback"].startswith("Traceback")
+    assert (built_in["status"], built_in["error"]) == ("ok", None)
+    assert "dot-product" in built_in["mixers"]
+
+
+def test_info(zoo):
+    result = zoo("info", "dot-product(window=4)", "--dim", 32, "--heads", 2)
+    assert result.code == 0
+    text = result.out
+    assert text.startswith("dot-product(window=4)\nEach token reads")
+    assert "\n    y_t = sum_s" in text
+    assert "parameters  4,096, at dim=32, heads=2" in text
+    assert "numbers a sequence after 1 / 64 / 1,024 tokens" in text
+    assert "dot_product.py" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["option", "type", "default", "meaning"] in rows
+    assert any(row[:6] == ["heads", "int", "from", "the", "model", "query"] for row in rows)
+    assert "`" not in text
+    assert "\x1b" not in text
+
+
+def test_info_as_json(zoo):
+    told = json.loads(zoo("info", "involution(kernel_size=3)", "--dim", 32, "--json").out)
+    assert told["call"] == "involution(kernel_size=3)"
+    assert (told["dim"], told["heads"], told["causal"]) == (32, None, True)
+    assert told["state"] == {"1": 64, "64": 64, "1024": 64}
+    assert told["parameters"] == told["active_parameters"] > 0
+    assert told["origin"]["file"].endswith("involution.py")
+    for part in ("equation", "text", "cost", "errors", "source"):
+        assert told[part], part
+
+
+def test_info_of_a_mixer_with_a_required_option(zoo, distribution):
+    distribution("good-mixers", GOOD)
+    missing = zoo("info", "copy")
+    assert missing.code == 2
+    assert "copy needs a value for its option 'must'" in missing.err
+    text = zoo("info", "copy(must=1)", "--dim", 8).out
+    assert ["must", "int", "required"] in [line.split() for line in text.splitlines()]
+    assert "state       8 / 512 / 8,192 numbers" in text
+
+
+def _names(zoo):
+    return [mixer["name"] for mixer in json.loads(zoo("list", "--json").out)]

@@ -1,0 +1,214 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.data.tokenizers import TOKENIZERS, make_tokenizer, read_spec, tokenizer_from_json
+from zoo.data.tokenizers.base import smallest_dtype
+from zoo.data.tokenizers.bpe import _CHUNK, BpeTokenizer, _byte_of_letter, _chunks
+from zoo.data.tokenizers.byte import ByteTokenizer
+from zoo.data.tokenizers.char import CharTokenizer
+from zoo.errors import UsageError
+
+SENTENCE = "The cat sat on the mat; the caf\xe9's cat sat too \u20ac\U0001f600.\n"
+BYTE, BPE = ByteTokenizer(), BpeTokenizer.train(SENTENCE * 3, vocab_size=280)
+
+# Runs of bytes that break UTF-8 in every way: cut, stray and overlong sequences, surrogates.
+BROKEN = st.lists(
+    st.one_of(
+        st.binary(max_size=4),
+        st.characters(exclude_categories=["Cs"]).map(lambda character: character.encode()[:-1]),
+        st.sampled_from([b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90", b"\xe2\x82", b"a"]),
+    )
+).map(b"".join)
+
+
+def streamed(tokenizer, tokens) -> list[str]:
+    decoder = tokenizer.decoder()
+    return [*(decoder.feed(int(token)) for token in tokens), decoder.flush()]
+
+
+def error_of(spec: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        make_tokenizer(spec, "abc", "abc")
+    return str(caught.value)
+
+
+@given(st.text())
+def test_every_text_survives(text):
+    for tokenizer in (BYTE, BPE, CharTokenizer.of(text + "a")):
+        tokens = tokenizer.encode(text)
+        assert tokens.dtype == smallest_dtype(tokenizer.vocab_size)
+        assert tokens.ndim == 1
+        assert tokenizer.decode(tokens) == text
+        assert "".join(streamed(tokenizer, tokens)) == text
+
+
+@given(st.text())
+def test_a_saved_tokenizer_is_the_same(text):
+    for tokenizer in (BYTE, BPE, CharTokenizer.of(text + "a")):
+        saved = json.loads(json.dumps(tokenizer.to_json()))
+        again = tokenizer_from_json(saved)
+        assert (again.name, again.pieces, again.to_json()) == (tokenizer.name, tokenizer.pieces, saved)
+        np.testing.assert_array_equal(again.encode(text), tokenizer.encode(text))
+
+
+@given(BROKEN)
+def test_streamed_bytes_are_what_decode_gives(content):
+    assert "".join(streamed(BYTE, content)) == BYTE.decode(content) == content.decode(errors="replace")
+
+
+@given(st.lists(st.integers(0, BPE.vocab_size - 1)))
+def test_streamed_merges_are_what_decode_gives(tokens):
+    assert "".join(streamed(BPE, tokens)) == BPE.decode(tokens)
+
+
+@given(st.lists(st.integers(0, BPE.vocab_size - 1)))
+def test_merges_decode_as_the_library_decodes_them(tokens):
+    assert BPE.decode(tokens) == BPE._model.decode(tokens)
+
+
+def test_a_character_comes_when_it_is_complete():
+    assert streamed(BYTE, "a\u20acb".encode()) == ["a", "", "", "\u20ac", "b", ""]
+    assert streamed(BYTE, "\u20ac".encode()[:2]) == ["", "", "\ufffd"]
+
+
+def test_byte_is_utf8():
+    assert BYTE.vocab_size == 256
+    assert BYTE.encode("A\u20ac").tolist() == [65, 0xE2, 0x82, 0xAC]
+
+
+def test_char_is_the_sorted_characters_of_the_whole_corpus():
+    tokenizer = make_tokenizer("char", "banana", "banana split")
+    assert isinstance(tokenizer, CharTokenizer)
+    assert tokenizer.characters == " abilnpst"
+    assert tokenizer.encode("tan").tolist() == [8, 1, 5]
+    assert tokenizer.decode([8, 1, 5]) == "tan"
+
+
+def test_char_takes_wider_types_for_more_characters():
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 257)))
+    tokenizer = CharTokenizer.of(text)
+    tokens = tokenizer.encode(text)
+    assert tokens.dtype == np.uint16
+    assert tokens.tolist() == list(range(257))
+    assert CharTokenizer.of(text[:256]).encode(text[:256]).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ab\xe9", r"'\xe9'"),
+        ("\u20aca\n\u20ac", r"'\n', '\u20ac'"),
+        ("a\udc80", r"'\udc80'"),
+        ("`", "'`'"),  # between characters of the vocabulary
+        ("0123456789", "'0', '1', '2', '3', '4', '5', '6', '7' and 2 more"),
+    ],
+)
+def test_characters_outside_of_the_vocabulary_are_named(text, shown):
+    with pytest.raises(UsageError) as caught:
+        CharTokenizer("_abc").encode(text)
+    assert str(caught.value) == (
+        f"the text has characters outside of the vocabulary: {shown}; a model of characters knows only the 4 of its "
+        "training data: leave the others out, or train with --tokenizer byte"
+    )
+
+
+@pytest.mark.parametrize("tokenizer", [BYTE, BPE], ids=lambda tokenizer: tokenizer.name)
+def test_half_a_surrogate_pair_is_refused(tokenizer):
+    with pytest.raises(UsageError) as caught:
+        tokenizer.encode("ab\udc80")
+    assert str(caught.value) == r"the text has '\udc80', which UTF-8 cannot write: send the text as UTF-8"
+
+
+@given(st.text(st.sampled_from("ab \n\t'\u00a0\u20ac1."), max_size=300))
+def test_cutting_a_long_text_changes_no_token(text):
+    cut = list(_chunks(text, 7))
+    assert "".join(cut) == text
+    whole = BPE._model.encode(text).ids
+    assert [token for chunk in cut for token in BPE._model.encode(chunk).ids] == whole
+
+
+def test_a_long_text_is_cut():
+    text = SENTENCE * (3 * _CHUNK // len(SENTENCE))
+    assert len(list(_chunks(text))) == 3
+    assert BPE.encode(text).tolist() == BPE._model.encode(text).ids
+
+
+def test_bpe_starts_with_the_bytes_and_learns_merges():
+    assert BPE.vocab_size == 280
+    assert sorted(BPE.pieces[:256]) == list(BYTE.pieces)
+    assert len(set(BPE.pieces)) == 280
+    assert b" cat" in BPE.pieces
+    assert len(BPE.encode(SENTENCE)) < len(SENTENCE) / 2
+    assert BPE.encode(SENTENCE).dtype == np.uint16
+
+
+def test_bpe_is_learned_from_the_training_split_alone():
+    tokenizer = make_tokenizer("bpe(vocab_size=300)", "aaaa bbbb " * 9, "aaaa bbbb " * 9 + "zzzz " * 99)
+    assert b" bbbb" in tokenizer.pieces
+    assert not any(b"zz" in piece for piece in tokenizer.pieces)
+
+
+def test_bpe_is_deterministic():
+    words = [f"word{index * 7919 % 1000}" for index in range(5000)]
+    first, second = (BpeTokenizer.train(" ".join(words), vocab_size=400) for _ in range(2))
+    assert first.to_json() == second.to_json()
+
+
+def test_bpe_stops_where_there_is_nothing_to_merge():
+    assert make_tokenizer("bpe", "abab", "abab").vocab_size == 257  # ab comes twice, abab once
+    assert make_tokenizer("bpe(vocab_size=256)", SENTENCE * 3, "").vocab_size == 256
+
+
+def test_every_letter_of_bpe_is_a_byte():
+    letters = _byte_of_letter()
+    assert sorted(letters.values()) == list(range(256))
+    assert letters["\u0120"] == ord(" ")
+
+
+def test_bpe_without_its_library(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    message = "the tokenizer 'bpe' needs the library tokenizers: pip install 'mixer-zoo[bpe]', or use byte or char"
+    assert error_of("bpe") == message
+    with pytest.raises(UsageError) as caught:
+        tokenizer_from_json(BPE.to_json())
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("bite", "there is no tokenizer 'bite' (did you mean 'byte'?): expected byte or char or bpe"),
+        ("zzz", "there is no tokenizer 'zzz': expected byte or char or bpe"),
+        ("byte(size=2)", "the tokenizer 'byte' has no option 'size'; it has no options"),
+        (
+            "bpe(vocab=2)",
+            "the tokenizer 'bpe' has no option 'vocab' (did you mean 'vocab_size'?); its options: vocab_size",
+        ),
+        *(
+            (
+                f"bpe(vocab_size={value})",
+                f"bpe: vocab_size={value} should be a whole number from 256 (bytes alone) to 1048576",
+            )
+            for value in ("255", "1048577", "True", "500.0", "'big'")
+        ),
+    ],
+)
+def test_a_tokenizer_that_cannot_be(spec, message):
+    assert error_of(spec) == message
+
+
+def test_the_spec_is_read_by_the_pattern_language():
+    assert str(read_spec(" bpe( vocab_size = 512 ) ")) == "bpe(vocab_size=512)"
+    assert sorted(TOKENIZERS) == ["bpe", "byte", "char"]
+    assert [make_tokenizer(name, "ab", "abc").name for name in TOKENIZERS] == list(TOKENIZERS)
+
+
+def test_a_saved_tokenizer_of_an_unknown_kind():
+    with pytest.raises(UsageError) as caught:
+        tokenizer_from_json({"name": "words"})
+    assert str(caught.value) == "the saved tokenizer 'words' is unknown here: expected byte or char or bpe"

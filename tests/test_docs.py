@@ -1,0 +1,90 @@
+"""What the pages show is run here, so that it stays true."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+import zoo.registry
+from zoo import hookspecs
+from zoo.build import instantiate
+from zoo.registry import MixerEntry, Origin
+from zoo.testing import laws
+
+ROOT = Path(__file__).parents[1]
+WRITING = (ROOT / "docs" / "writing-a-mixer.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def built(source: str, name: str, **options: float) -> zoo.TokenMixer:
+    """The mixer that the plugin's source hands over."""
+    space: dict[str, object] = {}
+    exec(source, space)
+    cls = space["zoo_mixers"]()[name]
+    return instantiate(MixerEntry(name, cls, Origin("page", "1", name)), options, dim=8, heads=2).double()
+
+
+def test_the_readme_s_plugin_works_and_is_the_one_in_the_repository():
+    source = python_blocks(README)[0]
+    reads = torch.randn(2, 7, 8, dtype=torch.float64)
+    mixer = built(source, "running-mean")
+    torch.testing.assert_close(mixer(reads), zoo.create_mixer("running-mean", dim=8)(reads))
+    laws.check_causality(mixer, reads)
+    laws.check_streaming(mixer, reads)
+
+
+def test_the_mixer_of_the_guide_keeps_the_laws_with_and_without_its_own_step():
+    first, step = python_blocks(WRITING)[:2]
+    reads = torch.randn(2, 7, 8, dtype=torch.float64)
+    with_step = first.replace("\n\n@hookimpl", f"\n{step}\n\n@hookimpl", 1)
+    for source in (first, with_step):
+        mixer = built(source, "decaying-mean", decay=0.5)
+        laws.check_causality(mixer, reads)
+        laws.check_streaming(mixer, reads)
+    mean, expected = torch.zeros(2, 8, dtype=torch.float64), []
+    for read in mixer.project(reads).unbind(1):
+        mean = 0.5 * mean + 0.5 * read
+        expected.append(mean)
+    torch.testing.assert_close(mixer(reads), torch.stack(expected, dim=1))
+    with pytest.raises(zoo.ZooError, match=r"decay=1\.5"):
+        built(first, "decaying-mean", decay=1.5)
+
+
+def test_the_readme_s_models_build():
+    source = python_blocks(README)[1]
+    names = re.findall(r"(build_model\(.*\)|create_mixer\(.*\))", source)
+    assert len(names) == 2
+    for call in names:
+        assert eval(f"zoo.{call}")
+    for pattern in re.findall(r'--mixer "([^"]+)"', README):
+        assert zoo.build_model(pattern, vocab_size=16, dim=32)
+
+
+def test_the_contract_s_page_lists_every_hook():
+    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "zoo_spec")]
+    assert hooks
+    for name in hooks:
+        signature = inspect.signature(getattr(hookspecs, name))
+        row = re.search(rf"^\| `{name}\(([^)]*)\)` \| `([^`]+)`", page, re.MULTILINE)
+        assert row, f"docs/contract.md does not list {name}"
+        assert row[1] == ", ".join(signature.parameters)
+        assert row[2] == str(signature.return_annotation).strip("'\"")
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "plugins").glob("*/*.md"))]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_s_table_has_every_built_in():
+    built_in = {entry.name for entry in zoo.registry.get_registry().entries if entry.origin.distribution == "mixer-zoo"}
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) == built_in

@@ -1,0 +1,168 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo import TokenMixer
+from zoo.backbone import Backbone, Layer, NamedMixer
+from zoo.errors import UsageError
+from zoo.generate import choose, sample_tokens
+
+VOCABULARY, DIM = 7, 8
+
+
+class RunningSum(TokenMixer):
+    def __init__(self):
+        super().__init__()
+        self.pieces = []
+
+    def forward(self, x):
+        return x.cumsum(1)
+
+    def step(self, x, state=None):
+        self.pieces.append(x.shape[1])
+        return super().step(x, state)
+
+
+@pytest.fixture
+def mixer():
+    return RunningSum()
+
+
+@pytest.fixture
+def model(mixer):
+    torch.manual_seed(0)
+    layer = Layer([NamedMixer("sum", mixer)], None, dim=DIM, write_scale=1.0, dropout=0.0)
+    model = Backbone([layer], vocabulary=VOCABULARY, dim=DIM, context=10)
+    torch.nn.init.normal_(model.embedding.weight)
+    return model.eval()
+
+
+PROMPT = torch.tensor([[1, 2, 3], [4, 5, 6]])
+
+
+def sampled(model, prompt=PROMPT, **settings):
+    return torch.stack(list(sample_tokens(model, prompt, **({"tokens": 6} | settings))), dim=1)
+
+
+def test_at_temperature_zero_every_token_is_the_most_likely_one(model):
+    said = sampled(model, temperature=0)
+    text = torch.cat([PROMPT, said], dim=1)
+    assert said.shape == (2, 6)
+    assert said.dtype == torch.int64
+    assert torch.equal(model(text[:, :-1]).logits[:, 2:].argmax(-1), said)
+
+
+def test_each_token_costs_one_step_of_one_token(model, mixer):
+    sampled(model, tokens=5)
+    assert mixer.pieces == [3, 1, 1, 1, 1]
+
+
+def test_sampling_is_a_function_of_its_seed(model):
+    first = sampled(model, tokens=20, seed=1)
+    assert torch.equal(first, sampled(model, tokens=20, seed=1))
+    assert not torch.equal(first, sampled(model, tokens=20, seed=2))
+
+
+def test_sampling_neither_reads_nor_moves_the_global_generator(model):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = sampled(model)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert torch.equal(sampled(model), first)
+
+
+def test_tokens_come_as_they_are_sampled_and_carry_no_graph(model, mixer):
+    tokens = sample_tokens(model, PROMPT, tokens=10**9)
+    first, second = next(tokens), next(tokens)
+    assert first.shape == second.shape == (2,)
+    assert len(mixer.pieces) == 2
+    assert torch.is_grad_enabled()
+
+
+def probabilities(logits, **settings):
+    """The share of each token among many draws."""
+    rows = torch.tensor(logits).expand(20_000, -1)
+    settings = {"temperature": 1.0, "top_k": None, "top_p": None} | settings
+    drawn = choose(rows, **settings, generator=torch.Generator().manual_seed(0))
+    return F.one_hot(drawn, len(logits)).double().mean(0)
+
+
+LOGITS = [0.0, 2.0, 1.0, -1.0]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_draws_follow_the_logits_over_the_temperature(temperature):
+    expected = (torch.tensor(LOGITS).double() / temperature).softmax(-1)
+    torch.testing.assert_close(probabilities(LOGITS, temperature=temperature), expected, rtol=0, atol=0.015)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"top_k": 1}, [1]),
+        ({"top_k": 2}, [1, 2]),
+        ({"top_k": 4}, [0, 1, 2, 3]),
+        ({"top_k": 100}, [0, 1, 2, 3]),
+        ({"top_p": 0.01}, [1]),
+        ({"top_p": 0.643}, [1]),  # the shares are 0.644, 0.237, 0.087, 0.032
+        ({"top_p": 0.645}, [1, 2]),
+        ({"top_p": 0.95}, [0, 1, 2]),
+        ({"top_p": 1.0}, [0, 1, 2, 3]),
+        ({"top_k": 3, "top_p": 0.9}, [1, 2]),
+        ({"top_p": 0.645, "temperature": 0.5}, [1]),
+    ],
+)
+def test_only_the_likely_tokens_are_drawn_in_their_proportions(settings, kept):
+    logits = torch.tensor(LOGITS).double() / settings.get("temperature", 1.0)
+    masked = torch.full_like(logits, -torch.inf)
+    masked[kept] = logits[kept]
+    seen = probabilities(LOGITS, **settings)
+    assert seen.nonzero().flatten().tolist() == kept
+    torch.testing.assert_close(seen, masked.softmax(-1), rtol=0, atol=0.015)
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 1e-40}, {"temperature": 5e-324}, {"top_p": 5e-324}])
+def test_the_smallest_values_leave_the_most_likely_token(settings):
+    assert probabilities(LOGITS, **settings).tolist() == [0, 1, 0, 0]
+
+
+def test_an_infinite_temperature_makes_all_tokens_alike():
+    seen = probabilities(LOGITS, temperature=float("inf"))
+    torch.testing.assert_close(seen, torch.full((4,), 0.25).double(), rtol=0, atol=0.015)
+
+
+@given(
+    logits=st.lists(st.floats(-20, 20), min_size=1, max_size=6),
+    top_k=st.none() | st.integers(1, 8),
+    top_p=st.none() | st.floats(0, 1, exclude_min=True),
+)
+def test_there_is_always_a_token_and_the_most_likely_may_be_it(logits, top_k, top_p):
+    generator = torch.Generator().manual_seed(0)
+    token = int(choose(torch.tensor([logits]), 1.0, top_k, top_p, generator))
+    assert 0 <= token < len(logits)
+    if top_k == 1 and len(set(logits)) == len(logits):
+        assert logits[token] == max(logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"prompt": PROMPT[:, :0]}, "the prompt is empty: give at least one token to begin with"),
+        ({"tokens": 0}, "tokens=0 should be 1 or more"),
+        ({"temperature": -0.5}, "temperature=-0.5 should be 0 or more"),
+        ({"temperature": float("nan")}, "temperature=nan should be 0 or more"),
+        ({"top_k": 0}, "top_k=0 should be 1 or more"),
+        ({"top_p": 0.0}, "top_p=0.0 should be greater than 0 and at most 1"),
+        ({"top_p": 1.1}, "top_p=1.1 should be greater than 0 and at most 1"),
+        ({"top_p": float("nan")}, "top_p=nan should be greater than 0 and at most 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sampled(model, mixer, settings, text):
+    arguments = {"prompt": PROMPT, "tokens": 3} | settings
+    with pytest.raises(UsageError) as error:
+        sample_tokens(model, arguments.pop("prompt"), **arguments)
+    assert str(error.value) == text
+    assert mixer.pieces == []

@@ -1,0 +1,34 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from zoo.norm import RMSNorm
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 8), (1, 1, 3), (7, 16)])
+def test_it_is_torch_s_norm_in_value_and_gradient(shape):
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    norm = RMSNorm(shape[-1]).double()
+    torch.nn.init.normal_(norm.weight)
+    expected = F.rms_norm(x, (shape[-1],), norm.weight, 1e-6)
+    torch.testing.assert_close(norm(x), expected)
+    direction = torch.randn_like(expected)
+    ours = torch.autograd.grad(norm(x), (x, norm.weight), direction)
+    theirs = torch.autograd.grad(expected, (x, norm.weight), direction)
+    torch.testing.assert_close(ours, theirs)
+    assert gradcheck(norm, x)
+
+
+def test_a_token_of_zeros_stays_finite():
+    x = torch.zeros(1, 2, 4, requires_grad=True)
+    written = RMSNorm(4)(x)
+    written.sum().backward()
+    assert written.abs().max() == 0
+    assert torch.isfinite(x.grad).all()
+
+
+def test_half_precision_is_summed_up_in_single():
+    x = torch.randn(1, 2, 4096)
+    half = RMSNorm(4096).bfloat16()(x.bfloat16())
+    torch.testing.assert_close(half.float(), RMSNorm(4096)(x), rtol=0.02, atol=0.02)

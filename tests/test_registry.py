@@ -1,0 +1,407 @@
+"""The registry meets real plugins: modules and ``.dist-info`` metadata in a folder on ``sys.path``."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zoo import create_mixer
+from zoo.errors import PluginError, UsageError
+from zoo.pattern import Call
+from zoo.registry import HOST, Registry
+
+ACME = """
+from zoo import TokenMixer, hookimpl
+
+
+class Mixer(TokenMixer):
+    \"\"\"Writes what it reads.
+
+    Options:
+        size: how large.
+    \"\"\"
+
+    def __init__(self, dim, *, size: int = 1):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x):
+        return x
+
+
+@hookimpl
+def zoo_mixers():
+    return {NAMES}
+"""
+
+
+def giving(*names):
+    """The code of a plugin that gives mixers of these names."""
+    return ACME.replace("{NAMES}", "{" + ", ".join(f"{name!r}: Mixer" for name in names) + "}")
+
+
+class Folder:
+    """A folder on ``sys.path`` in which distributions are installed."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def install(self, distribution, entry_points, *, version="1.0", **modules):
+        metadata = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = [f"{name} = {target}\n" for name, target in entry_points.items()]
+        (metadata / "entry_points.txt").write_text("".join(["[zoo]\n", *lines]))
+        for name, code in modules.items():
+            (self.path / f"{name}.py").write_text(code)
+        importlib.invalidate_caches()
+
+    def install_built_ins(self):
+        self.install(HOST, {"built-in": "mixers.plugin"}, version="0.1.0")
+
+
+@pytest.fixture
+def on_path(tmp_path, monkeypatch):
+    """A folder beside everything that is really installed."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield Folder(tmp_path)
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and Path(sys.modules[name].__file__).parent == tmp_path:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def folder(on_path, monkeypatch):
+    """A folder beside nothing: of the installed distributions none is seen."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if "-packages" not in entry])
+    importlib.invalidate_caches()
+    return on_path
+
+
+def discover(**environ):
+    return Registry.discover(environ)
+
+
+def names(registry):
+    return [registry.display_name(entry) for entry in registry.list()]
+
+
+def causes(registry):
+    return {f"{plugin.origin.distribution}:{plugin.origin.entry_point}": plugin.error for plugin in registry.broken}
+
+
+# What is found
+
+
+def test_without_any_entry_point_the_registry_is_empty_and_works(folder):
+    registry = discover()
+    assert registry.plugins == registry.broken == registry.list() == ()
+    with pytest.raises(UsageError) as error:
+        registry.find("correlation")
+    assert str(error.value) == (
+        "no mixer is named 'correlation'; there are: none (is mixer-zoo installed? try `zoo plugins`)"
+    )
+
+
+def test_a_plugin_gives_its_mixers_under_its_name(folder):
+    folder.install("acme-mixers", {"acme": "acme_plugin"}, version="2.1", acme_plugin=giving("mean", "max"))
+    registry = discover()
+    assert names(registry) == ["max", "mean"]
+    entry = registry.find("mean")
+    assert entry.qualified_name == "acme-mixers:mean"
+    assert str(entry.origin) == "acme-mixers 2.1 (entry point 'acme')"
+    assert entry.origin.file == str(folder.path / "acme_plugin.py")
+    assert entry.summary == "Writes what it reads."
+    assert [(option.name, option.meaning) for option in entry.options] == [("size", "how large.")]
+    assert create_mixer(Call("acme-mixers:mean", (("size", 3),)), dim=8, registry=registry).size == 3
+
+
+def test_the_built_ins_are_a_plugin_like_any_other(folder):
+    folder.install_built_ins()
+    registry = discover()
+    assert causes(registry) == {}
+    assert {entry.origin.distribution for entry in registry.entries} == {HOST}
+    assert "dot-product" in names(registry)
+
+
+@pytest.mark.parametrize("name", ["long-mean", "long_mean", "acme-mixers:long-mean", "Acme.Mixers:long_mean"])
+def test_ways_to_write_a_name(folder, name):
+    folder.install("acme-mixers", {"acme": "acme_plugin"}, acme_plugin=giving("long-mean"))
+    assert discover().find(name).name == "long-mean"
+
+
+def test_an_object_may_be_the_plugin(folder):
+    code = giving("mean").replace("@hookimpl\ndef zoo_mixers():", "class Plugin:\n  @hookimpl\n  def zoo_mixers(self):")
+    code = code.replace("    return {'mean'", "   return {'mean'") + "\nplugin = Plugin()\n"
+    folder.install("acme", {"acme": "acme_plugin:plugin"}, acme_plugin=code)
+    registry = discover()
+    assert causes(registry) == {}
+    assert registry.find("mean").origin.file == str(folder.path / "acme_plugin.py")
+
+
+def test_a_plugin_may_give_nothing(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving())
+    registry = discover()
+    assert registry.entries == registry.broken == ()
+    assert len(registry.plugins) == 1
+
+
+def test_lists_are_in_natural_order_and_globs_match_plain_and_qualified_names(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("mean-10", "mean-9", "mean-2-b", "max"))
+    folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=giving("mean-3"))
+    registry = discover()
+    assert names(registry) == ["max", "mean-2-b", "mean-3", "mean-9", "mean-10"]
+    assert [entry.name for entry in registry.list("mean_*")] == ["mean-2-b", "mean-3", "mean-9", "mean-10"]
+    assert [entry.name for entry in registry.list("bolt:*")] == ["mean-3"]
+    assert registry.list("x*") == ()
+
+
+def test_did_you_mean(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("correlation", "involution"))
+    with pytest.raises(UsageError) as error:
+        discover().find("corelation")
+    assert str(error.value) == (
+        "no mixer is named 'corelation' (did you mean 'correlation'?); there are: correlation, involution"
+    )
+    with pytest.raises(UsageError, match=r"^no mixer is named 'xyz'; there are: correlation, involution$"):
+        discover().find("acme:xyz")
+
+
+# What is broken
+
+HOOK = "from zoo import TokenMixer, hookimpl\n\n\n@hookimpl\ndef zoo_mixers():\n    "
+
+BROKEN = {
+    "fails on import": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "does not parse": ("def (:", "SyntaxError: invalid syntax (bad_plugin.py, line 1)"),
+    "exits on import": ("import sys\nsys.exit('bad luck')", "SystemExit: bad luck"),
+    "says more than a line": ("raise RuntimeError('one\\n  two')", "RuntimeError: one two"),
+    "misspells the hook": (
+        "from zoo import hookimpl\n\n\n@hookimpl\ndef zoo_mixer():\n    return {}\n",
+        "unknown hook 'zoo_mixer' in plugin",
+    ),
+    "forgets the marker": (
+        "def zoo_mixers():\n    return {}\n",
+        "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?",
+    ),
+    "wants arguments": (
+        "from zoo import hookimpl\n\n\n@hookimpl\ndef zoo_mixers(config):\n    return {}\n",
+        "Argument(s) {'config'} are declared in the hookimpl but can not be found in the hookspec",
+    ),
+    "raises in the hook": (HOOK + "raise KeyError('lost')", "KeyError: 'lost'"),
+    "exits in the hook": (HOOK + "raise SystemExit(3)", "SystemExit: 3"),
+    "gives no dict": (HOOK + "return [TokenMixer]", "PluginError: zoo_mixers() returned list, not a dict of mixers"),
+    "gives no class": (
+        HOOK + "return {'mean': TokenMixer(8)}",
+        "PluginError: what it gives as 'mean' is TokenMixer(), not a subclass of zoo.TokenMixer",
+    ),
+    "gives no mixer": (
+        HOOK + "return {'mean': int}",
+        "PluginError: what it gives as 'mean' is <class 'int'>, not a subclass of zoo.TokenMixer",
+    ),
+    "gives no name": (
+        HOOK + "return {'Long_Mean': TokenMixer}",
+        "PluginError: 'Long_Mean' is no name for a mixer: use lower-case letters, digits and '-'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "cause"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_is_kept_with_its_cause_and_harms_nobody(folder, code, cause):
+    folder.install("a-bad-one", {"bad": "bad_plugin"}, version="0.3", bad_plugin=code)
+    folder.install("good-one", {"good": "good_plugin"}, good_plugin=giving("median"))
+    registry = discover()
+    assert names(registry) == ["median"]
+    assert list(causes(registry)) == ["a-bad-one:bad"]
+    (plugin,) = registry.broken
+    assert cause in plugin.error
+    assert "\n" not in plugin.error
+    assert plugin.mixers == ()
+    assert "Traceback" in plugin.traceback
+    assert str(plugin.origin) == "a-bad-one 0.3 (entry point 'bad')"
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        ("no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("acme_plugin:nothing", "AttributeError: module 'acme_plugin' has no attribute 'nothing'"),
+        ("acme_plugin:number", "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?"),
+        ("acme_plugin:Mixer", "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere(folder, target, cause):
+    folder.install("acme", {"acme": target}, acme_plugin=giving("mean") + "\nnumber = 3\n")
+    assert causes(discover()) == {"acme:acme": cause}
+
+
+def test_metadata_without_a_name_harms_nobody(folder):
+    folder.install("good-one", {"good": "good_plugin"}, good_plugin=giving("median"))
+    folder.install("ghost", {"ghost": "no_such_module"})
+    (folder.path / "ghost-1.0.dist-info" / "METADATA").unlink()
+    registry = discover()
+    assert names(registry) == ["median"]
+    assert len(registry.broken) == 1
+
+
+def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder):
+    folder.install("acme-mixers", {"running-mean": "bad_plugin"}, bad_plugin="raise RuntimeError('no luck')")
+    folder.install("good-one", {"good": "good_plugin"}, good_plugin=giving("median"))
+    registry = discover()
+    cause = "should come from acme-mixers 1.0 (entry point 'running-mean'), which is broken: RuntimeError: no luck"
+    for name in ("running-mean", "running_mean", "acme-mixers", "acme_mixers:anything"):
+        with pytest.raises(PluginError) as error:
+            registry.find(name)
+        assert str(error.value) == f"mixer {name.split(':')[-1].replace('_', '-')!r} {cause}"
+        assert error.value.exit_code == 4
+    with pytest.raises(UsageError) as error:
+        registry.find("medan")
+    assert str(error.value) == (
+        "no mixer is named 'medan' (did you mean 'median'?); there are: median; "
+        "not loaded: acme-mixers 1.0 (entry point 'running-mean'), see `zoo plugins`"
+    )
+    assert error.value.exit_code == 2
+
+
+def test_a_distribution_that_is_not_installed_is_named_with_the_remedy(folder):
+    with pytest.raises(PluginError) as error:
+        discover().find("acme-mixers:mean")
+    assert str(error.value) == (
+        "mixer acme-mixers:mean needs the distribution 'acme-mixers', which is not installed or not allowed by "
+        "ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install acme-mixers"
+    )
+    assert error.value.exit_code == 4
+
+
+# Who gives the same
+
+
+def install_rivals(folder):
+    folder.install("acme", {"mixers": "acme_plugin"}, acme_plugin=giving("mean", "max"))
+    folder.install("bolt", {"mixers": "bolt_plugin"}, version="2.0", bolt_plugin=giving("mean"))
+
+
+def test_two_distributions_may_have_the_same_entry_point_name(folder):
+    install_rivals(folder)
+    registry = discover()
+    assert registry.broken == ()
+    assert {entry.qualified_name for entry in registry.entries} == {"acme:mean", "acme:max", "bolt:mean"}
+
+
+def test_two_that_give_the_same_name_are_both_named_and_both_work(folder):
+    install_rivals(folder)
+    registry = discover()
+    assert names(registry) == ["max", "acme:mean", "bolt:mean"]
+    with pytest.raises(UsageError) as error:
+        registry.find("mean")
+    assert str(error.value) == (
+        "mixer 'mean' is given by acme 1.0 (entry point 'mixers') and bolt 2.0 (entry point 'mixers'): "
+        "write acme:mean or bolt:mean"
+    )
+    assert error.value.exit_code == 2
+    assert registry.find("acme:mean").cls.__module__ == "acme_plugin"
+    assert registry.find("bolt:mean").cls.__module__ == "bolt_plugin"
+    assert registry.display_name(registry.find("max")) == "max"
+
+
+def test_a_built_in_name_is_not_taken_over(folder):
+    folder.install_built_ins()
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("involution"))
+    registry = discover()
+    assert {"acme:involution", f"{HOST}:involution"} <= set(names(registry))
+    assert registry.find(f"{HOST}:involution").cls.__module__ == "mixers.involution"
+    with pytest.raises(UsageError, match=r"^mixer 'involution' is given by acme 1.0 .* and mixer-zoo 0.1.0 .*: write"):
+        registry.find("involution")
+
+
+def test_one_distribution_that_gives_a_name_twice_is_told_so(folder):
+    modules = {"one": giving("mean"), "two": giving("mean", "max")}
+    folder.install("acme", {"first": "one", "second": "two"}, **modules)
+    registry = discover()
+    assert names(registry) == ["mean"]
+    assert registry.find("acme:mean").origin.entry_point == "first"
+    cause = "PluginError: it gives mixer 'mean', and so does entry point 'first' of the same distribution"
+    assert causes(registry) == {"acme:second": cause}
+
+
+def test_two_entry_points_to_one_module_are_told_apart(folder):
+    folder.install("acme", {"first": "one", "second": "one"}, one=giving("mean"))
+    registry = discover()
+    assert names(registry) == ["mean"]
+    assert causes(registry) == {"acme:second": "PluginError: it is the same object as acme:first, which is loaded"}
+
+
+# Who is chosen
+
+
+def test_a_saved_choice_settles_plain_names(folder):
+    install_rivals(folder)
+    registry = discover().remembering({"mean": "bolt", "gone": "lost-mixers"})
+    assert registry.find("mean").origin.distribution == "bolt"
+    assert registry.find("acme:mean").origin.distribution == "acme"
+    assert registry.find("max").origin.distribution == "acme"
+    with pytest.raises(PluginError, match=r"^mixer lost-mixers:gone needs the distribution 'lost-mixers'"):
+        registry.find("gone")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ["acme-mixers", "bolt", HOST]),
+        ({"ZOO_PLUGINS": ""}, [HOST]),
+        ({"ZOO_PLUGINS": "bolt"}, ["bolt", HOST]),
+        ({"ZOO_PLUGINS": " Acme_Mixers , , not-installed"}, ["acme-mixers", HOST]),
+        ({"ZOO_BLOCK_PLUGINS": ""}, ["acme-mixers", "bolt", HOST]),
+        ({"ZOO_BLOCK_PLUGINS": "acme.mixers"}, ["bolt", HOST]),
+        ({"ZOO_BLOCK_PLUGINS": "acme-mixers,bolt"}, [HOST]),
+        ({"ZOO_PLUGINS": "acme-mixers,bolt", "ZOO_BLOCK_PLUGINS": "bolt"}, ["acme-mixers", HOST]),
+        ({"ZOO_BLOCK_PLUGINS": f"{HOST},bolt,acme-mixers"}, []),
+    ],
+)
+def test_the_environment_chooses_before_anything_is_imported(folder, environ, expected):
+    folder.install_built_ins()
+    folder.install("acme-mixers", {"acme": "acme_plugin"}, acme_plugin=giving("mean"))
+    folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=giving("max"))
+    loaded = [plugin.origin.distribution for plugin in discover(**environ).plugins]
+    assert loaded == expected
+    assert ("acme_plugin" in sys.modules) == ("acme-mixers" in expected)
+    assert ("bolt_plugin" in sys.modules) == ("bolt" in expected)
+
+
+# From the outside
+
+
+def zoo(folder, *arguments, **environ):
+    program = "import sys; from zoo.cli.main import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=os.environ | {"PYTHONPATH": str(folder.path)} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_line_works_beside_broken_and_rival_plugins(on_path):
+    on_path.install("a-bad-one", {"bad": "bad_plugin"}, bad_plugin="import sys\nsys.exit('bad luck')")
+    on_path.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("mean", "involution"))
+    listed = zoo(on_path, "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    found = {(entry["name"], entry["origin"]["distribution"]) for entry in json.loads(listed.stdout)}
+    assert {("mean", "acme"), ("acme:involution", "acme"), (f"{HOST}:involution", HOST)} <= found
+
+
+def test_a_mixer_of_a_broken_plugin_is_an_error_without_traceback(on_path):
+    on_path.install("a-bad-one", {"bad": "bad_plugin"}, bad_plugin="import sys\nsys.exit('bad luck')")
+    result = zoo(on_path, "info", "bad")
+    assert result.returncode == 4
+    cause = "which is broken: SystemExit: bad luck"
+    assert f"mixer 'bad' should come from a-bad-one 1.0 (entry point 'bad'), {cause}" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,207 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+import zoo
+from zoo.errors import UsageError, ZooError
+from zoo.train.display import Display
+from zoo.train.loop import Trainer
+from zoo.train.run_directory import RunDirectory
+from zoo.train.session import Interrupted, resume, start
+from zoo.train.settings import validate
+
+
+class Recording(Display):
+    def __init__(self, stop_at=None):
+        self.losses, self.evaluations, self.notices, self.stop_at = [], [], [], stop_at
+
+    def progress(self, progress):
+        self.losses.append(progress.loss)
+        if progress.step == self.stop_at:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    def evaluation(self, step, validation_loss, sample):
+        self.evaluations.append((step, validation_loss, sample))
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+def weights(path):
+    return zoo.load_run(path).model.state_dict()
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_learns_and_leaves_everything_behind(tiny, tmp_path):
+    display = Recording()
+    summary = start(tiny(), root=tmp_path, out=tmp_path / "run", display=display)
+    assert len(display.losses) == 20
+    assert display.losses[-1] < display.losses[0]
+    assert [step for step, _, _ in display.evaluations] == [7, 14, 20]
+    assert summary.steps == 20
+    assert summary.bits_per_byte == pytest.approx(summary.validation_loss / math.log(2))
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files >= {
+        "config.json", "env.json", "tokenizer.json", "metrics.jsonl", "metrics.csv", "timings.jsonl", "samples.txt",
+        "events.jsonl", "summary.json", "loss.png", "report.html", "checkpoints",
+    }  # fmt: skip
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["validation_loss"] == summary.validation_loss
+    rows = RunDirectory.open(tmp_path / "run").metrics()
+    assert [row["step"] for row in rows] == [3, 6, 7, 9, 12, 14, 15, 18, 20]
+    assert rows[-1]["validation_loss"] == summary.validation_loss
+    assert rows[0]["train_loss"] == pytest.approx(sum(display.losses[:3]) / 3)
+
+
+def test_the_last_evaluation_takes_the_whole_split_once(tiny, tmp_path):
+    summary = start(tiny(final_evaluation_tokens=None), root=tmp_path, out=tmp_path / "run")
+    run = zoo.load_run(tmp_path / "run")
+    ids = torch.tensor(run.tokenizer.encode(validation_text(tiny)), dtype=torch.int64)
+    losses = []
+    with torch.no_grad():
+        for begin in range(0, len(ids) - 1, 16):
+            window = ids[begin : begin + 17]
+            logits = run.model(window[None, :-1]).logits[0]
+            losses += torch.nn.functional.cross_entropy(logits, window[1:], reduction="none").tolist()
+    assert len(losses) == len(ids) - 1
+    assert summary.validation_loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+def validation_text(tiny):
+    from pathlib import Path
+
+    text = Path(tiny().data).read_text()
+    return text[int(len(text) * 0.9) :]
+
+
+def test_the_same_settings_give_the_same_run_and_another_seed_another(tiny, tmp_path):
+    for name, seed in [("one", 0), ("two", 0), ("three", 1)]:
+        start(tiny(seed=seed), root=tmp_path, out=tmp_path / name)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert not same(weights(tmp_path / "one"), weights(tmp_path / "three"))
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert validate(config) == validate(config).model_copy()
+    start(validate(config), root=tmp_path, out=tmp_path / "four")
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "four"))
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 14, 19])
+def test_an_interrupted_run_that_is_resumed_is_the_uninterrupted_run(tiny, tmp_path, stop_at):
+    start(tiny(), root=tmp_path, out=tmp_path / "whole")
+    display = Recording(stop_at)
+    with pytest.raises(Interrupted, match="--resume"):
+        start(tiny(), root=tmp_path, out=tmp_path / "cut", display=display)
+    assert len(display.losses) == stop_at
+    assert "Ctrl-C again" in display.notices[0]
+    resume(tmp_path / "cut")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    for name in ("metrics.jsonl", "samples.txt", "metrics.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    events = [event["event"] for event in RunDirectory.open(tmp_path / "cut").events()]
+    assert events == ["started", "interrupted", "resumed", "finished"]
+
+
+def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    before = weights(tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "step-00000020" / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    display = Recording()
+    resume(tmp_path / "run", display=display)
+    assert "step-00000020 is damaged" in display.notices[0]
+    assert "step-00000015" in display.notices[0]
+    assert len(display.losses) == 5
+    assert same(before, weights(tmp_path / "run"))
+
+
+def test_a_run_can_go_on_beyond_its_last_step_but_not_back(tiny, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="already made 20 steps; --steps 10 would go back"):
+        resume(tmp_path / "run", steps=10)
+    assert resume(tmp_path / "run", steps=30).steps == 30
+    assert RunDirectory.open(tmp_path / "run").config["steps"] == 30
+
+
+def test_resuming_with_other_data_is_refused(tiny, text, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    text.write_text(text.read_text() + "more\n")
+    with pytest.raises(UsageError, match="has changed since the run began"):
+        resume(tmp_path / "run", steps=30)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monkeypatch):
+    update, seen = Trainer._backward, {}
+
+    def poisoned(self, micro):
+        output, offsets = update(self, micro)
+        if self.step == 7:
+            seen["weights"] = {name: value.clone() for name, value in self.model.state_dict().items()}
+            seen["model"] = self.model
+            output.losses["cross_entropy"].fill_(math.nan)
+        return output, offsets
+
+    monkeypatch.setattr(Trainer, "_backward", poisoned)
+    with pytest.raises(ZooError, match="the loss of step 8 is not finite") as caught:
+        start(tiny(), root=tmp_path, out=tmp_path / "run")
+    assert caught.value.exit_code == 1
+    assert "Batch offsets" in str(caught.value)
+    assert same(seen["weights"], seen["model"].state_dict())
+    event = RunDirectory.open(tmp_path / "run").events()[-1]
+    assert event["event"] == "not finite"
+    assert len(event["offsets"][0]) == 2
+
+
+def test_micro_batches_add_up_to_the_batch(tiny, tmp_path):
+    """The gradient of a step is the mean over its micro-batches, each drawn by a number of its own."""
+    from zoo.data.batches import draw_batch
+    from zoo.data.dataset import prepare
+
+    settings = tiny(accumulate=3, steps=2, dropout=0.0, clip=1e9)
+    display = Recording()
+    start(settings, root=tmp_path, out=tmp_path / "run", display=display)
+    dataset = prepare(settings.data, "byte")
+    torch.manual_seed(settings.seed)
+    model = zoo.build_model("dot-product", vocab_size=256, dim=16, layers=1, heads=2, context=16)
+    batches = [draw_batch(dataset.train, context=16, batch=2, seed=0, step=micro) for micro in range(3)]
+    losses = [model(batch.inputs, batch.targets).loss.item() for batch in batches]
+    assert display.losses[0] == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+def test_out_of_time_ends_a_run_properly(tiny, tmp_path):
+    summary = start(tiny(steps=10_000_000, max_time=0.5), root=tmp_path, out=tmp_path / "run")
+    assert 0 < summary.steps < 10_000_000
+    assert math.isfinite(summary.validation_loss)
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_context_that_the_data_cannot_fill(tiny, tmp_path):
+    with pytest.raises(UsageError, match="context=100000 is too long"):
+        start(tiny(context=100_000), root=tmp_path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_activation_checkpointing_and_bf16_train_too(tiny, tmp_path):
+    plain = start(tiny(), root=tmp_path, out=tmp_path / "plain")
+    recomputed = start(tiny(activation_checkpointing=True), root=tmp_path, out=tmp_path / "recomputed")
+    assert recomputed.validation_loss == pytest.approx(plain.validation_loss, rel=1e-6)
+    half = start(tiny(precision="bf16"), root=tmp_path, out=tmp_path / "half")
+    assert half.validation_loss == pytest.approx(plain.validation_loss, rel=0.02)
+
+
+def test_a_loaded_run_speaks(tiny, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    run = zoo.load_run(tmp_path / "run")
+    said = "".join(run.generate("def ", tokens=30, seed=3))
+    assert said == "".join(run.generate("def ", tokens=30, seed=3))
+    assert said != "".join(run.generate("def ", tokens=30, seed=4))
+    assert len(said.encode()) >= 30
+    assert replace(run, step=0).step == 0

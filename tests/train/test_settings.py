@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from zoo.errors import UsageError
+from zoo.train.settings import Settings, list_presets, load_preset, read_file, resolve, validate
+
+
+@pytest.mark.parametrize("name", list_presets())
+def test_every_preset_is_valid_and_described(name):
+    assert validate(load_preset(name))
+    assert len(list_presets()[name]) > 20
+
+
+def test_flags_win_over_assignments_over_file_over_preset(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("dim = 48\nheads = 6\nsteps = 7\n")
+    settings = resolve(preset="nanogpt", file=file, assignments=["heads=3", "steps=8"], flags={"steps": 9, "lr": None})
+    assert (settings.layers, settings.dim, settings.heads, settings.steps, settings.lr) == (6, 48, 3, 9, 1e-3)
+
+
+def test_a_saved_config_reads_back_as_the_same_settings(tmp_path):
+    settings = resolve(preset="leviathan", assignments=["max_time=2m"])
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(settings.model_dump()))
+    assert validate(read_file(file)) == settings
+
+
+def test_a_longer_pattern_than_the_preset_is_taken_whole():
+    assert resolve(flags={"mixer": "(correlation, involution)*3"}).layers == 6
+    assert resolve(flags={"mixer": "(correlation, involution)*3", "layers": 4}).layers == 4
+    assert resolve(flags={"mixer": "correlation, involution"}).layers == 4
+
+
+@pytest.mark.parametrize(
+    ("assignment", "name", "value"),
+    [
+        ("positions=learned", "positions", "learned"),
+        ("layers=none", "layers", None),
+        ("compile=true", "compile", True),
+        ("lr=1e-2", "lr", 1e-2),
+        ("lr=1", "lr", 1.0),
+        ("max_time=90s", "max_time", 90.0),
+        ("max-time=1.5h", "max_time", 5400.0),
+    ],
+)
+def test_assignments(assignment, name, value):
+    assert getattr(resolve(assignments=[assignment]), name) == value
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("stesp=3", "there is no setting 'stesp' (did you mean 'steps'?)"),
+        ("steps", "--set 'steps' should read --set key=value"),
+        ("steps=0", "steps=0 should be greater than or equal to 1"),
+        ("steps=2.5", "steps=2.5 should be"),
+        ("steps=many", "steps='many' should be a valid integer"),
+        ("dim=-4", "dim=-4 should be greater than or equal to 1"),
+        ("lr=0", "lr=0 should be greater than 0"),
+        ("lr=nan", "lr=nan should be"),
+        ("dropout=1.0", "dropout=1.0 should be less than 1"),
+        ("positions=rotary", "positions='rotary' should be 'none' or 'learned'"),
+        ("max_time=soon", "max_time='soon' should be"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(assignment, words):
+    with pytest.raises(UsageError) as caught:
+        resolve(assignments=[assignment])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_presets_and_unreadable_files(tmp_path):
+    with pytest.raises(UsageError, match="did you mean 'nanogpt'"):
+        resolve(preset="nanogtp")
+    with pytest.raises(UsageError, match="cannot read the settings file"):
+        resolve(file=tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("steps = = 3")
+    with pytest.raises(UsageError, match="is not a settings file"):
+        resolve(file=tmp_path / "bad.toml")
+    (tmp_path / "list.json").write_text("[1, 2]")
+    with pytest.raises(UsageError, match="holds no table"):
+        resolve(file=tmp_path / "list.json")
+
+
+def test_every_setting_says_what_it_means():
+    assert all(field.description for field in Settings.model_fields.values())
