@@ -1,3 +1,5 @@
+# ruff: noqa: ARG002 - the parameters of a mixer are its options
+
 import copy
 import re
 
@@ -230,7 +232,7 @@ def test_learned_positions_tell_places_apart():
     assert not torch.allclose(learned[:, 0], learned[:, -1])
 
 
-def test_learned_positions_end_with_the_context(tokens):
+def test_learned_positions_end_with_the_context():
     model = build(positions="learned")
     text = (
         "a sequence of 13 tokens is longer than the 12 learned positions; use a shorter one, or a model with positions"

@@ -32,3 +32,11 @@ def test_half_precision_is_summed_up_in_single():
     x = torch.randn(1, 2, 4096)
     half = RMSNorm(4096).bfloat16()(x.bfloat16())
     torch.testing.assert_close(half.float(), RMSNorm(4096)(x), rtol=0.02, atol=0.02)
+
+
+def test_autocast_leaves_it_in_single_precision():
+    x, norm = torch.randn(2, 5, 8, requires_grad=True), RMSNorm(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        normed = norm(x)
+    normed.sum().backward()
+    assert torch.equal(normed, norm(x))

@@ -1,3 +1,5 @@
+# ruff: noqa: ARG002 - the parameters of a mixer are its options
+
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 

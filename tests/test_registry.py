@@ -98,7 +98,8 @@ def causes(registry):
 # What is found
 
 
-def test_without_any_entry_point_the_registry_is_empty_and_works(folder):
+@pytest.mark.usefixtures("folder")
+def test_without_any_entry_point_the_registry_is_empty_and_works():
     registry = discover()
     assert registry.plugins == registry.broken == registry.list() == ()
     with pytest.raises(UsageError) as error:
@@ -268,7 +269,8 @@ def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder
     assert error.value.exit_code == 2
 
 
-def test_a_distribution_that_is_not_installed_is_named_with_the_remedy(folder):
+@pytest.mark.usefixtures("folder")
+def test_a_distribution_that_is_not_installed_is_named_with_the_remedy():
     with pytest.raises(PluginError) as error:
         discover().find("acme-mixers:mean")
     assert str(error.value) == (

@@ -33,7 +33,7 @@ def head_size(dim: int, heads: int, kv_heads: int, rope: bool) -> int:
     size = dim // heads
     if rope and size % 2:
         raise ValueError(
-            f"rope turns channels in pairs, and dim={dim} with heads={heads} gives {size} channels a head; "
+            f"rope turns channels in pairs, and dim={dim} with heads={heads} makes heads of size {size}; "
             "choose heads so that dim / heads is even, or rope=false"
         )
     return size

@@ -38,13 +38,17 @@ def invoke(*arguments: object, terminal: bool = False) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of its own, and none of the plugins that happen to be installed beside the built-in one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for name in ("ZOO_PLUGINS", "ZOO_BLOCK_PLUGINS", "FORCE_COLOR", "NO_COLOR"):
+        patch.setenv("ZOO_PLUGINS", "")
+        for name in ("ZOO_BLOCK_PLUGINS", "FORCE_COLOR", "NO_COLOR"):
             patch.delenv(name, raising=False)
+        get_registry.cache_clear()
         yield
+    get_registry.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +73,7 @@ def tiny(text_file: Path) -> list[str]:
     return given + [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -> Path:
     """The folder of a run that has ended, not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "finished"
@@ -98,6 +102,7 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
         (info / "entry_points.txt").write_text(f"[zoo]\n{name} = {module}\n")
         (site / f"{module}.py").write_text(textwrap.dedent(source))
+        monkeypatch.setenv("ZOO_PLUGINS", f"{os.environ['ZOO_PLUGINS']},{name}")
         get_registry.cache_clear()
 
     yield install

@@ -82,6 +82,7 @@ def test_a_wrong_command_line_is_told_in_one_line_and_a_hint(zoo, arguments, wor
         (OSError(28, "No space left on device", "/data/x"), 1, ["/data/x: No space left on device"]),
         (PermissionError(13, "Permission denied"), 1, ["Permission denied"]),
         (MemoryError(), 1, ["out of memory", "--batch"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, ["out of memory", "--batch"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (BrokenPipeError(32, "Broken pipe"), 0, []),
     ],

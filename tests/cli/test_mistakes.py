@@ -137,6 +137,14 @@ def test_a_mistake_elsewhere(zoo, finished, place, arguments, words):
     assert _contents(place) == before
 
 
+@pytest.mark.parametrize("context", [100, 1000])  # too long for the validation split, for both
+def test_a_dry_run_finds_the_mistakes_of_a_run(zoo, tiny, context):
+    for flags in ([], ["--dry-run"]):
+        result = zoo("train", *tiny, "--data", "short.txt", "--context", context, *flags)
+        assert result.code == 2
+        _check_error(result, [f"context={context} is too long", "--context"])
+
+
 def test_a_mixer_that_sees_the_future(zoo, tiny, distribution):
     distribution("acausal-mixers", ACAUSAL)
     result = zoo("train", *tiny, "--mixer", "mean")

@@ -5,7 +5,6 @@ from contextlib import contextmanager, redirect_stderr
 import pytest
 
 from zoo.cli import progress
-from zoo.cli.output import duration, printable
 from zoo.cli.progress import Bar, Lines, live_display
 from zoo.train.display import Progress
 
@@ -97,15 +96,3 @@ def test_a_notice_waits_for_the_end_of_the_line(capsys, kind):
         display.notice("second")
         assert capsys.readouterr().err == ""
     assert capsys.readouterr().err == "note: first\nnote: second\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (3723, "1:02:03"), (float("nan"), ""), (float("inf"), "")],
-)
-def test_duration(seconds, shown):
-    assert duration(seconds) == shown
-
-
-def test_printable_keeps_text_and_lines():
-    assert printable("a\tb\né\x07\x1b\r\x9b") == "a\tb\né\ufffd\ufffd\ufffd\ufffd"

@@ -98,6 +98,18 @@ def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path):
     assert build.calls == 0
 
 
+def test_a_sound_folder_is_read_where_nothing_can_be_locked(tmp_path, monkeypatch):
+    folder, build = tmp_path / "entry", Builder()
+    cached_folder(folder, build)
+
+    def refuse(*_args, **_kwargs):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr("zoo.data.cache.FileLock", refuse)
+    assert cached_folder(folder, build) == folder
+    assert cached_folder(tmp_path / "other", build) is None
+
+
 def test_a_full_disk_is_no_failure_and_leaves_nothing(tmp_path):
     def build(folder: Path) -> None:
         (folder / "file.bin").write_bytes(b"half")

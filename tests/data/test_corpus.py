@@ -1,5 +1,4 @@
 import hashlib
-import os
 import re
 import sysconfig
 from pathlib import PurePosixPath
@@ -136,13 +135,6 @@ def test_a_folder_without_text(tmp_path):
     )
 
 
-@pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", int)() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(tmp_path):
-    (tmp_path / "secret.txt").write_text("text")
-    (tmp_path / "secret.txt").chmod(0)
-    assert error_of(tmp_path / "secret.txt").endswith("secret.txt': Permission denied")
-
-
 def test_a_read_error_is_one_line(tmp_path, monkeypatch):
     def fail(_path):
         raise OSError(5, "Input/output error")
@@ -203,7 +195,6 @@ def test_the_standard_library_is_a_few_megabytes_of_python():
         ("unittest/test", False),
         ("unittest/mock.py", True),
         ("ctypes/test", False),
-        ("json/__pycache__", False),
         ("LICENSE.txt", False),
         ("lib-dynload", False),
         ("site-packages", False),
@@ -218,8 +209,10 @@ def test_what_of_the_standard_library_is_taken(path, wanted):
 
 
 def test_the_standard_library_is_read_in_a_fixed_order(tmp_path, monkeypatch):
-    for name in ("zipfile.py", "json/encoder.py", "json/__init__.py", "abc.py", "test/abc.py", "requests/api.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    programs = ("zipfile.py", "json/encoder.py", "json/__init__.py", "abc.py")
+    others = ("test/abc.py", "requests/api.py", "venv/activate", "json/__pycache__/encoder.pyc")
+    for name in programs + others:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     assert python_stdlib() == "abc.py\njson/__init__.py\njson/encoder.py\nzipfile.py"

@@ -39,6 +39,14 @@ def test_a_dataset_is_the_two_parts_of_the_text(file, cache, tokenizer):
     assert made.train.dtype == made.validation.dtype == (np.uint16 if "bpe" in tokenizer else np.uint8)
 
 
+def test_characters_are_those_of_both_splits_and_merges_those_of_the_training_split(tmp_path, cache):
+    (tmp_path / "text.txt").write_text("abcd efgh " * 18 + "wxyz wxyz " * 2)
+    assert prepare(str(tmp_path / "text.txt"), "char", cache=cache).tokenizer.vocab_size == 13
+    pieces = prepare(str(tmp_path / "text.txt"), "bpe", cache=cache).tokenizer.pieces
+    assert b" efgh" in pieces
+    assert b"wx" not in pieces
+
+
 def test_the_splits_are_mapped_and_cannot_be_written(file, cache):
     made = prepare(file, "byte", cache=cache)
     for tokens in (made.train, made.validation):
@@ -85,7 +93,7 @@ def test_a_damaged_entry_is_made_again(file, cache):
 
 def test_without_a_writable_cache_the_splits_stay_in_memory(file, tmp_path):
     (tmp_path / "cache").write_text("a file where the cache should be")
-    made = prepare(file, "byte", cache=tmp_path / "cache")
+    made = prepare(file, "char", cache=tmp_path / "cache")
     assert not isinstance(made.train, np.memmap)
     assert not made.train.flags.writeable
     assert not made.validation.flags.writeable

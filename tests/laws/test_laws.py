@@ -1,17 +1,21 @@
 """Every registered mixer, with default and with drawn options, alone and in whole models, against every law."""
 
+# ruff: noqa: ARG002 - the parameters of a mixer are its options and its contract
+
+from typing import Annotated, Any, Literal
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
-from zoo import build_model, create_mixer
-from zoo.errors import UsageError
-from zoo.options import FILLED_BY_HOST
-from zoo.registry import get_registry
+from zoo import TokenMixer, build_model, create_mixer
+from zoo.options import options_of
+from zoo.registry import MixerEntry, Origin, get_registry
 from zoo.testing.laws import LAWS, check_round_trip, laws_of
 from zoo.testing.running import WholeModel, drawn
-from zoo.testing.strategies import Case, cases, cuts, options, sizes, values
+from zoo.testing.strategies import cases, cuts, options, values
 from zoo.testing.streaming_laws import check_streaming
 
 REGISTRY = get_registry()
@@ -21,6 +25,7 @@ PROMISES = [(name, law) for name, entry in ENTRIES.items() for law in laws_of(en
 HYBRIDS = ["correlation*3, involution", "dot-product + involution", "leviathan-moe, correlation/none"]
 LAWS_OF_MODELS = ["purity", "causality", "prefix", "batch-independence", "streaming", "state"]
 VOCABULARY = 11
+QUICK = settings(max_examples=100, database=None)
 
 
 def build(name, dtype=torch.float64, dim=16, heads=2):
@@ -101,26 +106,79 @@ def tokens(b, t):
     return torch.randint(VOCABULARY, (b, t), generator=torch.Generator().manual_seed(1))
 
 
-# The strategies themselves: each value can be drawn, and what a mixer refuses is not.
+# The strategies themselves: every value can be drawn, and what a mixer refuses is not.
 
 
-def test_values_of_annotations():
-    from typing import Literal
-
-    assert reachable(values(bool)) == {True, False}
-    assert reachable(values(int)) == {0, 1, 2, 3, 4}
-    assert reachable(values(Literal["a", "b"])) == {"a", "b"}
-    assert reachable(values(Literal["a"] | int | None)) == {"a", None, 0, 1, 2, 3, 4}
-    assert values(str) is None
-    assert values(float) is None
+def drawable(strategy, among):
+    """Which of some values a strategy can draw."""
+    return [value for value in among if _finds(strategy, value)]
 
 
-def reachable(strategy):
-    from hypothesis import find
+def _finds(strategy, wanted):
+    try:
+        find(strategy, lambda value: value == wanted and type(value) is type(wanted), settings=QUICK)
+    except NoSuchExample:
+        return False
+    return True
 
-    found = set()
-    while True:
-        try:
-            found.add(find(strategy, lambda value: value not in found))
-        except Exception:
-            return found
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (bool, [False, True]),
+        (int, [0, 1, 4]),
+        (Literal["a", "b"], ["a", "b"]),
+        (Literal["a"] | int | None, ["a", None, 0, 1, 4]),
+        (float | None, [None]),
+        (Annotated[int, "with a bound"], [0, 1, 4]),
+    ],
+)
+def test_values_of_an_annotation(annotation, expected):
+    among = ["a", "b", None, False, True, 0, 1, 4]
+    assert drawable(values(annotation), among) == expected
+
+
+@pytest.mark.parametrize("annotation", [str, float, Any, list[int]])
+def test_an_annotation_that_does_not_say_its_values_is_not_drawn(annotation):
+    assert values(annotation) is None
+
+
+class Picky(TokenMixer):
+    """Takes an even size only."""
+
+    def __init__(self, dim, *, size: int, heads: int = 1, name: str = "x", gated: bool = False):
+        super().__init__()
+        if size % 2:
+            raise ValueError(f"size={size} should be even")
+        self.size, self.gated, self.weight = size, gated, torch.nn.Parameter(torch.zeros(dim))
+
+
+PICKY = MixerEntry("picky", Picky, Origin("acme", "1.0", "acme"))
+
+
+@given(chosen=options(options_of(Picky)))
+def test_options_hold_what_is_required_and_nothing_that_the_host_fills(chosen):
+    assert "size" in chosen
+    assert set(chosen) <= {"size", "gated"}
+
+
+@given(case=cases(PICKY, longest=5))
+def test_cases_are_what_the_mixer_accepts(case):
+    assert case.mixer.size == case.options["size"]
+    assert case.mixer.size % 2 == 0
+    assert case.mixer.weight.dtype == case.reads.dtype == torch.float64
+    assert case.mixer.weight.all()
+    assert case.reads.shape[1] <= 5
+    assert case.reads.shape[2] == case.mixer.weight.shape[0]
+
+
+@given(data=st.data(), time=st.integers(1, 12))
+def test_cuts_lie_within_the_sequence(data, time):
+    ends = data.draw(cuts(time))
+    assert list(ends) == sorted(set(ends))
+    assert all(0 < end < time for end in ends)
+
+
+def test_every_way_to_cut_can_be_drawn():
+    ways = [(), (1,), (2,), (1, 2)]
+    assert drawable(cuts(3), ways) == ways

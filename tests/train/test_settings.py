@@ -61,7 +61,7 @@ def test_assignments(assignment, name, value):
         ("lr=nan", "lr=nan should be"),
         ("dropout=1.0", "dropout=1.0 should be less than 1"),
         ("positions=rotary", "positions='rotary' should be 'none' or 'learned'"),
-        ("max_time=soon", "max_time='soon' should be"),
+        ("max_time=soon", "max_time='soon' should be a time, e.g. 90s, 2m or 1.5h"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(assignment, words):

@@ -102,11 +102,17 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
         return _report_usage(error, arguments)
     if isinstance(error, OSError):
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _is_out_of_memory(error):
         return _fail("out of memory: try a smaller --batch or --context; `zoo train --dry-run` tells what a run needs")
     cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
     hint = "" if "--debug" in arguments else "; see where with: zoo --debug …"
     return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _report_usage(error: Exception, arguments: Sequence[str]) -> int:

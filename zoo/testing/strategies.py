@@ -66,20 +66,16 @@ def options(of: tuple[Option, ...]) -> st.SearchStrategy[dict[str, Any]]:
 
 def values(annotation: Any) -> st.SearchStrategy[Any] | None:
     """Values of an annotation: choices of a Literal, truth values, small counts, None; None if it is too wide."""
-    if annotation is bool:
-        return st.booleans()
-    if annotation is int:
-        return st.sampled_from([1, 2, 3, 4, 0])
-    if annotation is types.NoneType:
-        return st.none()
-    if typing.get_origin(annotation) is typing.Literal:
-        return st.sampled_from(typing.get_args(annotation))
-    if typing.get_origin(annotation) is typing.Annotated:
-        return values(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        parts = [part for part in map(values, typing.get_args(annotation)) if part is not None]
+    plain = {bool: st.booleans(), int: st.sampled_from([1, 2, 3, 4, 0]), types.NoneType: st.none()}
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
+    if origin is typing.Annotated:
+        return values(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        parts = [part for part in map(values, arguments) if part is not None]
         return st.one_of(parts) if parts else None
-    return None
+    return plain.get(annotation) if isinstance(annotation, type) else None
 
 
 @st.composite

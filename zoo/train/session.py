@@ -1,6 +1,7 @@
 """A training run from beginning to end: started from settings, or resumed from its directory."""
 
 import math
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -44,7 +45,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the run; it was saved and can be resumed."""
 
     def __init__(self, run: Path, step: int) -> None:
-        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {run}")
+        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {shlex.quote(str(run))}")
 
 
 def start(settings: Settings, *, root: Path, out: Path | None = None, display: Display | None = None) -> Summary:

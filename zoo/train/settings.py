@@ -19,8 +19,12 @@ DEFAULT_PRESET = "quick"
 
 def seconds(value: Any) -> Any:
     """A duration in seconds; also written ``90s``, ``2m`` or ``1.5h``."""
-    match = re.fullmatch(r"([0-9.]+)\s*([smh]?)", value.strip()) if isinstance(value, str) else None
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else value
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
+    if not match:
+        raise ValueError("a time, e.g. 90s, 2m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 Size = Annotated[int, Field(ge=1)]

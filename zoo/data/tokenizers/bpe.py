@@ -87,7 +87,7 @@ class BpeTokenizer(Tokenizer):
 
 def check_vocab_size(vocab_size: Any) -> None:
     """Refuse a vocabulary that cannot be, before any text is read."""
-    if not (type(vocab_size) is int and _BYTES <= vocab_size <= _MAX_VOCABULARY):
+    if not (isinstance(vocab_size, int) and _BYTES <= vocab_size <= _MAX_VOCABULARY):
         raise UsageError(
             f"bpe: vocab_size={vocab_size!r} should be a whole number from {_BYTES} (bytes alone) to {_MAX_VOCABULARY}"
         )

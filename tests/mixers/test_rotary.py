@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mixers.ops.rotary import rotate, rotate_reference
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+
+
+def drawn(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def gradient(written, x):
+    upstream = torch.randn(written.shape, dtype=written.dtype, generator=torch.Generator().manual_seed(1))
+    return torch.autograd.grad(written, x, upstream)
+
+
+@pytest.mark.parametrize("offset", [0, 5, -2, torch.tensor([3, 40])], ids=str)
+@pytest.mark.parametrize("t", [1, 2, 63])
+def test_fast_form_has_the_values_and_gradients_of_the_reference(t, offset):
+    x = drawn(2, 3, t, 6)
+    fast, slow = rotate(x, offset), rotate_reference(x, offset)
+    assert_close(fast, slow, **EXACT)
+    assert_close(gradient(fast, x), gradient(slow, x), **EXACT)
+
+
+def test_first_and_second_derivatives():
+    x = drawn(1, 2, 3, 4)
+    assert torch.autograd.gradcheck(rotate, x)
+    assert torch.autograd.gradgradcheck(rotate, x)
+
+
+def test_scores_depend_on_distances_alone():
+    query, key = drawn(1, 2, 5, 8), drawn(1, 2, 5, 8)
+    near = rotate(query) @ rotate(key).mT
+    far = rotate(query, 1000) @ rotate(key, 1000).mT
+    assert_close(near, far, rtol=1e-10, atol=1e-10)
+
+
+def test_position_zero_is_left_alone_and_lengths_are_kept():
+    x = drawn(1, 2, 5, 8)
+    assert torch.equal(rotate(x)[:, :, 0], x[:, :, 0])
+    assert_close(rotate(x).norm(dim=-1), x.norm(dim=-1), **EXACT)
+
+
+def test_angles_keep_their_precision_where_channels_have_little():
+    x = torch.randn(1, 2, 3, 64, generator=torch.Generator().manual_seed(0))
+    half = rotate(x.bfloat16(), 5000)
+    assert half.dtype == torch.bfloat16
+    # in bfloat16 the positions 5000 to 5002 would be one
+    assert_close(half.float(), rotate(x.double(), 5000).float(), rtol=0, atol=0.03)
+    assert_close(rotate(x, 5000).double(), rotate(x.double(), 5000), rtol=0, atol=5e-3)
+
+
+def test_layout_in_memory_is_kept():
+    x = torch.randn(2, 5, 3, 8).transpose(1, 2)
+    assert rotate(x).stride() == x.stride()
