@@ -156,9 +156,9 @@ class Correlation(TokenMixer):
     def _keys(self, key: Tensor, weights: Tensor, past: Tensor | None, position: int | Tensor) -> Tensor:
         """The keys of all nodes side by side, ``(b, kv_heads, t, l * k)``, or the one that they add up to."""
         if self._adds_keys:
-            combined = add_lags(key, weights, self.axis, past)[:, :, None]
-            return self._place(combined, self.key_gain, position).squeeze(2)
-        nodes = self._place(stack_lags(key, self.max_lag, self.axis, past), self.key_gain, position)
+            return self._place(add_lags(key, weights, self.axis, past), self.key_gain, position)
+        lagged = stack_lags(key, self.max_lag, self.axis, past)
+        nodes = self._place(lagged.flatten(1, 2), self.key_gain, position).unflatten(1, lagged.shape[1:3])
         if self.pool == "sum":
             return weigh_nodes(nodes, weights).transpose(2, 3).flatten(3)
         before = None if self.axis == "feature" else 0 if past is None else past.shape[2]
@@ -166,15 +166,14 @@ class Correlation(TokenMixer):
 
     def _queries(self, query: Tensor, past: Tensor | None, position: int | Tensor) -> Tensor:
         """The queries, ``(b, heads, t, k)``, or those of all lags side by side, ``(b, heads, t, l * k)``."""
-        by_lag = stack_lags(query, self.max_lag, self.axis, past) if self.window == "joint" else query[:, :, None]
-        by_lag = self._place(by_lag, self.query_gain, position)
-        by_lag = by_lag if self.pool == "sum" else one_more(by_lag)
-        return by_lag.transpose(2, 3).flatten(3)
+        lagged = stack_lags(query, self.max_lag if self.window == "joint" else 0, self.axis, past)
+        placed = self._place(lagged.flatten(1, 2), self.query_gain, position).unflatten(1, lagged.shape[1:3])
+        return (placed if self.pool == "sum" else one_more(placed)).transpose(2, 3).flatten(3)
 
     def _place(self, x: Tensor, gain: Tensor | None, position: int | Tensor) -> Tensor:
-        """Normalise and rotate queries or keys, ``(b, h, l, t, k)``."""
+        """Normalise and rotate queries or keys, ``(b, h, t, k)``."""
         x = normalize(x, gain)
-        return rotate(x.flatten(1, 2), position).unflatten(1, x.shape[1:3]) if self.rope else x
+        return rotate(x, position) if self.rope else x
 
 
 def _check_lags(max_lag: int, axis: str, window: str, size: int) -> None:

@@ -57,6 +57,8 @@ class Involution(TokenMixer):
         super().__init__()
         groups = _default_groups(dim) if groups is None else groups
         _check_ranges(dim, kernel_size, groups, reduction, dilation)
+        if normalize == "softmax" and kernel_size == 1:
+            raise ValueError('normalize="softmax" needs kernel_size=2 or more: a single tap would always be 1')
         self.groups, self.dilation, self.normalize = groups, dilation, normalize
         self.span = (kernel_size - 1) * dilation
         reduced = dim // reduction

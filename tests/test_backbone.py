@@ -266,6 +266,15 @@ def test_dropout_drops_in_training_only(tokens):
     assert torch.equal(model(tokens).logits, build(dropout=0.0)(tokens).logits)
 
 
+def test_dropout_drops_of_the_embedding_too(tokens):
+    model, entering = build(dropout=0.5), []
+    model.layers[0].register_forward_pre_hook(lambda _, args: entering.append(args[0]))
+    model(tokens)
+    assert 0.3 < (entering[0] == 0).double().mean() < 0.7
+    model.eval()(tokens)
+    assert torch.equal(entering[1], model.embedding(tokens))
+
+
 def test_dropout_keeps_the_mean_of_a_write():
     layer = build("constant/none", dropout=0.25).layers[0]
     stream = torch.zeros(1, 4000, DIM)

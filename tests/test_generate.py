@@ -21,6 +21,7 @@ class RunningSum(TokenMixer):
         return x.cumsum(1)
 
     def step(self, x, state=None):
+        assert not torch.is_grad_enabled()
         self.pieces.append(x.shape[1])
         return super().step(x, state)
 
@@ -122,6 +123,11 @@ def test_only_the_likely_tokens_are_drawn_in_their_proportions(settings, kept):
     seen = probabilities(LOGITS, **settings)
     assert seen.nonzero().flatten().tolist() == kept
     torch.testing.assert_close(seen, masked.softmax(-1), rtol=0, atol=0.015)
+
+
+def test_top_p_takes_no_more_tokens_than_it_needs():
+    seen = probabilities([0.0, 0.0, 0.0, 0.0], top_p=0.5)
+    assert sorted(seen.tolist()) == [0, 0, pytest.approx(0.5, abs=0.015), pytest.approx(0.5, abs=0.015)]
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 1e-40}, {"temperature": 5e-324}, {"top_p": 5e-324}])

@@ -74,4 +74,4 @@ def _hidden(dim: int, expansion: float) -> int:
     """The hidden width, rounded up to a multiple of 16, which matrix units like."""
     if not expansion > 0:
         raise UsageError(f"expansion={expansion} should be greater than 0")
-    return -(-round(dim * expansion) // 16) * 16
+    return -(-max(1, round(dim * expansion)) // 16) * 16

@@ -58,14 +58,15 @@ def choose(
     """Draw one token a row from logits ``(b, vocabulary)``."""
     if temperature == 0:
         return logits.argmax(-1)
-    logits = logits / temperature
+    smallest = torch.finfo(logits.dtype).tiny  # what is smaller would be rounded to zero
+    logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, smallest)
     if top_k is not None and top_k < logits.shape[-1]:
         threshold = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < threshold, -torch.inf)
     if top_p is not None and top_p < 1:
         ordered, order = logits.softmax(-1).sort(descending=True)
-        before = ordered.cumsum(-1) - ordered
-        logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), -torch.inf)
+        unlikely = ordered.cumsum(-1) - ordered >= max(top_p, smallest)
+        logits = logits.masked_fill(unlikely.scatter(-1, order, unlikely), -torch.inf)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
 
 

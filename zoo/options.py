@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -36,15 +37,13 @@ class Option:
     @property
     def type_text(self) -> str:
         """The annotation as a person would write it."""
-        if typing.get_origin(self.annotation) is typing.Literal:
-            return " | ".join(str(choice) for choice in typing.get_args(self.annotation))
-        if isinstance(self.annotation, type):
-            return self.annotation.__name__
-        return str(self.annotation).replace("typing.", "").replace("NoneType", "None")
+        return _type_text(self.annotation)
 
     def check(self, value: Any, owner: str) -> Any:
-        """The value, if it fits the annotation; an int is taken for a float, nothing else is converted."""
+        """The value, if it fits the annotation; an int is taken for a float, a tuple for a list, and nothing else."""
         try:
+            if isinstance(value, tuple) and typing.get_origin(self.annotation) is list:
+                value = list(value)
             return TypeAdapter(self.annotation).validate_python(value, strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Input should be ")
@@ -110,9 +109,24 @@ def _constructor(cls: type) -> Callable[..., None]:
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except Exception:  # an annotation that cannot be evaluated costs the type check of the options, not the mixer
         return {}
+
+
+def _type_text(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_text(arguments[0])
+    if origin is typing.Literal:
+        return " | ".join(str(choice) for choice in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type_text, arguments))
+    if annotation is types.NoneType:
+        return "None"
+    if isinstance(annotation, type) and not arguments:
+        return annotation.__name__
+    return re.sub(r"(typing|collections\.abc)\.", "", str(annotation))
 
 
 def _annotation(hint: Any, default: Any) -> Any:

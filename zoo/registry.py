@@ -95,7 +95,10 @@ class Registry:
         """Load every plugin that the environment allows. A broken one is kept as broken and harms nobody else."""
         manager = pluggy.PluginManager(hookspecs.GROUP)
         manager.add_hookspecs(hookspecs)
-        return cls(_load(manager, point) for point in _entry_points(environ))
+        plugins: list[Plugin] = []
+        for point in _entry_points(environ):
+            plugins.append(_load(manager, point, plugins))
+        return cls(plugins)
 
     @property
     def broken(self) -> tuple[Plugin, ...]:
@@ -168,18 +171,20 @@ def _entry_points(environ: Mapping[str, str]) -> Iterator[importlib.metadata.Ent
             yield point
 
 
-def _load(manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint) -> Plugin:
+def _load(manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, earlier: Iterable[Plugin]) -> Plugin:
     origin = _origin(point)
-    plugin = None
+    name = f"{origin.distribution}:{origin.entry_point}"
     try:
         plugin = point.load()
-        manager.register(plugin, name=f"{origin.distribution}:{origin.entry_point}")
+        if manager.is_registered(plugin):
+            raise PluginError(f"it is the same object as {manager.get_name(plugin)}, which is loaded")
+        manager.register(plugin, name=name)
         manager.check_pending()
         origin = Origin(origin.distribution, origin.version, origin.entry_point, _file(plugin))
-        return Plugin(origin, tuple(_mixers(manager, plugin, origin)))
+        return Plugin(origin, _checked_new(tuple(_mixers(manager, plugin, origin)), earlier))
     except (Exception, SystemExit) as error:  # whatever a plugin does, the others and `zoo` itself go on
-        if plugin is not None and manager.is_registered(plugin):
-            manager.unregister(plugin)
+        if manager.has_plugin(name):
+            manager.unregister(name=name)
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         return Plugin(origin, error=cause, traceback=traceback.format_exc())
 
@@ -209,17 +214,30 @@ def _checked_class(name: str, cls: Any) -> type[TokenMixer]:
     return cls
 
 
+def _checked_new(mixers: tuple[MixerEntry, ...], earlier: Iterable[Plugin]) -> tuple[MixerEntry, ...]:
+    given = {entry.qualified_name: entry.origin.entry_point for plugin in earlier for entry in plugin.mixers}
+    for entry in mixers:
+        if entry.qualified_name in given:
+            first = given[entry.qualified_name]
+            raise PluginError(
+                f"it gives mixer {entry.name!r}, and so does entry point {first!r} of the same distribution"
+            )
+    return mixers
+
+
 def _origin(point: importlib.metadata.EntryPoint) -> Origin:
-    distribution = point.dist
-    if distribution is None:
-        return Origin("unknown", "0", point.name)
-    return Origin(distribution.name, distribution.version, point.name)
+    # What pip leaves behind when it is cut short has neither a name nor a version.
+    name, version = getattr(point.dist, "name", None), getattr(point.dist, "version", None)
+    return Origin(name or "unknown", version or "0", point.name)
 
 
 def _file(plugin: object) -> str | None:
     if isinstance(plugin, ModuleType):
         return plugin.__file__
-    return inspect.getsourcefile(type(plugin))
+    try:
+        return inspect.getsourcefile(plugin if isinstance(plugin, type) else type(plugin))
+    except TypeError:  # built into Python: no plugin, as will show
+        return None
 
 
 def _could_give(plugin: Plugin, name: str, owner: str) -> bool:

@@ -42,6 +42,8 @@ def stack_lags(x: Tensor, max_lag: int, axis: str, past: Tensor | None = None) -
         ``(b, h, l, t, k)``, in the order of `lags_of`.
     """
     lags = lags_of(max_lag, axis)
+    if len(lags) == 1:
+        return x[:, :, None]
     if axis == "feature":
         return torch.stack([shift_channels(x, lag) for lag in lags], dim=2)
     return torch.stack([delay(x, lag, past) for lag in lags], dim=2)

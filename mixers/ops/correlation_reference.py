@@ -1,6 +1,7 @@
 """Correlation in its slow, obviously right form: one pair of tokens and one lag at a time."""
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,26 +53,40 @@ def correlation_reference(
             return _shifted(x[:, :, position], lag)
         return x[:, :, position - lag] if position >= lag else torch.zeros_like(x[:, :, 0])
 
-    def lag_score(t: int, s: int, lag: int) -> Tensor:
-        there = lagged(query, t, lag) if window == "joint" else query[:, :, t]
-        return scale * (place_query(there, t) * place_key(lagged(key, s, lag), s)).sum(-1)
+    @cache
+    def query_at(t: int, lag: int) -> Tensor:
+        return scale * place_query(lagged(query, t, lag), t)
+
+    @cache
+    def key_at(s: int, lag: int) -> Tensor:
+        return place_key(lagged(key, s, lag), s)
+
+    @cache
+    def added_keys(s: int) -> Tensor:
+        return place_key(torch.stack([weight(s, lag)[..., None] * lagged(key, s, lag) for lag in lags]).sum(0), s)
+
+    def weight(s: int, lag: int) -> Tensor:
+        return weights[:, :, s, lags.index(lag)]
+
+    def correlation(t: int, s: int, lag: int) -> Tensor:
+        return (query_at(t, lag if window == "joint" else 0) * key_at(s, lag)).sum(-1)
 
     def score(t: int, s: int) -> Tensor:
-        weight = dict(zip(lags, weights[:, :, s].unbind(-1), strict=True))
         if pool == "sum" and window == "key":
-            combined = torch.stack([weight[lag][..., None] * lagged(key, s, lag) for lag in lags]).sum(0)
-            return scale * (place_query(query[:, :, t], t) * place_key(combined, s)).sum(-1)
+            return (query_at(t, 0) * added_keys(s)).sum(-1)
         if pool == "sum":
-            return torch.stack([weight[lag] * lag_score(t, s, lag) for lag in lags]).sum(0)
+            return torch.stack([weight(s, lag) * correlation(t, s, lag) for lag in lags]).sum(0)
         present = [lag for lag in lags if axis == "feature" or lag <= s]
-        scores = torch.stack([lag_score(t, s, lag) + weight[lag] for lag in present])
+        scores = torch.stack([correlation(t, s, lag) + weight(s, lag) for lag in present])
         return scores.logsumexp(0) if pool == "logsumexp" else scores.amax(0)
 
     mixed = []
     for t in range(query.shape[2]):
         seen = [s for s in range(t + 1) if span is None or t - s < span]
         shares = torch.stack([score(t, s) for s in seen]).softmax(0)
-        mixed.append(sum(share[..., None] * value[:, :, s] for share, s in zip(shares, seen, strict=True)))
+        mixed.append(
+            torch.stack([share[..., None] * value[:, :, s] for share, s in zip(shares, seen, strict=True)]).sum(0)
+        )
     return torch.stack(mixed, dim=2)
 
 

@@ -171,12 +171,18 @@ def test_feature_sum_is_a_banded_toeplitz_form():
     assert_close(mix(x), attended(mix, query @ band.mT.transpose(1, 2) @ key.mT, value), **EXACT)
 
 
-def test_max_is_the_limit_of_logsumexp():
-    sharp, best = (mixer(rope=False, pool=pool) for pool in ("logsumexp", "max"))
-    x, many = drawn(2, 9, 16), 1e4
-    scores = torch.randn(2, 3, 5, dtype=torch.float64)
-    assert_close((scores * many).logsumexp(-1) / many, scores.amax(-1), rtol=0, atol=1e-3)
-    assert not torch.allclose(sharp(x), best(x))
+@pytest.mark.parametrize("window", ["key", "joint"])
+def test_max_is_the_largest_of_the_shifted_scores(window):
+    mix, x = mixer(pool="max", window=window, max_lag=2, rope=False), drawn(2, 9, 16)
+    query, key, value = heads_of(mix, x)
+    scores = query @ key.mT
+    lagged = [scores]
+    for lag in (1, 2):
+        shifted = torch.full_like(scores, -torch.inf)
+        earlier = scores[..., :-lag, :-lag] if window == "joint" else scores[..., lag:, :-lag]
+        shifted[..., lag:, lag:] = earlier + mix.lag_weight[:, lag - 1, None, None]
+        lagged.append(shifted)
+    assert_close(mix(x), attended(mix, torch.stack(lagged).amax(0), value), **EXACT)
 
 
 @pytest.mark.parametrize("form", [form for form in DYNAMIC_FORMS if form["pool"] == "sum"])
@@ -233,7 +239,7 @@ def test_checkpointing_changes_nothing(form):
 # torch traces an autograd function by making one, which it warns of itself
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("form", DYNAMIC_FORMS)
+@pytest.mark.parametrize("form", [{}, *({**form, "dynamic": True} for form in FORMS)])
 def test_is_one_graph(form):
     torch.compiler.reset()
     mix, x = mixer(**form), drawn(2, 5, 16)

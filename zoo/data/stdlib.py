@@ -8,7 +8,7 @@ from zoo.data.files import join_texts, list_files
 from zoo.errors import UsageError
 
 _TESTS = {"test", "tests", "idle_test"}
-"""Tests are two thirds of the library and repeat themselves."""
+"""Tests are more than half of the library and repeat themselves."""
 
 _TABLES = {"encodings", "pydoc_data", "stringprep.py", "html/entities.py"}
 """Generated tables of characters and topics, which read like no program."""
