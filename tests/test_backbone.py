@@ -1,5 +1,3 @@
-# ruff: noqa: ARG002 - the parameters of a mixer are its options
-
 import copy
 import re
 

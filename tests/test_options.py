@@ -1,5 +1,3 @@
-# ruff: noqa: ARG002 - the parameters of a mixer are its options
-
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 

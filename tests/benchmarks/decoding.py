@@ -1,6 +1,6 @@
 """Time per decoded token at two positions of a text, in turn, and the size of the state there.
 
-    python tests/benchmarks/decoding.py dot-product correlation involution leviathan-moe
+python tests/benchmarks/decoding.py dot-product correlation involution leviathan-moe
 """
 
 import argparse

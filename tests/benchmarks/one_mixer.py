@@ -1,6 +1,6 @@
 """Forward and backward of single mixers, interleaved, as ratios to the first one.
 
-    python tests/benchmarks/one_mixer.py dot-product correlation involution leviathan-moe
+python tests/benchmarks/one_mixer.py dot-product correlation involution leviathan-moe
 """
 
 import argparse
@@ -23,9 +23,7 @@ def main() -> None:
     reads = torch.randn(options.batch, options.context, options.dim, requires_grad=True)
     gradient = torch.randn_like(reads)
     mixers = {name: zoo.create_mixer(name, dim=options.dim, heads=options.heads) for name in options.mixers}
-    steps = {
-        name: lambda mixer=mixer: Mixed.of(mixer(reads)).out.backward(gradient) for name, mixer in mixers.items()
-    }
+    steps = {name: lambda mixer=mixer: Mixed.of(mixer(reads)).out.backward(gradient) for name, mixer in mixers.items()}
     medians = measure(steps, options.repeats)
     first = medians[options.mixers[0]]
     for name, seconds in medians.items():

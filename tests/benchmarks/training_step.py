@@ -1,6 +1,6 @@
 """A whole training step of the zoo against the same step of a plain GPT, interleaved; prints ratios.
 
-    python tests/benchmarks/training_step.py --layers 6 --dim 384 --heads 6 --context 256 --batch 8
+python tests/benchmarks/training_step.py --layers 6 --dim 384 --heads 6 --context 256 --batch 8
 """
 
 import argparse
@@ -96,7 +96,11 @@ def main() -> None:
             precision, _, compiled = variant.partition("+")
             settings = settle(
                 Settings(
-                    **sizes, mixer=mixer, channel_mixer=options.channel_mixer, precision=precision, compile=bool(compiled)
+                    **sizes,
+                    mixer=mixer,
+                    channel_mixer=options.channel_mixer,
+                    precision=precision,
+                    compile=bool(compiled),
                 )
             )
             if options.mallopt:

@@ -1,7 +1,5 @@
 """The laws themselves on trial: mixers that break one are caught, unusual ones that break none are left alone."""
 
-# ruff: noqa: ARG002 - the parameters of a mixer are its options and its contract
-
 import copy
 from typing import Any
 

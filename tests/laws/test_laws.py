@@ -1,7 +1,5 @@
 """Every registered mixer, with default and with drawn options, alone and in whole models, against every law."""
 
-# ruff: noqa: ARG002 - the parameters of a mixer are its options and its contract
-
 from typing import Annotated, Any, Literal
 
 import pytest
