@@ -3,10 +3,16 @@
 from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
+from mixers.leviathan_moe import LeviathanMoE
 from zoo import TokenMixer, hookimpl
 
 
 @hookimpl
 def zoo_mixers() -> dict[str, type[TokenMixer]]:
     """The built-in mixers, by name."""
-    return {"correlation": Correlation, "dot-product": DotProduct, "involution": Involution}
+    return {
+        "correlation": Correlation,
+        "dot-product": DotProduct,
+        "involution": Involution,
+        "leviathan-moe": LeviathanMoE,
+    }

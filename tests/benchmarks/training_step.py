@@ -94,15 +94,8 @@ def main() -> None:
     for mixer in options.mixers:
         for variant in options.variants:
             precision, _, compiled = variant.partition("+")
-            settings = settle(
-                Settings(
-                    **sizes,
-                    mixer=mixer,
-                    channel_mixer=options.channel_mixer,
-                    precision=precision,
-                    compile=bool(compiled),
-                )
-            )
+            asked = Settings(**sizes, mixer=mixer, channel_mixer=options.channel_mixer, precision=precision)
+            settings = settle(asked).model_copy(update={"compile": bool(compiled)})
             if options.mallopt:
                 prepare_machine(settings)
             contestants[f"{mixer} {variant} ({settings.precision})"] = zoo_step(settings, options.vocabulary)

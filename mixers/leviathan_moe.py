@@ -1,0 +1,189 @@
+"""Leviathan mixture of experts: each token is mixed by a few correlation experts of its own choice."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mixers.ops.attention import attend, head_size, merge_heads
+from mixers.ops.expert_attention import combine_lags, expert_attention
+from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, route, z_loss
+from mixers.ops.rotary import rotate
+from zoo import Mixed, State, TokenMixer
+
+
+class LeviathanMoE(TokenMixer):
+    """A sparse mixture of correlation experts, which share keys and values and differ in what they ask for.
+
+        u_t = W_r x_t        chosen = the top_k largest of u_t + bias        g = softmax of u_t over the chosen
+        y_t^e = sum_s softmax_s( sum_l w_l^e < W_q^e x_t , k_{s-l} > * k**-0.5 ) v_s     over  s <= t, l = 0..max_lag
+        write_t = W_out^0 y_t^0 + sum_{e chosen} g_e W_out^e y_t^e
+
+    Expert e has a query projection W_q^e, lag weights w^e (w_0 = 1, the others learned, starting at zero) and an
+    output projection W_out^e; expert 0 is the shared one, which every token uses. Keys are delayed first and rotated
+    where they land. Every token chooses by its own read alone, and no choice is ever dropped, so that neither the
+    future nor the other rows of the batch have a say in it.
+
+    Options:
+        experts: how many to choose from.
+        top_k: how many a token uses beside the shared one.
+        shared_expert: add an expert that every token uses with gate 1.
+        max_lag: the largest lag of a key, in tokens.
+        heads: query heads of each expert; they divide dim.
+        kv_heads: heads of keys, values and lag weights, each shared by heads / kv_heads query heads; None for as many
+            as heads.
+        rope: rotary positions.
+        balance: what keeps experts from starving: "bias" adds a bias to the choice (not to the gates) and nudges it
+            between steps, without a gradient; "loss" adds the balancing loss of Switch.
+        bias_rate: by how much a step moves the bias, with balance="bias".
+        balance_weight: of the balancing loss, with balance="loss".
+        z_weight: of the loss that keeps the router's logits small.
+
+    Cost: with r = top_k + shared experts a token, the attention of r dot-product mixers and ``2 * r * t * d**2``
+    multiplications for their projections; parameters grow with experts, time does not. `active_parameters` counts
+    those that one token uses. State: raw keys and values, ``2 * t * kv_heads * k`` numbers, as of one mixer.
+
+    Raises:
+        ValueError: top_k that is not from 1 to experts, a negative max_lag, weight or rate, heads that do not divide
+            dim, kv_heads that do not divide heads, an odd head size with rope.
+
+    Source: attention experts over shared keys and values: MoA, Zhang et al. 2022, arXiv:2210.05144, and JetMoE,
+    arXiv:2404.07413. Balance by bias: arXiv:2408.15664; by loss: Switch, arXiv:2101.03961. z-loss: ST-MoE,
+    arXiv:2202.08906. The experts are those of `correlation`.
+    """
+
+    paper: ClassVar[str] = "after Zhang et al. 2022 (MoA), arXiv:2210.05144"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        experts: int = 8,
+        top_k: int = 2,
+        shared_expert: bool = True,
+        max_lag: int = 3,
+        heads: int = 4,
+        kv_heads: int | None = None,
+        rope: bool = True,
+        balance: Literal["bias", "loss"] = "bias",
+        bias_rate: float = 1e-3,
+        balance_weight: float = 1e-2,
+        z_weight: float = 1e-4,
+    ) -> None:
+        super().__init__()
+        rates = {"bias_rate": bias_rate, "balance_weight": balance_weight, "z_weight": z_weight}
+        _check_ranges(experts, top_k, max_lag, **rates)
+        self.heads, self.kv_heads, self.rope = heads, heads if kv_heads is None else kv_heads, rope
+        self.size = head_size(dim, heads, self.kv_heads, rope)
+        self.experts, self.top_k, self.shared_expert = experts, top_k, shared_expert
+        self.balance, self.bias_rate = balance, bias_rate
+        self.balance_weight, self.z_weight = balance_weight, z_weight
+        every = experts + shared_expert
+        self.router = nn.Linear(dim, experts, bias=False)
+        self.project_key_value = nn.Linear(dim, 2 * self.kv_heads * self.size, bias=False)
+        self.project_query = nn.Parameter(torch.empty(every, dim, dim))
+        self.project_out = nn.Parameter(torch.empty(every, dim, dim))
+        self.lag_weight = nn.Parameter(torch.empty(every, self.kv_heads, max_lag)) if max_lag else None
+        self.register_buffer("choice_bias", torch.empty(experts))
+        self.reset_parameters()
+
+    choice_bias: Tensor
+
+    def reset_parameters(self) -> None:
+        """Draw the experts' projections as `nn.Linear` draws its own, and start lags and bias at zero."""
+        bound = self.project_query.shape[-1] ** -0.5
+        nn.init.uniform_(self.project_query, -bound, bound)
+        nn.init.uniform_(self.project_out, -bound, bound)
+        nn.init.zeros_(self.choice_bias)
+        if self.lag_weight is not None:
+            nn.init.zeros_(self.lag_weight)
+
+    @property
+    def active_parameters(self) -> int:
+        """How many parameters one token uses."""
+        idle = self.experts - self.top_k
+        stacks = [stack for stack in (self.project_query, self.project_out, self.lag_weight) if stack is not None]
+        return sum(p.numel() for p in self.parameters()) - sum(idle * stack[0].numel() for stack in stacks)
+
+    def forward(self, x: Tensor) -> Mixed:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``.
+
+        Losses: ``z``, and ``balance`` with balance="loss". Metrics: ``load``, each expert's share of all choices,
+        ``(experts,)``; ``entropy`` of the router's probabilities, in nats; ``dead``, experts that nobody chose.
+        """
+        out, _, logits, load = self._mix(x, None)
+        losses = {"z": self.z_weight * z_loss(logits)} if self.z_weight else {}
+        if self.balance == "loss":
+            losses["balance"] = self.balance_weight * balance_loss(logits, load)
+        metrics = {"load": load, "entropy": entropy(logits).detach(), "dead": (load == 0).sum()}
+        return Mixed(out, losses, metrics)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mix the next reads; the state holds the rotated keys, the values and the position."""
+        out, state, _, _ = self._mix(x, state)
+        return out, state
+
+    def after_update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Make the experts that were chosen too rarely in this step a little more likely, the others less."""
+        if self.balance == "bias" and "load" in metrics:
+            load = metrics["load"].to(self.choice_bias)
+            self.choice_bias += self.bias_rate * torch.sign(load.mean() - load)
+
+    def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:
+        position = x.new_zeros(x.shape[0], dtype=torch.int64) if state is None else state["position"]
+        logits = self.router(x).float() if x.dtype != torch.float64 else self.router(x)
+        expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
+        load = torch.bincount(expert.flatten(), minlength=self.experts) / expert.numel()
+        key, value = self._keys(x, position, state)
+        rows = dispatch(expert, self.experts)
+        query = self._queries(x, position, rows)
+        mixed = expert_attention(query.to(key.dtype), key, value, self._lags(key)[: self.experts], rows, self.rope)
+        written = grouped_linear(mixed.flatten(1), self.project_out[: self.experts], rows.counts.sum(1))
+        by_slot = written[rows.place].view(*x.shape[:2], rows.slots, -1)
+        out = torch.einsum("btr,btrd->btd", gate.to(by_slot.dtype), by_slot)
+        if self.shared_expert:
+            out = out + self._ask_shared(x, key, value, position)
+        return out, {"key": key, "value": value, "position": position + x.shape[1]}, logits, load
+
+    def _ask_shared(self, x: Tensor, key: Tensor, value: Tensor, position: Tensor) -> Tensor:
+        """What the shared expert, which lies behind the others, writes: it sees all tokens, so nothing is sorted."""
+        query = F.linear(x, self.project_query[-1]).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
+        query = rotate(query, position) if self.rope else query
+        combined = combine_lags(key, self._lags(key)[-1:], self.rope)[:, 0].transpose(0, 1)
+        mixed = attend(query, combined, value, scale=self.size**-0.5)
+        return F.linear(merge_heads(mixed), self.project_out[-1])
+
+    def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
+        """All keys so far, each rotated at its own position, and all values, ``(b, kv_heads, s, k)``."""
+        key, value = self.project_key_value(x).unflatten(-1, (2, self.kv_heads, self.size)).permute(2, 0, 3, 1, 4)
+        key = rotate(key, position) if self.rope else key
+        if state is None:
+            return key, value
+        return torch.cat([state["key"], key], dim=2), torch.cat([state["value"], value], dim=2)
+
+    def _queries(self, x: Tensor, position: Tensor, rows: Dispatch) -> Tensor:
+        """The query of each row, ``(m, heads, k)``, rotated at its token's position."""
+        query = grouped_linear(x.flatten(0, 1)[rows.token], self.project_query[: self.experts], rows.counts.sum(1))
+        query = query.unflatten(-1, (self.heads, self.size))
+        if not self.rope:
+            return query
+        place = position.repeat_interleave(x.shape[1]) + torch.arange(x.shape[1], device=x.device).repeat(len(x))
+        return rotate(query[:, :, None], place[rows.token]).squeeze(2)
+
+    def _lags(self, key: Tensor) -> Tensor:
+        """The weights of all lags, that of lag zero included, ``(experts, kv_heads, l)``."""
+        if self.lag_weight is None:
+            return key.new_ones(len(self.project_query), self.kv_heads, 1)
+        return F.pad(self.lag_weight, (1, 0), value=1.0)
+
+
+def _check_ranges(experts: int, top_k: int, max_lag: int, **rates: float) -> None:
+    if not 1 <= top_k <= experts:
+        raise ValueError(f"top_k={top_k} should be from 1 to experts={experts}")
+    if max_lag < 0:
+        raise ValueError(f"max_lag={max_lag} would look ahead; choose 0 or more")
+    for name, value in rates.items():
+        if value < 0:
+            raise ValueError(f"{name}={value} should be 0 or more")

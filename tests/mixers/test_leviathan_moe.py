@@ -1,0 +1,124 @@
+import copy
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import zoo
+from mixers.correlation import Correlation
+from mixers.leviathan_moe import LeviathanMoE
+from zoo.build import count_active_parameters, count_parameters
+from zoo.testing.running import drawn
+
+
+def made(**options):
+    return drawn(LeviathanMoE(16, **{"heads": 2, "experts": 4} | options).double(), seed=0)
+
+
+def reads(t=9):
+    return torch.randn(2, t, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"rope": False}, {"max_lag": 0}, {"kv_heads": 1}])
+def test_one_expert_without_a_shared_one_is_correlation(options):
+    moe = made(experts=1, top_k=1, shared_expert=False, **options)
+    correlation = Correlation(16, heads=2, **options).double()
+    with torch.no_grad():
+        correlation.project_in.weight.copy_(torch.cat([moe.project_query[0], moe.project_key_value.weight]))
+        correlation.project_out.weight.copy_(moe.project_out[0])
+        if moe.lag_weight is not None:
+            correlation.lag_weight.copy_(moe.lag_weight[0])
+    assert_close(moe(reads()).out, correlation(reads()))
+
+
+def test_the_order_of_the_experts_changes_nothing():
+    moe = made()
+    other = copy.deepcopy(moe)
+    order = torch.tensor([2, 0, 3, 1])
+    every = torch.cat([order, torch.tensor([4])])  # the shared one stays the last
+    with torch.no_grad():
+        other.router.weight.copy_(moe.router.weight[order])
+        other.choice_bias.copy_(moe.choice_bias[order])
+        for name in ("project_query", "project_out", "lag_weight"):
+            getattr(other, name).copy_(getattr(moe, name)[every])
+    assert_close(other(reads()).out, moe(reads()).out)
+    assert_close(other(reads()).metrics["load"], moe(reads()).metrics["load"][order])
+
+
+def test_a_token_s_choice_depends_on_its_read_alone():
+    moe, x = made(top_k=1, shared_expert=False), reads()
+    alone = torch.stack([moe(x[:, t : t + 1]).metrics["load"] for t in range(x.shape[1])]).mean(0)
+    assert_close(moe(x).metrics["load"], alone)
+
+
+def test_every_token_counts_once_for_each_expert_that_it_chose():
+    load = made(top_k=3)(reads()).metrics["load"]
+    assert load.sum() == pytest.approx(1)
+    assert load.max() <= 1 / 3 + 1e-9
+
+
+def test_the_bias_moves_against_the_load_and_only_after_an_update():
+    moe = made(bias_rate=0.1)
+    before = moe.choice_bias.clone()
+    moe(reads())
+    assert torch.equal(moe.choice_bias, before)
+    moe.after_update({"load": torch.tensor([0.625, 0.25, 0.125, 0.0])})
+    assert_close(moe.choice_bias - before, torch.tensor([-0.1, 0.0, 0.1, 0.1], dtype=torch.float64))
+    assert "choice_bias" in moe.state_dict()
+
+
+def test_a_large_bias_decides_the_choice_but_not_the_gates():
+    moe = made(top_k=1, shared_expert=False)
+    with torch.no_grad():
+        moe.choice_bias.copy_(torch.tensor([0.0, 1e6, 0.0, 0.0]))
+    assert moe(reads()).metrics["load"].tolist() == [0, 1, 0, 0]
+    assert moe(reads()).metrics["dead"] == 3
+
+
+def test_training_evens_the_load_out():
+    torch.manual_seed(0)
+    model = zoo.build_model(
+        "leviathan-moe(experts=4, top_k=1, bias_rate=0.05)", vocab_size=16, dim=16, layers=1, heads=2
+    )
+    with torch.no_grad():
+        model.layers[0].mixers[0].choice_bias.copy_(torch.tensor([3.0, 0.0, 0.0, 0.0]))
+    tokens = torch.randint(16, (4, 32))
+    first = model(tokens).metrics["0.leviathan-moe.load"]
+    for _ in range(100):
+        model.after_update(model(tokens).metrics)
+    last = model(tokens).metrics["0.leviathan-moe.load"]
+    assert first.max() > 0.9
+    assert last.max() < 0.5
+
+
+@pytest.mark.parametrize(("balance", "names"), [("bias", {"z"}), ("loss", {"z", "balance"})])
+def test_losses_are_scalars_with_a_gradient_to_the_router(balance, names):
+    moe = made(balance=balance)
+    losses = moe(reads()).losses
+    assert set(losses) == names
+    for loss in losses.values():
+        assert loss.ndim == 0
+        (gradient,) = torch.autograd.grad(loss, moe.router.weight, retain_graph=True)
+        assert gradient.abs().max() > 0
+
+
+def test_active_parameters_are_those_that_a_token_uses():
+    moe = LeviathanMoE(16, heads=2, experts=8, top_k=2)
+    one = 2 * 16 * 16 + 2 * 3
+    assert count_parameters(moe) == 9 * one + 8 * 16 + 2 * 16 * 16
+    assert moe.active_parameters == count_active_parameters(moe) == count_parameters(moe) - 6 * one
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"top_k": 0}, "top_k=0 should be from 1 to experts=4"),
+        ({"top_k": 5}, "top_k=5 should be from 1 to experts=4"),
+        ({"max_lag": -1}, "max_lag=-1 would look ahead"),
+        ({"bias_rate": -0.1}, "bias_rate=-0.1 should be 0 or more"),
+        ({"heads": 3}, "heads=3 does not divide dim=16"),
+    ],
+)
+def test_what_cannot_be(options, words):
+    with pytest.raises(ValueError, match=words):
+        made(**options)
