@@ -14,41 +14,64 @@ from mixers.ops.experts import (
     route,
     z_loss,
 )
+from mixers.ops.lags import delay
+from mixers.ops.rotary import rotate
 
 EXPERTS, SLOTS = 3, 2
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
-def case(t, s, g=1, h=2, b=2, lags=3):
-    """Random rows of t tokens that read s >= t tokens: queries, keys, values, lag weights."""
+def case(t, s, g=1):
+    """Random rows of t tokens that read s >= t tokens: queries, keys at three lags, values, lag weights."""
     draw = torch.Generator().manual_seed(t * 100 + s)
 
     def normal(*shape):
         return torch.randn(*shape, dtype=torch.float64, generator=draw, requires_grad=True)
 
-    expert = torch.rand(b, t, EXPERTS, generator=draw).topk(SLOTS).indices
-    rows = dispatch(expert, EXPERTS)
-    return normal(b * t * SLOTS, h, 4), normal(b, g, s, 4), normal(b, g, s, 6), normal(EXPERTS, g, lags), rows
+    rows = dispatch(torch.rand(2, t, EXPERTS, generator=draw).topk(SLOTS).indices, EXPERTS)
+    return normal(2 * t * SLOTS, 2, 4), normal(2, g, 3, s, 4), normal(2, g, s, 6), normal(EXPERTS, g, 3), rows
 
 
 @pytest.mark.parametrize("form", [attention.attend_by_expert, attention.attend_side_by_side])
 @pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (7, 9), (63, 63)])
-@pytest.mark.parametrize("rope", [True, False])
-def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, rope):
-    tensors = case(t, s, g=1 if t == 63 else 2)
-    expected = attention.expert_attention_reference(*tensors, rope)
-    given = form(*tensors, rope)
-    assert_close(given, expected)
+@pytest.mark.parametrize("g", [1, 2])
+def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g):
+    tensors = case(t, s, g)
+    expected, given = attention.expert_attention_reference(*tensors), form(*tensors)
+    assert_close(given, expected, **EXACT)
     direction = torch.randn_like(expected)
-    assert_close(
-        torch.autograd.grad(given, tensors[:4], direction), torch.autograd.grad(expected, tensors[:4], direction)
-    )
+    wanted = torch.autograd.grad(expected, tensors[:4], direction)
+    assert_close(torch.autograd.grad(given, tensors[:4], direction), wanted, **EXACT)
+
+
+def test_many_rows_on_a_cpu_go_by_expert_and_few_side_by_side(monkeypatch):
+    taken = []
+    for name in ("attend_by_expert", "attend_side_by_side"):
+        monkeypatch.setattr(attention, name, lambda *_, name=name: taken.append(name))
+    attention.expert_attention(*case(150, 150))
+    attention.expert_attention(*case(1, 150))
+    assert taken == ["attend_by_expert", "attend_side_by_side"]
+
+
+def test_a_delayed_key_is_rotated_where_it_lands():
+    key = torch.randn(2, 3, 9, 4, dtype=torch.float64)
+    lagged = attention.lag_keys(rotate(key), 3, rope=True)
+    for lag in range(3):
+        assert_close(lagged[:, :, lag], rotate(delay(key, lag)), **EXACT)
+        assert_close(attention.lag_keys(key, 3, rope=False)[:, :, lag], delay(key, lag), **EXACT)
+
+
+def test_the_lags_of_one_expert_add_up_by_its_weights():
+    lagged, weights = torch.randn(2, 3, 4, 9, 5, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    expected = sum(weights[:, lag, None, None] * lagged[:, :, lag] for lag in range(4))
+    assert_close(attention.combine_lags(lagged, weights), expected, **EXACT)
 
 
 def test_blocks_of_queries_join_to_the_whole(monkeypatch):
     tensors = case(33, 33)
-    whole = attention.attend_by_expert(*tensors, True)
+    whole = attention.attend_by_expert(*tensors)
     monkeypatch.setattr(attention, "BLOCK", 5)
-    assert_close(attention.attend_by_expert(*tensors, True), whole)
+    assert_close(attention.attend_by_expert(*tensors), whole)
 
 
 def test_rows_are_sorted_by_expert_then_sequence_then_time_and_found_again():

@@ -95,6 +95,7 @@ def test_every_parameter_learns():
 
 # torch traces a custom gradient by making an instance of it, which it deprecates itself
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.slow
 def test_compiles_whole_and_survives_checkpointing():
     mix, x = mixer(), drawn(2, 9, 12)
     expected = gradients(mix(x), x, *mix.parameters())

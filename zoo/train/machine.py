@@ -35,8 +35,7 @@ def bf16_pays(device: str, dim: int) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device != "cpu":
         return False
-    amx, avx = torch.cpu._is_amx_tile_supported(), torch.cpu._is_avx512_bf16_supported()
-    return (amx and dim >= 256) or (avx and dim >= 384)
+    return dim >= 128 and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def prepare_machine(settings: Settings) -> torch.device:
