@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.ops.attention import attend, head_size, merge_heads
-from mixers.ops.expert_attention import combine_lags, expert_attention
+from mixers.ops.expert_attention import combine_lags, expert_attention, lag_keys
 from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, route, z_loss
 from mixers.ops.rotary import rotate
 from zoo import Mixed, State, TokenMixer
@@ -133,26 +133,28 @@ class LeviathanMoE(TokenMixer):
 
     def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:
         position = x.new_zeros(x.shape[0], dtype=torch.int64) if state is None else state["position"]
-        logits = self.router(x).float() if x.dtype != torch.float64 else self.router(x)
+        with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
+            logits = self.router(x.to(self.router.weight.dtype))
         expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
-        load = torch.bincount(expert.flatten(), minlength=self.experts) / expert.numel()
-        key, value = self._keys(x, position, state)
         rows = dispatch(expert, self.experts)
-        query = self._queries(x, position, rows)
-        mixed = expert_attention(query.to(key.dtype), key, value, self._lags(key)[: self.experts], rows, self.rope)
+        load = rows.counts.sum(1) / expert.numel()
+        key, value = self._keys(x, position, state)
+        weights = self._lags(key)
+        lagged = lag_keys(key, weights.shape[-1], self.rope)
+        query = self._queries(x, position, rows).to(key.dtype)
+        mixed = expert_attention(query, lagged, value, weights[: self.experts], rows)
         written = grouped_linear(mixed.flatten(1), self.project_out[: self.experts], rows.counts.sum(1))
         by_slot = written[rows.place].view(*x.shape[:2], rows.slots, -1)
         out = torch.einsum("btr,btrd->btd", gate.to(by_slot.dtype), by_slot)
         if self.shared_expert:
-            out = out + self._ask_shared(x, key, value, position)
+            out = out + self._ask_shared(x, combine_lags(lagged, weights[-1]), value, position)
         return out, {"key": key, "value": value, "position": position + x.shape[1]}, logits, load
 
     def _ask_shared(self, x: Tensor, key: Tensor, value: Tensor, position: Tensor) -> Tensor:
         """What the shared expert, which lies behind the others, writes: it sees all tokens, so nothing is sorted."""
         query = F.linear(x, self.project_query[-1]).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
         query = rotate(query, position) if self.rope else query
-        combined = combine_lags(key, self._lags(key)[-1:], self.rope)[:, 0].transpose(0, 1)
-        mixed = attend(query, combined, value, scale=self.size**-0.5)
+        mixed = attend(query, key, value, scale=self.size**-0.5)
         return F.linear(merge_heads(mixed), self.project_out[-1])
 
     def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:

@@ -123,6 +123,14 @@ def test_pieces_join_to_the_whole(chosen, sizes):
     assert_close(written, mix(x), **EXACT)
 
 
+@pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 1, 2]], ids=str)
+@pytest.mark.parametrize("form", DYNAMIC_FORMS)
+def test_pieces_of_every_form_join_to_the_whole(form, sizes):
+    mix, x = mixer(span=5, qk_norm=True, **form), drawn(2, 7, 16).detach()
+    written, _ = in_pieces(mix, x, sizes)
+    assert_close(written, mix(x), **EXACT)
+
+
 # What the forms come to, by other ways of computing them.
 
 
