@@ -1,17 +1,28 @@
 """Leviathan mixture of experts: each token is mixed by a few correlation experts of its own choice."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.ops.attention import attend, head_size, merge_heads
-from mixers.ops.expert_attention import combine_lags, expert_attention, lag_keys
+from mixers.ops.expert_attention import attend_few, combine_lags, expert_attention, lag_keys
 from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, route, z_loss
 from mixers.ops.rotary import rotate
 from zoo import Mixed, State, TokenMixer
+
+FEW = 8
+"""Pieces of so many tokens and fewer are mixed by their scores, in one pass over the keys."""
+
+
+class _Memory(NamedTuple):
+    """Keys and values of all tokens, ``(b, kv_heads, s, k)``, and the position of the first query, ``(b,)``."""
+
+    key: Tensor
+    value: Tensor
+    position: Tensor
 
 
 class LeviathanMoE(TokenMixer):
@@ -136,25 +147,45 @@ class LeviathanMoE(TokenMixer):
         with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
             logits = self.router(x.to(self.router.weight.dtype))
         expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
-        rows = dispatch(expert, self.experts)
-        load = rows.counts.sum(1) / expert.numel()
-        key, value = self._keys(x, position, state)
-        weights = self._lags(key)
-        lagged = lag_keys(key, weights.shape[-1], self.rope)
-        query = self._queries(x, position, rows).to(key.dtype)
-        mixed = expert_attention(query, lagged, value, weights[: self.experts], rows)
-        written = grouped_linear(mixed.flatten(1), self.project_out[: self.experts], rows.counts.sum(1))
-        by_slot = written[rows.place].view(*x.shape[:2], rows.slots, -1)
-        out = torch.einsum("btr,btrd->btd", gate.to(by_slot.dtype), by_slot)
-        if self.shared_expert:
-            out = out + self._ask_shared(x, combine_lags(lagged, weights[-1]), value, position)
-        return out, {"key": key, "value": value, "position": position + x.shape[1]}, logits, load
+        load = torch.bincount(expert.flatten(), minlength=self.experts) / expert.numel()
+        memory = _Memory(*self._keys(x, position, state), position)
+        out = (self._ask_few if x.shape[1] <= FEW else self._ask_many)(x, memory, expert, gate)
+        following = {"key": memory.key, "value": memory.value, "position": position + x.shape[1]}
+        return out, following, logits, load
 
-    def _ask_shared(self, x: Tensor, key: Tensor, value: Tensor, position: Tensor) -> Tensor:
+    def _ask_many(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
+        """What the chosen experts and the shared one write, ``(b, t, d)``."""
+        weights = self._lags(memory.key)
+        rows, lagged = dispatch(expert, self.experts), lag_keys(memory.key, weights.shape[-1], self.rope)
+        query = self._queries(x, memory.position, rows).to(lagged.dtype)
+        mixed = expert_attention(query, lagged, memory.value, weights[: self.experts], rows)
+        out = self._gather(mixed, rows, gate)
+        if not self.shared_expert:
+            return out
+        return out + self._ask_shared(x, memory._replace(key=combine_lags(lagged, weights[-1])))
+
+    def _ask_few(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
+        """The same for short pieces, where the shared expert is one more that every token chose."""
+        if self.shared_expert:
+            expert, gate = F.pad(expert, (0, 1), value=self.experts), F.pad(gate, (0, 1), value=1.0)
+        rows = dispatch(expert, len(self.project_query))
+        query = self._queries(x, memory.position, rows).to(memory.key.dtype)
+        by_slot = query[rows.place].unflatten(0, expert.shape)
+        mixed = attend_few(by_slot, memory.key, memory.value, self._lags(memory.key)[expert], self.rope)
+        return self._gather(mixed.flatten(0, 2)[rows.order], rows, gate)
+
+    def _gather(self, mixed: Tensor, rows: Dispatch, gate: Tensor) -> Tensor:
+        """Send each row, ``(m, h, v)``, through its expert's output, and add up those of a token by their gates."""
+        counts = rows.counts.sum(1)
+        written = grouped_linear(mixed.flatten(1), self.project_out[: len(counts)], counts)
+        by_slot = written[rows.place].unflatten(0, gate.shape)
+        return torch.einsum("btr,btrd->btd", gate.to(by_slot.dtype), by_slot)
+
+    def _ask_shared(self, x: Tensor, memory: _Memory) -> Tensor:
         """What the shared expert, which lies behind the others, writes: it sees all tokens, so nothing is sorted."""
         query = F.linear(x, self.project_query[-1]).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
-        query = rotate(query, position) if self.rope else query
-        mixed = attend(query, key, value, scale=self.size**-0.5)
+        query = rotate(query, memory.position) if self.rope else query
+        mixed = attend(query, memory.key, memory.value, scale=self.size**-0.5)
         return F.linear(merge_heads(mixed), self.project_out[-1])
 
     def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
@@ -167,7 +198,8 @@ class LeviathanMoE(TokenMixer):
 
     def _queries(self, x: Tensor, position: Tensor, rows: Dispatch) -> Tensor:
         """The query of each row, ``(m, heads, k)``, rotated at its token's position."""
-        query = grouped_linear(x.flatten(0, 1)[rows.token], self.project_query[: self.experts], rows.counts.sum(1))
+        counts = rows.counts.sum(1)
+        query = grouped_linear(x.flatten(0, 1)[rows.token], self.project_query[: len(counts)], counts)
         query = query.unflatten(-1, (self.heads, self.size))
         if not self.rope:
             return query

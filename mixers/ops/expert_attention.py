@@ -9,9 +9,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from mixers.ops.attention import attend
+from mixers.ops.attention import attend, visible
 from mixers.ops.experts import Dispatch
 from mixers.ops.lags import delay
 from mixers.ops.rotary import rotate
@@ -82,6 +83,41 @@ def attend_by_expert(query: Tensor, lagged: Tensor, value: Tensor, weights: Tens
     by_head = weights.transpose(0, 1).to(lagged.dtype)
     mixed: Tensor = _attend_cells(query, lagged, value, by_head, position, rows.counts)
     return mixed
+
+
+def attend_few(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rope: bool) -> Tensor:
+    """The same for a few tokens after many, as in decoding: what costs is one pass over the keys as they are.
+
+    Instead of the keys, the queries are turned, back by the lag: ``<R_t q_t, R_s k_{s-l}>`` is
+    ``<R_{t-l} q_t, R_{s-l} k_{s-l}>``. The scores of each lag, ``t * r * h * l * s`` of them, are then moved to where
+    it lands.
+
+    Args:
+        query: of the last t tokens, r experts each, rotated at their positions, ``(b, t, r, h, k)``.
+        key: ``(b, g, s, k)``, rotated at their own positions.
+        value: ``(b, g, s, v)``.
+        weights: the lag weights of each of these experts, ``(b, t, r, g, l)``.
+        rope: whether queries and keys are rotated.
+
+    Returns:
+        ``(b, t, r, h, v)``.
+    """
+    t, g, lags, scale = query.shape[1], key.shape[1], weights.shape[-1], query.shape[-1] ** -0.5
+    turned = torch.stack([_turn(query, -lag if rope else 0) for lag in range(lags)], dim=-2)
+    # b t r (g n) l k -> b g (t r n l) k, where n are the query heads of a key head
+    by_key_head = turned.unflatten(3, (g, -1)).movedim(3, 1)
+    scores = (by_key_head.flatten(2, 5) @ key.mT).view(*by_key_head.shape[:-1], -1)
+    share = weights.movedim(3, 1)[..., None, :, None].to(scores.dtype)
+    landed = [share[..., lag, :] * _land(scores[..., lag, :], lag) for lag in range(lags)]
+    seen = visible(t, key.shape[2], None, query.device)[:, None, None]
+    shares = (sum(landed[1:], landed[0]) * scale).masked_fill(~seen, -torch.inf).softmax(-1)
+    mixed = (shares.flatten(2, 4) @ value).view(*shares.shape[:-1], -1)
+    return mixed.movedim(1, 3).flatten(3, 4)
+
+
+def _land(scores: Tensor, lag: int) -> Tensor:
+    """Scores ``(..., s)`` of keys, moved to the tokens that see them at this lag; zero where there is no key."""
+    return F.pad(scores, (lag, 0))[..., : scores.shape[-1]]
 
 
 def expert_attention_reference(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:

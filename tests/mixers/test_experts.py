@@ -44,6 +44,22 @@ def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g):
     assert_close(torch.autograd.grad(given, tensors[:4], direction), wanted, **EXACT)
 
 
+@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (7, 9)])
+@pytest.mark.parametrize("g", [1, 2])
+@pytest.mark.parametrize("rope", [True, False])
+def test_few_queries_are_turned_instead_of_the_keys(t, s, g, rope):
+    query, lagged, value, weights, rows = case(t, s, g)
+    key = lagged[:, :, 0].detach().requires_grad_()
+    wanted = attention.expert_attention_reference(query, attention.lag_keys(key, 3, rope), value, weights, rows)
+    expert = rows.expert[rows.place].view(2, t, SLOTS)
+    by_slot = query[rows.place].unflatten(0, expert.shape)
+    given = attention.attend_few(by_slot, key, value, weights[expert], rope).flatten(0, 2)[rows.order]
+    assert_close(given, wanted, **EXACT)
+    tensors, direction = (query, key, value, weights), torch.randn_like(wanted)
+    wanted_gradients = torch.autograd.grad(wanted, tensors, direction)
+    assert_close(torch.autograd.grad(given, tensors, direction), wanted_gradients, **EXACT)
+
+
 def test_many_rows_on_a_cpu_go_by_expert_and_few_side_by_side(monkeypatch):
     taken = []
     for name in ("attend_by_expert", "attend_side_by_side"):
