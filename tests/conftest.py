@@ -1,4 +1,5 @@
 import os
+import signal
 
 import torch
 from hypothesis import HealthCheck, settings
@@ -10,3 +11,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 
 # Small tensors gain nothing from more threads, and parallel test workers fight over them.
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background has Ctrl-C ignored, which they would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
