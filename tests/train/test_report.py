@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.train import environment as environment_module
 from zoo.train.curve import curve_svg, draw_curve, loss_range, smoothed
 from zoo.train.environment import describe_environment
-from zoo.train.report import format_duration, write_report
+from zoo.train.report import finish, format_duration, write_report
 from zoo.train.run_directory import RunDirectory
 
 HOSTILE = '<script>alert(1)</script> & "quoted" \'</pre>'
@@ -159,7 +159,7 @@ def test_commands_can_be_pasted_whatever_the_folder_is_called(tmp_path):
 
 
 def test_finishing_a_run_writes_what_a_person_opens(run):
-    run.finish(SUMMARY)
+    finish(run, summary=SUMMARY)
     assert {"report.html", "loss.png", "metrics.csv"} <= {path.name for path in run.path.iterdir()}
 
 

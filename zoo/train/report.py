@@ -8,13 +8,26 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from zoo.train.curve import curve_svg
+from zoo.train.curve import curve_svg, draw_curve
 from zoo.train.durable import write_atomically
 from zoo.train.logs import Sample
 from zoo.train.run_directory import RunDirectory
 
 # What HTML has no way to write: control characters, lone surrogates and the like.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
+    """Write what is left when a run has ended: summary.json, metrics.csv, loss.png and report.html.
+
+    Args:
+        run: as for `write_report`.
+        summary: as for `write_report`.
+    """
+    run.write_summary(summary)
+    run.write_metrics_csv()
+    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"])
+    write_report(run, summary=summary)
 
 
 def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:

@@ -175,19 +175,9 @@ class RunDirectory:
         write_atomically(path, table(self.metrics()))
         return path
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write what is left when the run has ended: summary.json, metrics.csv, loss.png and report.html.
-
-        Args:
-            summary: the figures of the run, see `zoo.train.report.write_report`.
-        """
-        from zoo.train.curve import draw_curve
-        from zoo.train.report import write_report
-
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json: the figures of the run when it has ended."""
         write_atomically(self.path / "summary.json", row_line(summary))
-        self.write_metrics_csv()
-        draw_curve(self.metrics(), self.path / "loss.png", title=summary["mixer"])
-        write_report(self, summary=summary)
 
 
 def _run_name(mixer: str, config: Mapping[str, Any]) -> str:

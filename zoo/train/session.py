@@ -22,6 +22,7 @@ from zoo.train.environment import describe_environment
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
+from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings, validate
 
@@ -165,7 +166,7 @@ def _drive(trainer: Trainer, kind: str) -> Summary:
     if not finished:
         raise Interrupted(run.path, trainer.step)
     summary = summarize(trainer, time.perf_counter() - began)
-    run.finish(asdict(summary))
+    finish(run, summary=asdict(summary))
     return summary
 
 
