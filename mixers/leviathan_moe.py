@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixers.ops.attention import attend, head_size, merge_heads
-from mixers.ops.expert_attention import attend_few, combine_lags, expert_attention, lag_keys
-from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, route, z_loss
+from mixers.ops.attention import head_size, merge_heads
+from mixers.ops.expert_attention import attend_alone, attend_few, combine_lags, expert_attention, lag_keys
+from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, load_of, route, z_loss
 from mixers.ops.rotary import rotate
 from zoo import Mixed, State, TokenMixer
 
@@ -147,7 +147,7 @@ class LeviathanMoE(TokenMixer):
         with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
             logits = self.router(x.to(self.router.weight.dtype))
         expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
-        load = torch.bincount(expert.flatten(), minlength=self.experts) / expert.numel()
+        load = load_of(expert, self.experts)
         memory = _Memory(*self._keys(x, position, state), position)
         out = (self._ask_few if x.shape[1] <= FEW else self._ask_many)(x, memory, expert, gate)
         following = {"key": memory.key, "value": memory.value, "position": position + x.shape[1]}
@@ -185,7 +185,7 @@ class LeviathanMoE(TokenMixer):
         """What the shared expert, which lies behind the others, writes: it sees all tokens, so nothing is sorted."""
         query = F.linear(x, self.project_query[-1]).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
         query = rotate(query, memory.position) if self.rope else query
-        mixed = attend(query, memory.key, memory.value, scale=self.size**-0.5)
+        mixed = attend_alone(query, memory.key, memory.value)
         return F.linear(merge_heads(mixed), self.project_out[-1])
 
     def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,11 @@ def dispatch(expert: Tensor, experts: int) -> Dispatch:
     return Dispatch(order, place, expert.flatten()[order], counts.view(experts, b), expert.shape[-1])
 
 
+def load_of(expert: Tensor, experts: int) -> Tensor:
+    """Each expert's share of all choices: ``(b, t, r)`` to ``(e,)``."""
+    return (expert[..., None] == torch.arange(experts, device=expert.device)).float().mean(dim=(0, 1, 2))
+
+
 def grouped_linear(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     """Send each expert's rows through its own matrix.
 

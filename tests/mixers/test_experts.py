@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mixers.ops import expert_attention as attention
+from mixers.ops import expert_cells
 from mixers.ops.experts import (
     balance_loss,
     dispatch,
@@ -83,10 +84,26 @@ def test_the_lags_of_one_expert_add_up_by_its_weights():
     assert_close(attention.combine_lags(lagged, weights), expected, **EXACT)
 
 
+@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 70), (63, 63), (65, 70)])
+@pytest.mark.parametrize("g", [1, 2])
+def test_one_expert_for_all_tokens_is_the_reference_in_value_and_gradient(t, s, g):
+    rows, lagged, value, weights, _ = case(t, s, g)
+    inputs = rows, lagged, value, weights
+    whole = dispatch(torch.zeros(2, t, 1, dtype=torch.int64), 1)
+    expected = attention.expert_attention_reference(rows[: 2 * t], lagged, value, weights[:1], whole)
+    query = rows[: 2 * t].unflatten(0, (2, t)).transpose(1, 2)
+    given = attention.attend_alone(query, attention.combine_lags(lagged, weights[0]), value)
+    given = given.transpose(1, 2).flatten(0, 1)
+    assert_close(given, expected, **EXACT)
+    direction = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, inputs, direction)
+    assert_close(torch.autograd.grad(given, inputs, direction), wanted, **EXACT)
+
+
 def test_blocks_of_queries_join_to_the_whole(monkeypatch):
     tensors = case(33, 33)
     whole = attention.attend_by_expert(*tensors)
-    monkeypatch.setattr(attention, "BLOCK", 5)
+    monkeypatch.setattr(expert_cells, "BLOCK", 5)
     assert_close(attention.attend_by_expert(*tensors), whole)
 
 

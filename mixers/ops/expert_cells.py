@@ -1,0 +1,141 @@
+"""Attention on a CPU, cell by cell: a block of the queries that one expert has in one sequence."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+BLOCK = 64
+"""Queries that are scored together: fewer skip more of the keys that none of them sees."""
+
+
+class _Cell(NamedTuple):
+    """Some of an expert's queries in one sequence, and how many keys the last of them sees."""
+
+    sequence: int
+    expert: int
+    queries: slice
+    seen: int
+
+
+def _cells(position: Tensor, counts: Tensor) -> Iterator[tuple[int, list[_Cell]]]:
+    """The cells of each sequence."""
+    blocks, stops = [], counts.flatten().cumsum(0).view_as(counts).T.tolist()
+    for sequence, sizes in enumerate(counts.T.tolist()):
+        for expert, size in enumerate(sizes):
+            stop, step = stops[sequence][expert], -(-size // max(round(size / BLOCK), 1)) or 1
+            starts = range(stop - size, stop, step)
+            blocks += [(sequence, expert, slice(start, min(start + step, stop))) for start in starts]
+    seen = (position[[queries.stop - 1 for _, _, queries in blocks]] + 1).tolist()
+    cells = [_Cell(*block, keys) for block, keys in zip(blocks, seen, strict=True)]
+    return ((sequence, list(own)) for sequence, own in groupby(cells, key=lambda cell: cell.sequence))
+
+
+# What these two do hangs on the routing, which torch.compile cannot look into: to it they are single operators.
+@torch.library.custom_op("mixer_zoo::attend_cells", mutates_args=())
+def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
+    query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, position: Tensor, counts: Tensor
+) -> Tensor:
+    """Let each expert's queries attend to its own combination of the lags, a cell at a time.
+
+    To differentiate, the scores are made anew rather than kept: memory grows as t, not as t * s.
+
+    Args:
+        query: the rows of all experts, in the order of a `Dispatch`, ``(m, h, k)``.
+        lagged: the keys at every lag, ``(b, g, l, s, k)``.
+        value: ``(b, g, s, v)``.
+        weights: the lag weights by key head, ``(g, e, l)``.
+        position: of each row in its sequence, ``(m,)``.
+        counts: rows of each expert in each sequence, ``(e, b)``.
+
+    Returns:
+        ``(m, h, v)``.
+    """
+    mixed = query.new_empty(*query.shape[:2], value.shape[-1])
+    for sequence, cells in _cells(position, counts):
+        keys = _combine_for_all(lagged[sequence], weights)
+        for cell in cells:
+            share = _shares(query, keys, position, cell)
+            mixed[cell.queries] = _join_heads(share @ value[sequence, :, : cell.seen], query.shape[1])
+    return mixed
+
+
+@torch.library.custom_op("mixer_zoo::attend_cells_backward", mutates_args=())
+def attend_cells_backward(  # noqa: PLR0917
+    gradient: Tensor,
+    mixed: Tensor,
+    query: Tensor,
+    lagged: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    position: Tensor,
+    counts: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of query, lagged, value and weights."""
+    to_query, to_lagged = torch.empty_like(query), torch.empty_like(lagged)
+    to_value, to_weights = torch.zeros_like(value), torch.zeros_like(weights)
+    mean, groups, scale = (gradient * mixed).sum(-1, keepdim=True), len(weights), query.shape[-1] ** -0.5
+    for sequence, cells in _cells(position, counts):
+        keys = _combine_for_all(lagged[sequence], weights)
+        to_keys = torch.zeros_like(keys)
+        for cell in cells:
+            q, out, shift = (_split_heads(x[cell.queries], groups) for x in (query, gradient, mean))
+            k, v = keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
+            share = _shares(query, keys, position, cell)
+            to_value[sequence, :, : cell.seen].baddbmm_(share.mT, out)
+            to_score = (out @ v.mT).sub_(shift).mul_(share)
+            to_query[cell.queries] = _join_heads(to_score @ k, query.shape[1])
+            to_keys[:, cell.expert, : cell.seen].baddbmm_(to_score.mT, q, alpha=scale)
+        to_lagged[sequence] = (weights.mT @ to_keys.flatten(2)).view_as(lagged[sequence])
+        to_weights += to_keys.flatten(2) @ lagged[sequence].flatten(2).mT
+    return to_query.mul_(scale), to_lagged, to_value, to_weights
+
+
+def _combine_for_all(lagged: Tensor, weights: Tensor) -> Tensor:
+    """The keys of all experts in one sequence: ``(g, l, s, k)`` and ``(g, e, l)`` to ``(g, e, s, k)``."""
+    return (weights @ lagged.flatten(2)).unflatten(2, lagged.shape[2:])
+
+
+def _shares(query: Tensor, keys: Tensor, position: Tensor, cell: _Cell) -> Tensor:
+    """The softmax of a cell's scores, ``(g, h * n, s)``, with the heads of a key head one after the other."""
+    q, k = _split_heads(query[cell.queries], len(keys)), keys[:, cell.expert, : cell.seen]
+    # Each row of a causal mask is a window of the same row: zeros, then minus infinities. The product starts from
+    # the mask, which costs nothing; filling it in afterwards would cost half as much as the product.
+    ramp = q.new_zeros(2 * cell.seen)
+    ramp[cell.seen :] = -torch.inf
+    mask = ramp.unfold(0, cell.seen, 1).index_select(0, cell.seen - 1 - position[cell.queries])
+    mask = mask.expand(q.shape[1] // len(mask), -1, -1).flatten(0, 1)
+    return torch.baddbmm(mask, q, k.mT, alpha=query.shape[-1] ** -0.5).softmax(-1)
+
+
+def _split_heads(x: Tensor, groups: int) -> Tensor:
+    """``(n, (g h), k)`` to ``(g, (h n), k)``."""
+    return x.unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(1, 2)
+
+
+def _join_heads(x: Tensor, heads: int) -> Tensor:
+    """``(g, (h n), k)`` to ``(n, (g h), k)``."""
+    return x.unflatten(1, (heads // len(x), -1)).permute(2, 0, 1, 3).flatten(1, 2)
+
+
+@attend_cells.register_fake
+def _(query: Tensor, _l: Tensor, value: Tensor, _w: Tensor, _p: Tensor, _c: Tensor) -> Tensor:
+    return query.new_empty(*query.shape[:2], value.shape[-1])
+
+
+@attend_cells_backward.register_fake
+def _(_g: Tensor, _m: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(x) for x in inputs[:4])
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(output, *inputs)
+
+
+def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return (*attend_cells_backward(gradient, *ctx.saved_tensors), None, None)
+
+
+attend_cells.register_autograd(_differentiate, setup_context=_keep)
