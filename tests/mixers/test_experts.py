@@ -123,9 +123,9 @@ def test_gates_sum_to_one_and_the_bias_moves_the_choice_alone():
     expert, gate = route(logits, 2)
     assert expert.tolist() == [[[1, 0]]]
     assert_close(gate, torch.tensor([[[math.e / (1 + math.e), 1 / (1 + math.e)]]]))
-    expert, gate = route(logits, 1, torch.tensor([0.0, 0.0, 9.0]))
-    assert expert.tolist() == [[[2]]]
-    assert gate.tolist() == [[[1.0]]]
+    expert, gate = route(logits, 2, torch.tensor([0.0, 0.0, 9.0]))
+    assert expert.tolist() == [[[2, 1]]]
+    assert_close(gate, torch.tensor([[[1 / (1 + math.e**2), math.e**2 / (1 + math.e**2)]]]))
 
 
 @pytest.mark.parametrize("counts", [[3, 0, 4], [0, 0, 7], [7, 0, 0]])

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 import zoo
 from mixers.correlation import Correlation
@@ -122,3 +123,41 @@ def test_active_parameters_are_those_that_a_token_uses():
 def test_what_cannot_be(options, words):
     with pytest.raises(ValueError, match=words):
         made(**options)
+
+
+# torch traces a custom gradient by making an instance of it, which it deprecates itself
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiles_whole_and_survives_checkpointing():
+    moe, x = made(), reads(80).requires_grad_()
+    inputs = x, *moe.parameters()
+
+    def gradients(mix):
+        return torch.autograd.grad(mix(x).out.square().sum(), inputs)
+
+    kept = {name: value.clone() for name, value in moe.state_dict().items()}
+    expected = gradients(moe)
+    compiled = gradients(torch.compile(moe, fullgraph=True, backend="aot_eager"))
+    checkpointed = gradients(lambda x: checkpoint(moe, x, use_reentrant=False))
+    assert_close(compiled, expected, rtol=1e-9, atol=1e-9)
+    assert_close(checkpointed, expected, rtol=1e-9, atol=1e-9)
+    assert_close(dict(moe.state_dict()), kept, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("t", [4, 20, 80])
+def test_runs_in_bfloat16_under_autocast_whatever_the_form(t):
+    moe, x = made().float(), reads(t).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = moe(x).out
+    assert out.dtype == torch.bfloat16
+    assert_close(out.float(), moe(x).out, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"rope": False, "kv_heads": 1}, {"shared_expert": False, "max_lag": 0}])
+def test_streaming_in_pieces_of_every_form_equals_forward(options):
+    moe, x = made(**options), reads(100)
+    state, written = None, []
+    for piece in x.split([1, 2, 17, 70, 10], dim=1):
+        out, state = moe.step(piece, state)
+        written.append(out)
+    assert_close(torch.cat(written, dim=1), moe(x).out, rtol=1e-9, atol=1e-9)
