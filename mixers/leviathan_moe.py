@@ -54,7 +54,7 @@ class LeviathanMoE(TokenMixer):
 
     Cost: with r = top_k + shared experts a token, the attention of r dot-product mixers and ``2 * r * t * d**2``
     multiplications for their projections; parameters grow with experts, time does not. `active_parameters` counts
-    those that one token uses. State: raw keys and values, ``2 * t * kv_heads * k`` numbers, as of one mixer.
+    those that one token uses. State: rotated keys and values, ``2 * t * kv_heads * k`` numbers, as of one mixer.
 
     Raises:
         ValueError: top_k that is not from 1 to experts, a negative max_lag, weight or rate, heads that do not divide
@@ -178,7 +178,7 @@ class LeviathanMoE(TokenMixer):
         """Send each row, ``(m, h, v)``, through its expert's output, and add up those of a token by their gates."""
         counts = rows.counts.sum(1)
         written = grouped_linear(mixed.flatten(1), self.project_out[: len(counts)], counts)
-        by_slot = written[rows.place].unflatten(0, gate.shape)
+        by_slot = written.index_select(0, rows.place).unflatten(0, gate.shape)
         return torch.einsum("btr,btrd->btd", gate.to(by_slot.dtype), by_slot)
 
     def _ask_shared(self, x: Tensor, memory: _Memory) -> Tensor:
@@ -199,7 +199,7 @@ class LeviathanMoE(TokenMixer):
     def _queries(self, x: Tensor, position: Tensor, rows: Dispatch) -> Tensor:
         """The query of each row, ``(m, heads, k)``, rotated at its token's position."""
         counts = rows.counts.sum(1)
-        query = grouped_linear(x.flatten(0, 1)[rows.token], self.project_query[: len(counts)], counts)
+        query = grouped_linear(x.flatten(0, 1).index_select(0, rows.token), self.project_query[: len(counts)], counts)
         query = query.unflatten(-1, (self.heads, self.size))
         if not self.rope:
             return query

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixers.ops.attention import attend, visible
+from mixers.ops.attention import CHUNK, attend, visible
 from mixers.ops.expert_cells import BLOCK, attend_cells
 from mixers.ops.experts import Dispatch
 from mixers.ops.lags import delay
@@ -61,13 +61,14 @@ def expert_attention(query: Tensor, lagged: Tensor, value: Tensor, weights: Tens
 def attend_side_by_side(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
     """`expert_attention` as one attention of ``[w_0 q_t, ..., w_L q_t]`` to ``[k_s, ..., k_{s-L}]``."""
     (b, g), h = lagged.shape[:2], query.shape[1]
-    by_head = weights.to(query.dtype)[rows.expert].repeat_interleave(h // g, dim=1)
+    by_head = weights.to(query.dtype).index_select(0, rows.expert).repeat_interleave(h // g, dim=1)
     wide_query = (by_head[..., None] * query[:, :, None]).flatten(2)
     wide_key = lagged.transpose(2, 3).flatten(3)
     # (b t r) (g h) k -> b (g h r) t k: the slots of a token are more query heads of the same key head.
-    slots = wide_query[rows.place].view(b, -1, rows.slots, *wide_query.shape[1:]).permute(0, 3, 2, 1, 4).flatten(1, 2)
+    by_slot = wide_query.index_select(0, rows.place).view(b, -1, rows.slots, *wide_query.shape[1:])
+    slots = by_slot.permute(0, 3, 2, 1, 4).flatten(1, 2)
     mixed = attend(slots, wide_key, value, scale=query.shape[-1] ** -0.5)
-    return mixed.unflatten(1, (-1, rows.slots)).permute(0, 3, 2, 1, 4).flatten(0, 2)[rows.order]
+    return mixed.unflatten(1, (-1, rows.slots)).permute(0, 3, 2, 1, 4).flatten(0, 2).index_select(0, rows.order)
 
 
 def attend_by_expert(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
@@ -125,13 +126,13 @@ def attend_alone(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         ``(b, h, t, v)``.
     """
-    (b, h, t, k), (g, s) = query.shape, key.shape[1:3]
-    if query.device.type != "cpu" or t < BLOCK:
-        return attend(query, key, value, scale=k**-0.5)
-    position, counts = torch.arange(s - t, s).repeat(b), torch.full((1, b), t)
-    rows = query.transpose(1, 2).flatten(0, 1)
-    mixed: Tensor = attend_cells(rows, key[:, :, None], value, key.new_ones(g, 1, 1), position, counts)
-    return mixed.view(b, t, h, -1).transpose(1, 2)
+    scale, past = query.shape[-1] ** -0.5, key.shape[2] - query.shape[2]
+    first = CHUNK if past == 0 and query.device.type == "cpu" else 0
+    # The fused causal kernel of a CPU computes what it masks. Once the start is cut off, `attend` goes by chunks.
+    parts = [attend(query[:, :, :first], key[:, :, :first], value[:, :, :first], scale=scale)] if first else []
+    if query.shape[2] > first:
+        parts.append(attend(query[:, :, first:], key, value, scale=scale))
+    return torch.cat(parts, dim=2)
 
 
 def expert_attention_reference(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:

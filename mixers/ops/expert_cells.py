@@ -16,8 +16,12 @@ class _Cell(NamedTuple):
 
     sequence: int
     expert: int
-    queries: slice
+    rows: slice
     seen: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """Its part of ``(g, h, m, k)``, with the heads of a key head one after the other: ``(g, h * n, k)``."""
+        return x[:, :, self.rows].flatten(1, 2)
 
 
 def _cells(position: Tensor, counts: Tensor) -> Iterator[tuple[int, list[_Cell]]]:
@@ -28,7 +32,7 @@ def _cells(position: Tensor, counts: Tensor) -> Iterator[tuple[int, list[_Cell]]
             stop, step = stops[sequence][expert], -(-size // max(round(size / BLOCK), 1)) or 1
             starts = range(stop - size, stop, step)
             blocks += [(sequence, expert, slice(start, min(start + step, stop))) for start in starts]
-    seen = (position[[queries.stop - 1 for _, _, queries in blocks]] + 1).tolist()
+    seen = (position[[rows.stop - 1 for _, _, rows in blocks]] + 1).tolist()
     cells = [_Cell(*block, keys) for block, keys in zip(blocks, seen, strict=True)]
     return ((sequence, list(own)) for sequence, own in groupby(cells, key=lambda cell: cell.sequence))
 
@@ -54,11 +58,13 @@ def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
         ``(m, h, v)``.
     """
     mixed = query.new_empty(*query.shape[:2], value.shape[-1])
+    queries, writes = (_by_key_head(x, len(weights)) for x in (query, mixed))
     for sequence, cells in _cells(position, counts):
-        keys = _combine_for_all(lagged[sequence], weights)
+        keys = _combine_lags(lagged[sequence], weights)
         for cell in cells:
-            share = _shares(query, keys, position, cell)
-            mixed[cell.queries] = _join_heads(share @ value[sequence, :, : cell.seen], query.shape[1])
+            q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
+            write = _shares(q, k, position[cell.rows]) @ v
+            writes[:, :, cell.rows] = write.unflatten(1, writes[:, :, cell.rows].shape[1:3])
     return mixed
 
 
@@ -76,48 +82,43 @@ def attend_cells_backward(  # noqa: PLR0917
     """The gradients of query, lagged, value and weights."""
     to_query, to_lagged = torch.empty_like(query), torch.empty_like(lagged)
     to_value, to_weights = torch.zeros_like(value), torch.zeros_like(weights)
-    mean, groups, scale = (gradient * mixed).sum(-1, keepdim=True), len(weights), query.shape[-1] ** -0.5
+    mean, scale = (gradient * mixed).sum(-1, keepdim=True), query.shape[-1] ** -0.5
+    queries, to_queries, outs, means = (_by_key_head(x, len(weights)) for x in (query, to_query, gradient, mean))
     for sequence, cells in _cells(position, counts):
-        keys = _combine_for_all(lagged[sequence], weights)
+        keys = _combine_lags(lagged[sequence], weights)
         to_keys = torch.zeros_like(keys)
         for cell in cells:
-            q, out, shift = (_split_heads(x[cell.queries], groups) for x in (query, gradient, mean))
-            k, v = keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
-            share = _shares(query, keys, position, cell)
+            q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
+            share, out = _shares(q, k, position[cell.rows]), cell.of(outs)
             to_value[sequence, :, : cell.seen].baddbmm_(share.mT, out)
-            to_score = (out @ v.mT).sub_(shift).mul_(share)
-            to_query[cell.queries] = _join_heads(to_score @ k, query.shape[1])
+            to_score = (out @ v.mT).sub_(cell.of(means)).mul_(share)
+            to_queries[:, :, cell.rows] = (to_score @ k).unflatten(1, to_queries[:, :, cell.rows].shape[1:3])
             to_keys[:, cell.expert, : cell.seen].baddbmm_(to_score.mT, q, alpha=scale)
         to_lagged[sequence] = (weights.mT @ to_keys.flatten(2)).view_as(lagged[sequence])
         to_weights += to_keys.flatten(2) @ lagged[sequence].flatten(2).mT
     return to_query.mul_(scale), to_lagged, to_value, to_weights
 
 
-def _combine_for_all(lagged: Tensor, weights: Tensor) -> Tensor:
+def _by_key_head(x: Tensor, groups: int) -> Tensor:
+    """A view of ``(m, (g h), k)`` as ``(g, h, m, k)``."""
+    return x.unflatten(1, (groups, -1)).permute(1, 2, 0, 3)
+
+
+def _combine_lags(lagged: Tensor, weights: Tensor) -> Tensor:
     """The keys of all experts in one sequence: ``(g, l, s, k)`` and ``(g, e, l)`` to ``(g, e, s, k)``."""
     return (weights @ lagged.flatten(2)).unflatten(2, lagged.shape[2:])
 
 
-def _shares(query: Tensor, keys: Tensor, position: Tensor, cell: _Cell) -> Tensor:
-    """The softmax of a cell's scores, ``(g, h * n, s)``, with the heads of a key head one after the other."""
-    q, k = _split_heads(query[cell.queries], len(keys)), keys[:, cell.expert, : cell.seen]
+def _shares(query: Tensor, key: Tensor, position: Tensor) -> Tensor:
+    """The causal softmax of a cell's scores: ``(g, h * n, k)``, ``(g, s, k)``, ``(n,)`` to ``(g, h * n, s)``."""
+    seen = key.shape[1]
     # Each row of a causal mask is a window of the same row: zeros, then minus infinities. The product starts from
     # the mask, which costs nothing; filling it in afterwards would cost half as much as the product.
-    ramp = q.new_zeros(2 * cell.seen)
-    ramp[cell.seen :] = -torch.inf
-    mask = ramp.unfold(0, cell.seen, 1).index_select(0, cell.seen - 1 - position[cell.queries])
-    mask = mask.expand(q.shape[1] // len(mask), -1, -1).flatten(0, 1)
-    return torch.baddbmm(mask, q, k.mT, alpha=query.shape[-1] ** -0.5).softmax(-1)
-
-
-def _split_heads(x: Tensor, groups: int) -> Tensor:
-    """``(n, (g h), k)`` to ``(g, (h n), k)``."""
-    return x.unflatten(1, (groups, -1)).permute(1, 2, 0, 3).flatten(1, 2)
-
-
-def _join_heads(x: Tensor, heads: int) -> Tensor:
-    """``(g, (h n), k)`` to ``(n, (g h), k)``."""
-    return x.unflatten(1, (heads // len(x), -1)).permute(2, 0, 1, 3).flatten(1, 2)
+    ramp = query.new_zeros(2 * seen)
+    ramp[seen:] = -torch.inf
+    mask = ramp.unfold(0, seen, 1).index_select(0, seen - 1 - position)
+    mask = mask.expand(query.shape[1] // len(mask), -1, -1).flatten(0, 1)
+    return torch.baddbmm(mask, query, key.mT, alpha=query.shape[-1] ** -0.5).softmax(-1)
 
 
 @attend_cells.register_fake
