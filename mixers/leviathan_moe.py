@@ -39,7 +39,8 @@ class LeviathanMoE(TokenMixer):
 
     Options:
         experts: how many to choose from.
-        top_k: how many a token uses beside the shared one.
+        top_k: how many a token uses beside the shared one. With 1 the gate is always 1, and the router learns from
+            its losses alone.
         shared_expert: add an expert that every token uses with gate 1.
         max_lag: the largest lag of a key, in tokens.
         heads: query heads of each expert; they divide dim.

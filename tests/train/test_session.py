@@ -205,3 +205,11 @@ def test_a_loaded_run_speaks(tiny, tmp_path):
     assert said != "".join(run.generate("def ", tokens=30, seed=4))
     assert len(said.encode()) >= 30
     assert replace(run, step=0).step == 0
+
+
+def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    run = RunDirectory.open(tmp_path / "run")
+    run.write_config(run.config | {"device": "abacus"})
+    with pytest.raises(UsageError, match="device 'abacus' cannot be used here"):
+        resume(tmp_path / "run", steps=30)

@@ -43,7 +43,11 @@ def prepare_machine(settings: Settings) -> torch.device:
 
     By default glibc returns large blocks to the kernel as soon as a tensor dies and asks for them again, page fault
     by page fault, a moment later: 20 to 40 % of a small step on a CPU.
+
+    Raises:
+        UsageError: the device is not there, e.g. that of a run which was begun elsewhere.
     """
+    _check_device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if sys.platform == "linux":

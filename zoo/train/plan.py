@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from zoo.backbone import Backbone
 from zoo.build import count_active_parameters, count_parameters
-from zoo.data.batches import draw_batch, evaluation_windows
+from zoo.data.batches import draw_batch
 from zoo.data.dataset import prepare
 from zoo.registry import get_registry
 from zoo.train.evaluate import autocast
 from zoo.train.machine import prepare_machine, settle
-from zoo.train.session import model_of
+from zoo.train.session import check_lengths, model_of
 from zoo.train.settings import Settings
 
 _MOMENTS = 2
@@ -67,8 +67,8 @@ def make_plan(settings: Settings) -> Plan:
     settings = settle(settings)
     device = prepare_machine(settings)
     dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
+    check_lengths(dataset, settings)
     batch = draw_batch(dataset.train, context=settings.context, batch=2, seed=settings.seed, step=0)
-    evaluation_windows(dataset.validation, context=settings.context, batch=settings.batch)  # is it long enough?
     model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
     size = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     memory = Memory(size, size, _MOMENTS * size, measure_activations(model, batch.inputs.to(device), settings))

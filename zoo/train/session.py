@@ -65,7 +65,7 @@ def start(settings: Settings, *, root: Path, out: Path | None = None, display: D
     settings = settle(settings)
     device = prepare_machine(settings)
     dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
-    _check_lengths(dataset, settings)
+    check_lengths(dataset, settings)
     torch.manual_seed(settings.seed)
     model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
@@ -174,7 +174,8 @@ def _environment(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     return describe_environment(plugins=plugins_of(settings), data_sha256=dataset.sha256, device=settings.device)
 
 
-def _check_lengths(dataset: Dataset, settings: Settings) -> None:
+def check_lengths(dataset: Dataset, settings: Settings) -> None:
+    """Refuse a context that a split of the data cannot fill."""
     shortest = min(len(dataset.train), len(dataset.validation))
     if settings.context >= shortest:
         raise UsageError(
