@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.ops.attention import head_size, merge_heads
-from mixers.ops.expert_attention import attend_alone, attend_few, combine_lags, expert_attention, lag_keys
+from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention
 from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, load_of, route, z_loss
+from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
 from zoo import Mixed, State, TokenMixer
 
@@ -157,13 +158,13 @@ class LeviathanMoE(TokenMixer):
     def _ask_many(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
         """What the chosen experts and the shared one write, ``(b, t, d)``."""
         weights = self._lags(memory.key)
-        rows, lagged = dispatch(expert, self.experts), lag_keys(memory.key, weights.shape[-1], self.rope)
-        query = self._queries(x, memory.position, rows).to(lagged.dtype)
-        mixed = expert_attention(query, lagged, memory.value, weights[: self.experts], rows)
+        rows = dispatch(expert, self.experts)
+        query = self._queries(x, memory.position, rows).to(memory.key.dtype)
+        mixed = expert_attention(query, memory.key, memory.value, weights[: self.experts], rows, self.rope)
         out = self._gather(mixed, rows, gate)
         if not self.shared_expert:
             return out
-        return out + self._ask_shared(x, memory._replace(key=combine_lags(lagged, weights[-1])))
+        return out + self._ask_shared(x, memory._replace(key=combine_lags(memory.key, weights[-1], self.rope)))
 
     def _ask_few(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
         """The same for short pieces, where the shared expert is one more that every token chose."""

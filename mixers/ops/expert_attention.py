@@ -11,32 +11,10 @@ from torch import Tensor
 from mixers.ops.attention import CHUNK, attend, visible
 from mixers.ops.expert_cells import BLOCK, attend_cells
 from mixers.ops.experts import Dispatch
-from mixers.ops.lags import delay
-from mixers.ops.rotary import rotate
+from mixers.ops.lagged_keys import lag_keys, turn
 
 
-def lag_keys(key: Tensor, lags: int, rope: bool) -> Tensor:
-    """Lay out the keys at every lag, each rotated at the position where it lands.
-
-    A key that was rotated at its own position lacks the turn of its lag: ``R_s k_{s-l} = R_l (R_{s-l} k_{s-l})``.
-
-    Args:
-        key: ``(b, g, s, k)``, rotated at their own positions.
-        lags: how many, lag 0 included.
-        rope: whether keys are rotated at all.
-
-    Returns:
-        ``(b, g, l, s, k)``, zero where a lag reaches before the first token.
-    """
-    return torch.stack([_turn(delay(key, lag), lag if rope else 0) for lag in range(lags)], dim=2)
-
-
-def combine_lags(lagged: Tensor, weights: Tensor) -> Tensor:
-    """The keys of one expert: ``(b, g, l, s, k)`` and its weights, ``(g, l)``, to ``(b, g, s, k)``."""
-    return (weights[:, None].to(lagged.dtype) @ lagged.flatten(3)).view_as(lagged[:, :, 0])
-
-
-def expert_attention(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
+def expert_attention(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool) -> Tensor:
     """Let each row's query attend to its sequence by the lag weights of its expert.
 
     Both ways are exact. On a CPU with enough rows, each expert combines the lags of the keys once and its queries
@@ -45,25 +23,28 @@ def expert_attention(query: Tensor, lagged: Tensor, value: Tensor, weights: Tens
 
     Args:
         query: the rows, which are the last t tokens of each sequence, ``(m, h, k)``.
-        lagged: the keys at every lag, ``(b, g, l, s, k)`` where g divides h: consecutive query heads share a key head.
+        key: those of all s tokens, ``(b, g, s, k)`` where g divides h: consecutive query heads share a key head.
         value: ``(b, g, s, v)``.
         weights: one weight an expert, key head and lag, ``(e, g, l)``.
         rows: whose row is whose.
+        rope: whether queries and keys are rotated, each at its own position.
 
     Returns:
         ``(m, h, v)``.
     """
     enough = len(rows.order) >= rows.counts.numel() * BLOCK // 2
     form = attend_by_expert if enough and query.device.type == "cpu" else attend_side_by_side
-    return form(query, lagged, value, weights, rows)
+    return form(query, key, value, weights, rows, rope)
 
 
-def attend_side_by_side(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
+def attend_side_by_side(
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool
+) -> Tensor:
     """`expert_attention` as one attention of ``[w_0 q_t, ..., w_L q_t]`` to ``[k_s, ..., k_{s-L}]``."""
-    (b, g), h = lagged.shape[:2], query.shape[1]
+    (b, g), h = key.shape[:2], query.shape[1]
     by_head = weights.to(query.dtype).index_select(0, rows.expert).repeat_interleave(h // g, dim=1)
     wide_query = (by_head[..., None] * query[:, :, None]).flatten(2)
-    wide_key = lagged.transpose(2, 3).flatten(3)
+    wide_key = lag_keys(key, weights.shape[-1], rope).transpose(2, 3).flatten(3)
     # (b t r) (g h) k -> b (g h r) t k: the slots of a token are more query heads of the same key head.
     by_slot = wide_query.index_select(0, rows.place).view(b, -1, rows.slots, *wide_query.shape[1:])
     slots = by_slot.permute(0, 3, 2, 1, 4).flatten(1, 2)
@@ -71,12 +52,12 @@ def attend_side_by_side(query: Tensor, lagged: Tensor, value: Tensor, weights: T
     return mixed.unflatten(1, (-1, rows.slots)).permute(0, 3, 2, 1, 4).flatten(0, 2).index_select(0, rows.order)
 
 
-def attend_by_expert(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
+def attend_by_expert(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool) -> Tensor:
     """`expert_attention` of each expert to its own combination of the lags, sequence by sequence."""
-    t, s = len(query) // (rows.slots * len(lagged)), lagged.shape[3]
+    t, s = len(query) // (rows.slots * len(key)), key.shape[2]
     position = rows.token % t + s - t
-    by_head = weights.transpose(0, 1).to(lagged.dtype)
-    mixed: Tensor = attend_cells(query, lagged, value, by_head, position, rows.counts)
+    by_head = weights.transpose(0, 1).to(key.dtype)
+    mixed: Tensor = attend_cells(query, key, value, by_head, position, rows.counts, rope)
     return mixed
 
 
@@ -98,7 +79,7 @@ def attend_few(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rope:
         ``(b, t, r, h, v)``.
     """
     t, g, lags, scale = query.shape[1], key.shape[1], weights.shape[-1], query.shape[-1] ** -0.5
-    turned = torch.stack([_turn(query, -lag if rope else 0) for lag in range(lags)], dim=-2)
+    turned = torch.stack([turn(query, -lag if rope else 0) for lag in range(lags)], dim=-2)
     # b t r (g n) l k -> b g (t r n l) k, where n are the query heads of a key head
     by_key_head = turned.unflatten(3, (g, -1)).movedim(3, 1)
     scores = (by_key_head.flatten(2, 5) @ key.mT).view(*by_key_head.shape[:-1], -1)
@@ -135,9 +116,12 @@ def attend_alone(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.cat(parts, dim=2)
 
 
-def expert_attention_reference(query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, rows: Dispatch) -> Tensor:
+def expert_attention_reference(
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool
+) -> Tensor:
     """`expert_attention`, one row and head at a time."""
-    group, scale = query.shape[1] // lagged.shape[1], query.shape[-1] ** -0.5
+    group, scale = query.shape[1] // key.shape[1], query.shape[-1] ** -0.5
+    lagged = lag_keys(key, weights.shape[-1], rope)
     t = len(query) // (rows.slots * len(lagged))
     mixed = []
     for row, (token, expert) in enumerate(zip(rows.token.tolist(), rows.expert.tolist(), strict=True)):
@@ -147,8 +131,3 @@ def expert_attention_reference(query: Tensor, lagged: Tensor, value: Tensor, wei
             scores = [weight * (keys @ one) * scale for weight, keys in lags]
             mixed.append(torch.stack(scores).sum(0).softmax(0) @ value[sequence, head // group, :seen])
     return torch.stack(mixed).unflatten(0, query.shape[:2])
-
-
-def _turn(x: Tensor, steps: int) -> Tensor:
-    """Rotate all of ``(..., k)`` by the same number of positions."""
-    return rotate(x.reshape(1, -1, 1, x.shape[-1]), steps).view(x.shape) if steps else x

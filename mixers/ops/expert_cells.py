@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mixers.ops.lagged_keys import lag_keys, lag_keys_backward
+
 BLOCK = 64
 """Queries that are scored together: fewer skip more of the keys that none of them sees."""
 
@@ -40,7 +42,7 @@ def _cells(position: Tensor, counts: Tensor) -> Iterator[tuple[int, list[_Cell]]
 # What these two do hangs on the routing, which torch.compile cannot look into: to it they are single operators.
 @torch.library.custom_op("mixer_zoo::attend_cells", mutates_args=())
 def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
-    query: Tensor, lagged: Tensor, value: Tensor, weights: Tensor, position: Tensor, counts: Tensor
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, position: Tensor, counts: Tensor, rope: bool
 ) -> Tensor:
     """Let each expert's queries attend to its own combination of the lags, a cell at a time.
 
@@ -48,11 +50,12 @@ def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
 
     Args:
         query: the rows of all experts, in the order of a `Dispatch`, ``(m, h, k)``.
-        lagged: the keys at every lag, ``(b, g, l, s, k)``.
+        key: ``(b, g, s, k)``, rotated at their own positions.
         value: ``(b, g, s, v)``.
         weights: the lag weights by key head, ``(g, e, l)``.
         position: of each row in its sequence, ``(m,)``.
         counts: rows of each expert in each sequence, ``(e, b)``.
+        rope: whether queries and keys are rotated.
 
     Returns:
         ``(m, h, v)``.
@@ -60,7 +63,7 @@ def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
     mixed = query.new_empty(*query.shape[:2], value.shape[-1])
     queries, writes = (_by_key_head(x, len(weights)) for x in (query, mixed))
     for sequence, cells in _cells(position, counts):
-        keys = _combine_lags(lagged[sequence], weights)
+        keys = _by_expert(lag_keys(key[sequence], weights.shape[-1], rope), weights)
         for cell in cells:
             q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
             write = _shares(q, k, position[cell.rows]) @ v
@@ -73,30 +76,33 @@ def attend_cells_backward(  # noqa: PLR0917
     gradient: Tensor,
     mixed: Tensor,
     query: Tensor,
-    lagged: Tensor,
+    key: Tensor,
     value: Tensor,
     weights: Tensor,
     position: Tensor,
     counts: Tensor,
+    rope: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of query, lagged, value and weights."""
-    to_query, to_lagged = torch.empty_like(query), torch.empty_like(lagged)
+    """The gradients of query, key, value and weights."""
+    to_query, to_key = torch.empty_like(query), torch.empty_like(key)
     to_value, to_weights = torch.zeros_like(value), torch.zeros_like(weights)
     mean, scale = (gradient * mixed).sum(-1, keepdim=True), query.shape[-1] ** -0.5
     queries, to_queries, outs, means = (_by_key_head(x, len(weights)) for x in (query, to_query, gradient, mean))
     for sequence, cells in _cells(position, counts):
-        keys = _combine_lags(lagged[sequence], weights)
+        lagged = lag_keys(key[sequence], weights.shape[-1], rope)
+        keys = _by_expert(lagged, weights)
         to_keys = torch.zeros_like(keys)
         for cell in cells:
             q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
             share, out = _shares(q, k, position[cell.rows]), cell.of(outs)
-            to_value[sequence, :, : cell.seen].baddbmm_(share.mT, out)
+            to_value[sequence, :, : cell.seen] += share.mT @ out
             to_score = (out @ v.mT).sub_(cell.of(means)).mul_(share)
             to_queries[:, :, cell.rows] = (to_score @ k).unflatten(1, to_queries[:, :, cell.rows].shape[1:3])
-            to_keys[:, cell.expert, : cell.seen].baddbmm_(to_score.mT, q, alpha=scale)
-        to_lagged[sequence] = (weights.mT @ to_keys.flatten(2)).view_as(lagged[sequence])
-        to_weights += to_keys.flatten(2) @ lagged[sequence].flatten(2).mT
-    return to_query.mul_(scale), to_lagged, to_value, to_weights
+            to_keys[:, cell.expert, : cell.seen] += to_score.mT @ q
+        to_keys *= scale
+        to_key[sequence] = lag_keys_backward((weights.mT @ to_keys.flatten(2)).view_as(lagged), rope)
+        to_weights += to_keys.flatten(2) @ lagged.flatten(2).mT
+    return to_query.mul_(scale), to_key, to_value, to_weights
 
 
 def _by_key_head(x: Tensor, groups: int) -> Tensor:
@@ -104,7 +110,7 @@ def _by_key_head(x: Tensor, groups: int) -> Tensor:
     return x.unflatten(1, (groups, -1)).permute(1, 2, 0, 3)
 
 
-def _combine_lags(lagged: Tensor, weights: Tensor) -> Tensor:
+def _by_expert(lagged: Tensor, weights: Tensor) -> Tensor:
     """The keys of all experts in one sequence: ``(g, l, s, k)`` and ``(g, e, l)`` to ``(g, e, s, k)``."""
     return (weights @ lagged.flatten(2)).unflatten(2, lagged.shape[2:])
 
@@ -122,21 +128,22 @@ def _shares(query: Tensor, key: Tensor, position: Tensor) -> Tensor:
 
 
 @attend_cells.register_fake
-def _(query: Tensor, _l: Tensor, value: Tensor, _w: Tensor, _p: Tensor, _c: Tensor) -> Tensor:
+def _(query: Tensor, _k: Tensor, value: Tensor, _w: Tensor, _p: Tensor, _c: Tensor, _r: bool) -> Tensor:
     return query.new_empty(*query.shape[:2], value.shape[-1])
 
 
 @attend_cells_backward.register_fake
-def _(_g: Tensor, _m: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+def _(_g: Tensor, _m: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(x) for x in inputs[:4])
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(output, *inputs)
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.rope = inputs
+    ctx.save_for_backward(output, *tensors)
 
 
 def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return (*attend_cells_backward(gradient, *ctx.saved_tensors), None, None)
+    return (*attend_cells_backward(gradient, *ctx.saved_tensors, ctx.rope), None, None, None)
 
 
 attend_cells.register_autograd(_differentiate, setup_context=_keep)

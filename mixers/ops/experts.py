@@ -1,6 +1,7 @@
 """A mixture's plumbing: which expert takes which token, and one matrix an expert for the rows that it took."""
 
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -85,13 +86,61 @@ def grouped_linear(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
         rows, weight = rows.to(dtype), weight.to(dtype)
     if _grouped_product_takes(rows) and _grouped_product_takes(weight) and weight.shape[1] % 8 == 0:
         return F.grouped_mm(rows, weight.transpose(1, 2), offs=counts.cumsum(0).to(torch.int32))
-    return grouped_linear_loop(rows, weight, counts)
+    products: Tensor = multiply_groups(rows, weight, counts)
+    return products
 
 
-def grouped_linear_loop(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
-    """`grouped_linear`, one expert at a time: its reference, and its stand-in where nothing grouped runs."""
+def grouped_linear_reference(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """`grouped_linear`, one expert at a time."""
     pieces = rows.split(counts.tolist())
     return torch.cat([piece @ matrix.T for piece, matrix in zip(pieces, weight.unbind(), strict=True)])
+
+
+# What these two do hangs on the routing, which torch.compile cannot look into: to it they are single operators.
+@torch.library.custom_op("mixer_zoo::multiply_groups", mutates_args=())
+def multiply_groups(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """`grouped_linear` where nothing grouped runs: expert after expert, each writing where its rows lie."""
+    products = rows.new_empty(len(rows), weight.shape[1])
+    for matrix, own in zip(weight, _slices(counts), strict=True):
+        torch.mm(rows[own], matrix.T, out=products[own])
+    return products
+
+
+@torch.library.custom_op("mixer_zoo::multiply_groups_backward", mutates_args=())
+def multiply_groups_backward(gradient: Tensor, rows: Tensor, weight: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of rows and weight."""
+    to_rows, to_weight = torch.empty_like(rows), torch.empty_like(weight)
+    for matrix, to_matrix, own in zip(weight, to_weight, _slices(counts), strict=True):
+        torch.mm(gradient[own], matrix, out=to_rows[own])
+        torch.mm(gradient[own].T, rows[own], out=to_matrix)
+    return to_rows, to_weight
+
+
+def _slices(counts: Tensor) -> list[slice]:
+    """Where the rows of each expert lie."""
+    stops = counts.cumsum(0).tolist()
+    return [slice(start, stop) for start, stop in pairwise([0, *stops])]
+
+
+@multiply_groups.register_fake
+def _(rows: Tensor, weight: Tensor, _counts: Tensor) -> Tensor:
+    return rows.new_empty(len(rows), weight.shape[1])
+
+
+@multiply_groups_backward.register_fake
+def _(_gradient: Tensor, rows: Tensor, weight: Tensor, _counts: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(rows), torch.empty_like(weight)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001 - torch names it
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return (*multiply_groups_backward(gradient, *ctx.saved_tensors), None)
+
+
+multiply_groups.register_autograd(_differentiate, setup_context=_keep)
 
 
 def balance_loss(logits: Tensor, load: Tensor) -> Tensor:

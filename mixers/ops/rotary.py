@@ -25,6 +25,13 @@ def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor
     return rotated
 
 
+def unrotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
+    """Take back what `rotate` did with the same arguments."""
+    cosine, sine = _waves(x, offset, base)
+    straight: Tensor = _Rotation.apply(x, cosine, -sine)
+    return straight
+
+
 def rotate_reference(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """`rotate` with one 2x2 rotation at a time."""
     b, _, t, k = x.shape

@@ -11,6 +11,8 @@ from training_step import measure
 import zoo
 from zoo.build import count_active_parameters, count_parameters
 from zoo.contract import Mixed
+from zoo.train.machine import prepare_machine
+from zoo.train.settings import Settings
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     for name, default in [("batch", 8), ("context", 512), ("dim", 256), ("heads", 4), ("threads", 2), ("repeats", 21)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    prepare_machine(Settings(device="cpu", threads=options.threads))  # threads and allocator, as `zoo train` does
     reads = torch.randn(options.batch, options.context, options.dim, requires_grad=True)
     gradient = torch.randn_like(reads)
     mixers = {name: zoo.create_mixer(name, dim=options.dim, heads=options.heads) for name in options.mixers}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mixers.ops.rotary import rotate, rotate_reference
+from mixers.ops.rotary import rotate, rotate_reference, unrotate
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -36,6 +36,12 @@ def test_scores_depend_on_distances_alone():
     near = rotate(query) @ rotate(key).mT
     far = rotate(query, 1000) @ rotate(key, 1000).mT
     assert_close(near, far, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("offset", [0, 7, torch.tensor([3, 40])], ids=str)
+def test_a_rotation_can_be_taken_back(offset):
+    x = drawn(2, 3, 5, 6)
+    assert_close(unrotate(rotate(x, offset), offset), x, **EXACT)
 
 
 def test_position_zero_is_left_alone_and_lengths_are_kept():
