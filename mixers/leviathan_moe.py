@@ -160,7 +160,7 @@ class LeviathanMoE(TokenMixer):
         weights = self._lags(memory.key)
         rows = dispatch(expert, self.experts)
         query = self._queries(x, memory.position, rows).to(memory.key.dtype)
-        mixed = expert_attention(query, memory.key, memory.value, weights[: self.experts], rows, self.rope)
+        mixed = expert_attention(query, memory.key, memory.value, weights[: self.experts], rows, rope=self.rope)
         out = self._gather(mixed, rows, gate)
         if not self.shared_expert:
             return out

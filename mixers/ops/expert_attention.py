@@ -34,11 +34,11 @@ def expert_attention(query: Tensor, key: Tensor, value: Tensor, weights: Tensor,
     """
     enough = len(rows.order) >= rows.counts.numel() * BLOCK // 2
     form = attend_by_expert if enough and query.device.type == "cpu" else attend_side_by_side
-    return form(query, key, value, weights, rows, rope)
+    return form(query, key, value, weights, rows, rope=rope)
 
 
 def attend_side_by_side(
-    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, *, rope: bool
 ) -> Tensor:
     """`expert_attention` as one attention of ``[w_0 q_t, ..., w_L q_t]`` to ``[k_s, ..., k_{s-L}]``."""
     (b, g), h = key.shape[:2], query.shape[1]
@@ -117,7 +117,7 @@ def attend_alone(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def expert_attention_reference(
-    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, *, rope: bool
 ) -> Tensor:
     """`expert_attention`, one row and head at a time."""
     group, scale = query.shape[1] // key.shape[1], query.shape[-1] ** -0.5

@@ -40,7 +40,7 @@ def case(t, s, g=1):
 @pytest.mark.parametrize("rope", [True, False])
 def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g, rope):
     tensors = case(t, s, g)
-    expected, given = attention.expert_attention_reference(*tensors, rope), form(*tensors, rope)
+    expected, given = attention.expert_attention_reference(*tensors, rope=rope), form(*tensors, rope=rope)
     assert_close(given, expected, **EXACT)
     direction = torch.randn_like(expected)
     wanted = torch.autograd.grad(expected, tensors[:4], direction)
@@ -52,7 +52,7 @@ def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g, rope)
 @pytest.mark.parametrize("rope", [True, False])
 def test_few_queries_are_turned_instead_of_the_keys(t, s, g, rope):
     query, key, value, weights, rows = case(t, s, g)
-    wanted = attention.expert_attention_reference(query, key, value, weights, rows, rope)
+    wanted = attention.expert_attention_reference(query, key, value, weights, rows, rope=rope)
     expert = rows.expert[rows.place].view(2, t, SLOTS)
     by_slot = query[rows.place].unflatten(0, expert.shape)
     given = attention.attend_few(by_slot, key, value, weights[expert], rope).flatten(0, 2)[rows.order]
