@@ -14,7 +14,9 @@ from mixers.ops.experts import Dispatch
 from mixers.ops.lagged_keys import lag_keys, turn
 
 
-def expert_attention(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool) -> Tensor:
+def expert_attention(
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, *, rope: bool
+) -> Tensor:
     """Let each row's query attend to its sequence by the lag weights of its expert.
 
     Both ways are exact. On a CPU with enough rows, each expert combines the lags of the keys once and its queries
@@ -52,7 +54,9 @@ def attend_side_by_side(
     return mixed.unflatten(1, (-1, rows.slots)).permute(0, 3, 2, 1, 4).flatten(0, 2).index_select(0, rows.order)
 
 
-def attend_by_expert(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, rope: bool) -> Tensor:
+def attend_by_expert(
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rows: Dispatch, *, rope: bool
+) -> Tensor:
     """`expert_attention` of each expert to its own combination of the lags, sequence by sequence."""
     t, s = len(query) // (rows.slots * len(key)), key.shape[2]
     position = rows.token % t + s - t

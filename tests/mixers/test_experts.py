@@ -65,7 +65,7 @@ def test_few_queries_are_turned_instead_of_the_keys(t, s, g, rope):
 def test_many_rows_on_a_cpu_go_by_expert_and_few_side_by_side(monkeypatch):
     taken = []
     for name in ("attend_by_expert", "attend_side_by_side"):
-        monkeypatch.setattr(attention, name, lambda *_, name=name: taken.append(name))
+        monkeypatch.setattr(attention, name, lambda *_, name=name, **__: taken.append(name))
     attention.expert_attention(*case(150, 150), rope=True)
     attention.expert_attention(*case(1, 150), rope=True)
     assert taken == ["attend_by_expert", "attend_side_by_side"]
