@@ -53,7 +53,13 @@ class TokenMixer(nn.Module):
     """The write at t depends on the reads up to t only. A language model takes no other."""
 
     paper: ClassVar[str] = ""
-    """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``."""
+    """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``, or ``"unpublished"``."""
+
+    max_length: int | None = None
+    """The longest sequence that it takes, None for any. A mixer whose options decide sets it in its ``__init__``."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Laws of `zoo.testing` that this mixer cannot keep, by id, each with the reason."""
 
     def __init__(self, dim: int | None = None) -> None:  # noqa: ARG002 - a mixer without an __init__ is given it
         super().__init__()

@@ -33,7 +33,9 @@ def tail(x: Tensor, length: int, past: Tensor | None = None) -> Tensor:
     """
     if past is not None and x.shape[-2] < length:
         x = torch.cat([past, x], dim=-2)
-    return x[..., max(x.shape[-2] - length, 0) :, :]
+    kept = x[..., max(x.shape[-2] - length, 0) :, :]
+    # As a view, a few tokens would keep all of a long prompt alive.
+    return kept.clone() if 2 * length < x.shape[-2] else kept
 
 
 def mix_lags(x: Tensor, weights: Tensor, past: Tensor | None = None) -> Tensor:

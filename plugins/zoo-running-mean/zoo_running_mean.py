@@ -12,7 +12,11 @@ class RunningMean(TokenMixer):
         y_t = 1/t sum_{s<=t} x_s
 
     Cost: linear in t; it streams by the default ``step``, whose state is every read so far.
+
+    Source: the cumulative average of average attention, Zhang et al. 2018, arXiv:1805.00631.
     """
+
+    paper = "Zhang et al. 2018, arXiv:1805.00631"
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d)."""

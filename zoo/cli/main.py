@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.check import check
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
@@ -34,6 +35,7 @@ app.command("train", cls=TrainCommand)(train)
 app.command("generate", cls=Command)(generate)
 app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
+app.command("check", cls=Command)(check)
 app.command("plugins", cls=Command)(plugins)
 
 

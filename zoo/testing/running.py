@@ -1,36 +1,17 @@
 """How a mixer is run to be judged: on copies, with parameters and reads drawn from seeds of their own."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from zoo.backbone import Backbone
-from zoo.contract import Mixed, State, TokenMixer
+from zoo.contract import Mixed, TokenMixer
 
 FIRST_SEED = 987_654_321
 """Far from the seeds that people choose, so that other reads are never by chance the ones that a person drew."""
-
-
-class WholeModel(TokenMixer):
-    """A language model seen as a mixer that reads tokens, ``(b, t)``, and writes logits, ``(b, t, vocabulary)``.
-
-    Causality, prefix, batch independence and streaming are laws of the whole as they are of its parts.
-    """
-
-    def __init__(self, model: Backbone) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Mixed:
-        """The logits for whole sequences of tokens, and the mixers' losses and metrics."""
-        logits, _, losses, metrics = self.model(x)
-        return Mixed(logits, losses, metrics)
-
-    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """The logits for the next tokens."""
-        return self.model.step(x, state)
 
 
 def drawn(mixer: TokenMixer, seed: int = 0) -> TokenMixer:
@@ -75,9 +56,44 @@ def modes(mixer: TokenMixer, reads: Tensor) -> Iterator[TokenMixer]:
     yield evaluating(mixer)
     training = copy.deepcopy(mixer).train()
     written = []
-    with torch.random.fork_rng(devices=[]):
-        for seed in (0, 1):
-            torch.manual_seed(seed)
+    for seed in (0, 1):
+        with seeded(seed):
             written.append(write(training, reads))
     if torch.equal(*written):
         yield training
+
+
+def in_dtype(reads: Tensor, dtype: torch.dtype) -> Tensor:
+    """Reads in another dtype; tokens stay what they are."""
+    return reads.to(dtype) if reads.is_floating_point() else reads
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run under a seed of the global random numbers, and put them back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def objective(mixed: Mixed) -> Tensor:
+    """One number to differentiate: the writes in a fixed random direction, and the auxiliary losses."""
+    direction = other_reads(mixed.out.detach(), seed=5)
+    return sum(mixed.losses.values(), start=(mixed.out * direction).sum())
+
+
+def in_pieces(mixer: TokenMixer, reads: Tensor, cuts: Sequence[int]) -> Tensor:
+    """The writes of `step`, joined, for pieces that end at each of the cuts and at the end."""
+    state, written = None, []
+    for start, end in pairwise((0, *cuts, reads.shape[1])):
+        piece, state = mixer.step(reads[:, start:end], state)
+        written.append(piece)
+    return torch.cat(written, dim=1)
+
+
+def told_pieces(time: int, cuts: Sequence[int]) -> str:
+    """The sizes of the pieces, for a person."""
+    sizes = [end - start for start, end in pairwise((0, *cuts, time))]
+    if len(sizes) > 3 and len(set(sizes)) == 1:
+        return str(sizes[0])
+    return ", ".join(map(str, sizes))

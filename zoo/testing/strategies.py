@@ -2,44 +2,18 @@
 
 import types
 import typing
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from hypothesis import reject
 from hypothesis import strategies as st
-from torch import Tensor
 
-from zoo.build import instantiate
-from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option
-from zoo.registry import MixerEntry
-from zoo.testing.running import drawn
-
-
-class Sizes(NamedTuple):
-    """How large a case is: rows, tokens, model width, heads."""
-
-    batch: int
-    time: int
-    dim: int
-    heads: int
-
-
-class Case(NamedTuple):
-    """A mixer in float64 with all parameters drawn, the options that it was built with, and reads for it."""
-
-    mixer: TokenMixer
-    options: dict[str, Any]
-    reads: Tensor
-
-
-def sizes(longest: int = 12) -> st.SearchStrategy[Sizes]:
-    """Small sizes that most mixers can be built with."""
-    shapes = st.sampled_from([(8, 1), (8, 2), (16, 2), (16, 4)])
-    return st.builds(
-        lambda batch, time, shape: Sizes(batch, time, *shape), st.integers(1, 3), st.integers(1, longest), shapes
-    )
+from zoo.testing.case import LONGEST, Case
+from zoo.testing.running import evaluating, write
+from zoo.testing.subject import Sizes, Subject
 
 
 def cuts(time: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -79,16 +53,36 @@ def values(annotation: Any) -> st.SearchStrategy[Any] | None:
 
 
 @st.composite
-def cases(draw: st.DrawFn, entry: MixerEntry, longest: int = 12) -> Case:
-    """Cases of a registered mixer; what its plugin refuses with an error for users is not drawn."""
-    size = draw(sizes(longest))
-    chosen = draw(options(entry.options))
-    seed = draw(st.integers(0, 2**16))
+def cases(
+    draw: st.DrawFn, subject: Subject, shapes: Sequence[tuple[int, int]], *, sane: bool = True, longest: int = LONGEST
+) -> Case:
+    """Cases of a subject; options that it refuses with an error for users are not drawn.
+
+    Args:
+        draw: given by Hypothesis.
+        subject: what is checked.
+        shapes: model widths and heads, small ones first.
+        sane: leave out options with which it builds and then fails, or writes another shape than it read. That is
+            for one law to tell, not for all of them.
+        longest: the most tokens.
+    """
+    dim, heads = draw(st.sampled_from(shapes))
+    size = Sizes(draw(st.integers(1, 3)), draw(st.integers(1, longest)), dim, heads)
+    chosen = draw(options(subject.free_options))
+    case = Case(subject, size, chosen, seed=draw(st.integers(0, 2**16)), cuts=draw(cuts(size.time)))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         try:
-            mixer = instantiate(entry, chosen, dim=size.dim, heads=size.heads, layer_index=0, layers=1)
+            case.build()
         except UsageError:
             reject()
-    reads = torch.randn(size.batch, size.time, size.dim, generator=torch.Generator().manual_seed(seed)).double()
-    return Case(drawn(mixer.double(), seed), chosen, reads)
+        if sane and chosen and not _works(case):
+            reject()
+    return case
+
+
+def _works(case: Case) -> bool:
+    """Whether a case with other options than the defaults writes anything to judge."""
+    try:
+        return write(evaluating(case.mixer), case.reads).shape == case.reads.shape
+    except Exception:
+        return False

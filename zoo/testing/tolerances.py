@@ -18,3 +18,13 @@ def bound(expected: Tensor) -> float:
     """The largest difference from `expected` that counts as rounding."""
     largest = float(expected.detach().abs().max()) if expected.numel() else 0.0
     return TOLERANCES[expected.dtype] * max(1.0, largest)
+
+
+FINITE_DIFFERENCE = 1e-4
+"""How far a slope may lie from its central difference in float64, as a part of it, or of 1 where that is smaller."""
+
+HALF_GRADIENT = 0.3
+"""How far a gradient in half precision may lie from that in float64, as a part of its norm."""
+
+STRAY = 0.25
+"""The part of all writes that half precision may throw off entirely: close choices between experts fall otherwise."""

@@ -3,22 +3,17 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.testing.tolerances import bound
 
 
 class LawViolation(AssertionError):  # noqa: N818 - a test fails by it, nothing is in error
-    """A mixer breaks a law.
+    """A mixer breaks a law. The text is one line that says what was seen."""
 
-    Args:
-        law: the id of the law.
-        text: what was seen, in one line.
-    """
 
-    def __init__(self, law: str, text: str) -> None:
-        super().__init__(f"{law}: {text}")
-        self.law = law
+class NotApplicable(Exception):  # noqa: N818 - nothing is in error
+    """A law has nothing to say about this case. The text is the reason."""
 
 
 class Difference(NamedTuple):
@@ -32,16 +27,16 @@ class Difference(NamedTuple):
         return f"|Δ| = {self.size:.2g}"
 
 
-def first_difference(actual: Tensor, expected: Tensor, law: str) -> Difference | None:
+def first_difference(actual: Tensor, expected: Tensor) -> Difference | None:
     """Where two results of shape ``(b, t, ...)`` first differ by more than rounding, or None.
 
     A number that is not finite differs from everything.
 
     Raises:
-        LawViolation: of `law`, if not even the shapes are the same.
+        LawViolation: not even the shapes are the same.
     """
     if actual.shape != expected.shape:
-        raise LawViolation(law, f"expected writes of shape {tuple(expected.shape)}, got {tuple(actual.shape)}")
+        raise LawViolation(f"expected writes of shape {tuple(expected.shape)}, got {tuple(actual.shape)}")
     apart = (actual - expected).abs().nan_to_num(nan=torch.inf).flatten(2)
     beyond = apart > bound(expected.nan_to_num())
     if not beyond.any():
@@ -51,6 +46,9 @@ def first_difference(actual: Tensor, expected: Tensor, law: str) -> Difference |
     return Difference(int(by_row.argmax()), time, float(by_row.max()))
 
 
-def where(reads: Tensor, running: nn.Module) -> str:
-    """The sizes and the mode in which a law was seen broken."""
-    return f"(b={reads.shape[0]}, t={reads.shape[1]}{', in training mode' if running.training else ''})"
+def apart(actual: Tensor, expected: Tensor) -> float | None:
+    """By how much two tensors of any one shape differ, if that is more than rounding."""
+    if not actual.numel():
+        return None
+    size = float((actual - expected).abs().nan_to_num(nan=torch.inf).max())
+    return size if size > bound(expected.nan_to_num()) else None

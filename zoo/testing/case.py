@@ -1,0 +1,77 @@
+"""One case that a law looks at: a mixer of some sizes and options, and reads for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.contract import TokenMixer
+from zoo.testing.running import drawn
+from zoo.testing.subject import Sizes, Subject
+from zoo.testing.whole_model import VOCABULARY
+
+LONGEST = 12
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case, told by little enough to be written down.
+
+    Args:
+        subject: what is checked.
+        sizes: rows, tokens, model width, heads.
+        options: those that were drawn.
+        seed: of the parameters and the reads.
+        cuts: where the pieces of a stream end, ascending, each between 0 and the number of tokens.
+    """
+
+    subject: Subject
+    sizes: Sizes
+    options: Mapping[str, Any]
+    seed: int = 0
+    cuts: tuple[int, ...] = ()
+
+    def build(self, seed: int | None = None) -> TokenMixer:
+        """The mixer as its user would get it: in float32, with the parameters that it starts from."""
+        dim, heads = self.sizes.dim, self.sizes.heads
+        return self.subject.build(self.options, dim=dim, heads=heads, seed=self.seed if seed is None else seed)
+
+    @cached_property
+    def mixer(self) -> TokenMixer:
+        """The mixer to judge: in float64, so that no leak hides behind rounding, with noise on its parameters, so that
+        none hides behind a zero. A law never changes it.
+        """
+        return drawn(self.build().double(), self.seed)
+
+    @cached_property
+    def reads(self) -> Tensor:
+        """``(b, t, d)`` in float64, or tokens ``(b, t)``."""
+        return self.longer(self.sizes.time)
+
+    def longer(self, time: int, batch: int | None = None) -> Tensor:
+        """Reads of another length, no longer than the mixer takes."""
+        time = min(time, self.mixer.max_length or time)
+        batch = self.sizes.batch if batch is None else batch
+        generator = torch.Generator().manual_seed(self.seed)
+        if self.subject.whole_model:
+            return torch.randint(VOCABULARY, (batch, time), generator=generator)
+        return torch.randn(batch, time, self.sizes.dim, generator=generator, dtype=torch.float64)
+
+    def where(self, reads: Tensor, running: nn.Module | None = None) -> str:
+        """The sizes, options and mode in which a law was seen broken."""
+        parts = [f"b={reads.shape[0]}", f"t={reads.shape[1]}"]
+        if self.subject.takes("heads") and "heads" not in self.subject.given:
+            parts.append(f"heads={self.sizes.heads}")
+        parts += [f"{name}={value!r}" for name, value in self.options.items()]
+        if running is not None and running.training:
+            parts.append("in training mode")
+        return f"({', '.join(parts)})"
+
+    def told(self) -> dict[str, Any]:
+        """The case as plain values."""
+        batch, time, dim, heads = self.sizes
+        sizes = {"b": batch, "t": time, "dim": dim, "heads": heads, "seed": self.seed}
+        return {**sizes, "options": dict(self.options), "cuts": list(self.cuts)}

@@ -1,0 +1,63 @@
+"""A mixer class from a file, to be checked before it is packaged."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from zoo.contract import TokenMixer
+from zoo.errors import UsageError
+from zoo.options import did_you_mean
+
+
+def is_file(mixer: str) -> bool:
+    """Whether it names a class in a file, ``./mine.py:Mine`` or ``mine.py``, rather than a mixer or a pattern."""
+    return mixer.partition(":")[0].endswith(".py") or ".py:" in mixer
+
+
+def load_class(place: str) -> type[TokenMixer]:
+    """Run a file and take a mixer class from it.
+
+    Args:
+        place: ``path/to/file.py:Class``; without the class, the only one that the file defines.
+
+    Raises:
+        UsageError: no such file or class, a class that is no `TokenMixer`, or a file that fails when it is run.
+    """
+    name, colon, wanted = place.rpartition(":")
+    if not colon or not name.endswith(".py"):
+        name, wanted = place, ""
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"there is no file {name}: give path/to/file.py:Class")
+    defined = {
+        key: value
+        for key, value in vars(_run(path)).items()
+        if isinstance(value, type) and issubclass(value, TokenMixer) and value is not TokenMixer
+    }
+    if wanted in defined:
+        return defined[wanted]
+    names = ", ".join(defined) or "none; is it a subclass of zoo.TokenMixer?"
+    if wanted:
+        raise UsageError(f"{name} has no mixer class {wanted!r}{did_you_mean(wanted, defined)}; there are: {names}")
+    if len(defined) != 1:
+        raise UsageError(f"which mixer of {name}? give {name}:Class; there are: {names}")
+    return next(iter(defined.values()))
+
+
+def _run(path: Path) -> ModuleType:
+    name = f"zoo_check_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        last = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = f" in line {last[-1].lineno}" if last else ""
+        raise UsageError(f"{path} fails{line}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+    return module

@@ -1,0 +1,153 @@
+"""The laws of `forward` as a function: what goes in, what comes out, and that nothing else matters."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from zoo.contract import Mixed, TokenMixer
+from zoo.testing.case import Case
+from zoo.testing.law import law
+from zoo.testing.running import evaluating, in_dtype, modes, other_reads, seeded, write
+from zoo.testing.violation import LawViolation, NotApplicable, first_difference
+
+
+@law(
+    "shape",
+    bug="A cumulative mean that drops the last token, or a mask made in float32 that turns a float64 model back.",
+    sane=False,
+)
+def shape(case: Case) -> None:
+    """A write has the shape, dtype and device of its read, for whole sequences, one row, one token, and pieces."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for dtype, device in [(torch.float64, device) for device in devices] + [(torch.float32, "cpu")]:
+        reads = in_dtype(case.reads, dtype).to(device)
+        for part in (reads, reads[:1], reads[:, :1], reads[:1, :1]):
+            for running in modes(copy.deepcopy(case.mixer).to(device, dtype), part):
+                _check_write(case, "forward", write(running, part), part, dtype)
+                if running.causal:
+                    _check_write(case, "step", running.step(part)[0], part, dtype)
+
+
+def _check_write(case: Case, method: str, written: Tensor, reads: Tensor, dtype: torch.dtype) -> None:
+    shape = reads.shape if reads.is_floating_point() else (*reads.shape, written.shape[-1])
+    if written.shape != shape:
+        raise LawViolation(f"{method} writes {tuple(written.shape)} for reads of {tuple(reads.shape)}")
+    if written.dtype != dtype or written.device != reads.device:
+        kind = f"{written.dtype} on {written.device}"
+        raise LawViolation(f"{method} writes {kind} for reads of {dtype} on {reads.device} {case.where(reads)}")
+
+
+@law(
+    "determinism",
+    bug="`F.dropout(x, p)` without `self.training` stays active when text is generated; a cache kept in the module "
+    "makes a text depend on the text before.",
+)
+def determinism(case: Case) -> None:
+    """In evaluation mode the same reads give the same writes, whatever the random state and whatever came before."""
+    running, reads = evaluating(case.mixer), case.reads
+    with seeded(0):
+        written = write(running, reads)
+    write(running, other_reads(reads))
+    with seeded(1):
+        again = write(running, reads)
+    if found := first_difference(again, written):
+        text = f"write {found.time} is another one when the same reads come again {case.where(reads)}"
+        raise LawViolation(f"{text}: {found}")
+
+
+@law(
+    "seeded",
+    bug="Dropout masks from `random.random()` or from an unseeded generator: no run can be repeated.",
+)
+def seeded_training(case: Case) -> None:
+    """Training under a seed gives the same writes again."""
+    reads, written = case.reads, []
+    for _ in range(2):
+        running = copy.deepcopy(case.mixer).train()
+        with seeded(0):
+            written.append(write(running, reads))
+    if found := first_difference(written[1], written[0]):
+        text = f"write {found.time} differs between two runs with one seed {case.where(reads, running)}"
+        raise LawViolation(f"{text}: {found}; draw with torch's global random state")
+
+
+@law(
+    "purity",
+    bug="`x += position` in place: every mixer that reads the same stream after this one reads something else.",
+)
+def purity(case: Case) -> None:
+    """Writing changes neither the reads nor a parameter nor a buffer."""
+    reads = case.reads
+    for running in modes(case.mixer, reads):
+        held = {name: value.clone() for name, value in _tensors(running)}
+        given = reads.clone()
+        write(running, given)
+        if not torch.equal(given, reads):
+            raise LawViolation(f"forward changes its own reads {case.where(reads, running)}")
+        for name, value in _tensors(running):
+            if name not in held or not torch.equal(value, held[name]):
+                raise LawViolation(f"forward changes {name} {case.where(reads, running)}")
+
+
+def _tensors(mixer: TokenMixer) -> Iterator[tuple[str, Tensor]]:
+    yield from mixer.named_parameters()
+    yield from mixer.named_buffers()
+
+
+@law(
+    "layout",
+    bug="`x.view(...)` works until a neighbour hands over a transposed tensor; `as_strided` then reads other numbers.",
+)
+def layout(case: Case) -> None:
+    """Reads that lie otherwise in memory, transposed or with gaps, give the same writes."""
+    running, reads = evaluating(case.mixer), case.reads
+    methods = {"": write, " of step": _stepped} if running.causal else {"": write}
+    for method, run in methods.items():
+        written = run(running, reads)
+        for name, view in _views(reads).items():
+            if found := first_difference(run(running, view), written):
+                text = f"write {found.time}{method} is another one when the reads are {name} {case.where(reads)}"
+                raise LawViolation(f"{text}: {found}")
+
+
+def _views(reads: Tensor) -> dict[str, Tensor]:
+    """The same reads, otherwise in memory."""
+    gaps = torch.stack([reads, other_reads(reads)], dim=2)
+    return {
+        "laid out time first": reads.transpose(0, 1).contiguous().transpose(0, 1),
+        "laid out channels first": reads.transpose(1, -1).contiguous().transpose(1, -1),
+        "every second row of a larger tensor": gaps[:, :, 0],
+    }
+
+
+@torch.no_grad()
+def _stepped(running: TokenMixer, reads: Tensor) -> Tensor:
+    return running.step(reads)[0]
+
+
+@law(
+    "losses",
+    bug="A load-balancing loss that is detached: it shows in the log, and no router ever learns from it.",
+)
+def losses(case: Case) -> None:
+    """Auxiliary losses are finite scalars with a gradient, whatever the order of the rows; metrics are detached."""
+    reads = case.reads if case.reads.shape[0] > 1 else case.reads.repeat(2, *(1 for _ in case.reads.shape[1:]))
+    said = False
+    for running in modes(case.mixer, reads):
+        mixed, turned = Mixed.of(running(reads)), Mixed.of(running(reads.flip(0)))
+        said = said or bool(mixed.losses or mixed.metrics)
+        for name, loss in mixed.losses.items():
+            if loss.ndim or not loss.isfinite():
+                raise LawViolation(f"loss {name!r} is {loss.tolist()}, not one finite number {case.where(reads)}")
+            if not loss.requires_grad:
+                raise LawViolation(f"loss {name!r} has no gradient: nothing learns from it {case.where(reads)}")
+            if found := first_difference(turned.losses[name].view(1, 1, 1), loss.view(1, 1, 1)):
+                text = f"loss {name!r} changes with the order of the rows {case.where(reads, running)}"
+                raise LawViolation(f"{text}: {found}")
+        for name, metric in mixed.metrics.items():
+            if metric.requires_grad:
+                raise LawViolation(f"metric {name!r} carries gradients: detach it, or it keeps the graph alive")
+    if not said:
+        raise NotApplicable("it says nothing beside its writes")

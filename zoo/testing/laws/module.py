@@ -1,0 +1,173 @@
+"""The laws of a mixer as a module: how it begins, how it is saved, copied, moved and recomputed."""
+
+import copy
+import shutil
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from zoo.build import reinitialize
+from zoo.contract import Mixed, TokenMixer
+from zoo.testing.case import Case
+from zoo.testing.law import law
+from zoo.testing.running import evaluating, in_dtype, objective, seeded, write
+from zoo.testing.violation import LawViolation, NotApplicable, apart, first_difference
+
+
+@law(
+    "state-dict",
+    bug="Random features in a plain tensor or in a buffer with persistent=False: the saved model loads without a "
+    "word, and writes noise.",
+    most=15,
+)
+def state_dict(case: Case) -> None:
+    """What is saved loads strictly into a fresh mixer, which then writes the same; a copy shares nothing."""
+    reads, mixer = case.reads, evaluating(case.mixer)
+    written = write(mixer, reads)
+    fresh = case.build(seed=case.seed + 1).double().eval()
+    try:
+        fresh.load_state_dict(mixer.state_dict(), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise LawViolation(f"its state dict does not load into a fresh mixer: {reason}") from None
+    if found := first_difference(write(fresh, reads), written):
+        text = f"write {found.time} of a fresh mixer that loaded the state dict is another one {case.where(reads)}"
+        raise LawViolation(f"{text}: {found}; what decides it is not saved")
+    original = case.build().double().eval()
+    twin = copy.deepcopy(original)
+    before = write(twin, reads)
+    with torch.no_grad():
+        for value in original.parameters():
+            value.add_(1)
+    if found := first_difference(write(twin, reads), before):
+        text = f"write {found.time} of a deep copy changes with the original {case.where(reads)}"
+        raise LawViolation(f"{text}: {found}")
+
+
+@law(
+    "initialisation",
+    bug="Weights from numpy's random numbers: the seed of a run says nothing about where it began.",
+    most=10,
+)
+def initialisation(case: Case) -> None:
+    """Built twice under one seed, a mixer begins with the same parameters and buffers, all of them finite."""
+    first, again = _tensors(case.build()), _tensors(case.build())
+    for name, value in first.items():
+        if not value.isfinite().all():
+            raise LawViolation(f"{name} begins with numbers that are not finite {case.where(case.reads)}")
+        if not torch.equal(value, again[name]):
+            raise LawViolation(f"{name} begins otherwise when it is built again under the same seed")
+
+
+@law(
+    "meta-device",
+    bug="A buffer that is filled in __init__: on a large model, which is built without memory and drawn later, it "
+    "holds whatever lay there.",
+    most=10,
+)
+def meta_device(case: Case) -> None:
+    """Built without memory, given it, and drawn by `reset_parameters`, a mixer is the one that was built with it."""
+    with torch.device("meta"):
+        late = case.build()
+    late = late.to_empty(device="cpu")
+    with torch.no_grad():
+        for value in _tensors(late).values():
+            value.fill_(torch.nan if value.is_floating_point() else -1)
+    early = case.build()
+    for mixer in (late, early):
+        with torch.random.fork_rng(devices=[]):
+            reinitialize(mixer, case.seed)
+    expected = _tensors(early)
+    for name, value in _tensors(late).items():
+        if not torch.equal(value, expected[name]):
+            raise LawViolation(f"{name} is not drawn by any reset_parameters() {case.where(case.reads)}")
+    reads = in_dtype(case.reads, torch.float32)
+    if found := first_difference(write(late.eval(), reads), write(early.eval(), reads)):
+        text = f"write {found.time} of a mixer built on the meta device is another one {case.where(reads)}"
+        raise LawViolation(f"{text}: {found}")
+
+
+def _tensors(mixer: TokenMixer) -> dict[str, Tensor]:
+    """Parameters and buffers, those that are not saved among them."""
+    return {**dict(mixer.named_parameters()), **dict(mixer.named_buffers())}
+
+
+@law(
+    "checkpointing",
+    bug="An auxiliary loss collected in a global list: recomputed in the backward pass, it is counted twice.",
+    most=15,
+)
+def checkpointing(case: Case) -> None:
+    """Activation checkpointing changes neither the writes nor the losses nor any gradient."""
+    plain = _trained(case, recompute=False)
+    again = _trained(case, recompute=True)
+    if set(plain.losses) != set(again.losses):
+        raise LawViolation(f"losses {sorted(plain.losses)} become {sorted(again.losses)} {case.where(case.reads)}")
+    for part in ("written", "losses", "gradients"):
+        for name, value in getattr(plain, part).items():
+            if difference := apart(getattr(again, part)[name], value):
+                text = f"{name} is another one when it is recomputed in the backward pass"
+                raise LawViolation(f"{text} {case.where(case.reads)}: |Δ| = {difference:.2g}")
+
+
+class _Trained(NamedTuple):
+    """What a training step sees of a mixer, each part by name."""
+
+    written: dict[str, Tensor]
+    losses: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+
+
+def _trained(case: Case, *, recompute: bool) -> _Trained:
+    """Forward and backward of a fresh copy in training mode, under a seed."""
+    running = copy.deepcopy(case.mixer).train()
+    reads = case.reads.clone().requires_grad_() if case.reads.is_floating_point() else case.reads
+
+    def run(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        mixed = Mixed.of(running(x))
+        return mixed.out, dict(mixed.losses)
+
+    with seeded(0):
+        out, losses = checkpoint(run, reads, use_reentrant=False) if recompute else run(reads)
+        value = objective(Mixed(out, losses))
+        if value.requires_grad:
+            value.backward()
+    asked = {**dict(running.named_parameters()), "the reads": reads}
+    gradients = {f"the gradient of {name}": at.grad for name, at in asked.items() if at.grad is not None}
+    told = {f"loss {name!r}": loss.detach() for name, loss in losses.items()}
+    return _Trained({"the write": out.detach()}, told, gradients)
+
+
+@law(
+    "compile",
+    bug="`.item()` in forward, or a branch on the data: torch.compile breaks the graph there, without a word, and the "
+    "speed that was promised is gone.",
+    most=1,
+    tier="full",
+)
+def compiles(case: Case) -> None:
+    """torch.compile takes it whole (fullgraph=True) and changes neither writes nor gradients, at two lengths."""
+    if not shutil.which("c++") and not shutil.which("g++") and not shutil.which("clang++"):
+        raise NotApplicable("torch.compile needs a C++ compiler, and there is none here")
+    running = evaluating(case.mixer)
+    torch._dynamo.reset()
+    try:
+        compiled = torch.compile(running, fullgraph=True)
+        for time in (7, 65):
+            reads = case.longer(time)
+            given = [reads.clone().requires_grad_(reads.is_floating_point()) for _ in range(2)]
+            plain, fast = Mixed.of(running(given[0])).out, Mixed.of(compiled(given[1])).out
+            if found := first_difference(fast.detach(), plain.detach()):
+                raise LawViolation(f"compiled, write {found.time} is another one {case.where(reads)}: {found}")
+            if given[0].requires_grad and plain.requires_grad:
+                eager, quick = (
+                    torch.autograd.grad(objective(Mixed(out)), x)[0]
+                    for out, x in zip((plain, fast), given, strict=True)
+                )
+                if difference := apart(quick, eager):
+                    text = f"compiled, the gradient of the reads is another one {case.where(reads)}"
+                    raise LawViolation(f"{text}: |Δ| = {difference:.2g}")
+    finally:
+        torch._dynamo.reset()

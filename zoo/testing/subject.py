@@ -1,0 +1,150 @@
+"""What can be checked: a registered mixer, a mixer class, or a whole model of a pattern."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from zoo import pattern as patterns
+from zoo.build import build_model, instantiate
+from zoo.contract import TokenMixer
+from zoo.errors import UsageError
+from zoo.options import FILLED_BY_HOST, Option, check_options
+from zoo.registry import MixerEntry, Origin, get_registry
+from zoo.testing.whole_model import CONTEXT, VOCABULARY, WholeModel
+
+SHAPES = ((8, 1), (8, 2), (16, 2), (16, 4), (32, 2), (64, 4), (128, 4))
+"""Model widths and heads to try, small ones first: what goes wrong is easier to see in them."""
+
+ENOUGH_SHAPES = 4
+
+
+class Sizes(NamedTuple):
+    """How large a case is: rows, tokens, model width, heads."""
+
+    batch: int
+    time: int
+    dim: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is checked.
+
+    Args:
+        label: how a person names it.
+        entry: the mixer, or None for a whole model.
+        pattern: of the whole model.
+        given: options that stay as they are; the others are drawn.
+    """
+
+    label: str
+    entry: MixerEntry | None
+    pattern: patterns.Pattern | None
+    given: Mapping[str, Any]
+
+    @property
+    def whole_model(self) -> bool:
+        """Whether it reads tokens and writes logits."""
+        return self.entry is None
+
+    @property
+    def causal(self) -> bool:
+        """Whether it says that no write depends on later reads."""
+        return self.entry is None or self.entry.cls.causal
+
+    @property
+    def free_options(self) -> tuple[Option, ...]:
+        """The options that are drawn."""
+        options = self.entry.options if self.entry else ()
+        return tuple(option for option in options if option.name not in FILLED_BY_HOST | set(self.given))
+
+    @property
+    def expected_failures(self) -> Mapping[str, str]:
+        """What the mixer itself says that it cannot keep."""
+        return self.entry.cls.expected_failures if self.entry else {}
+
+    def takes(self, option: str) -> bool:
+        """Whether the mixer has an option of that name."""
+        return self.entry is not None and any(known.name == option for known in self.entry.options)
+
+    def build(self, options: Mapping[str, Any], *, dim: int, heads: int, seed: int) -> TokenMixer:
+        """A mixer as its user would get it, or a model that is seen as one.
+
+        Raises:
+            UsageError: what the mixer refuses.
+            PluginError: it fails to build.
+        """
+        torch.manual_seed(seed)
+        if self.entry is None:
+            assert self.pattern is not None
+            return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=CONTEXT))
+        chosen = {**self.given, **options}
+        return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=0, layers=1)
+
+    def shapes(self) -> list[tuple[int, int]]:
+        """Some widths and numbers of heads that it can be built with.
+
+        Raises:
+            UsageError: it refuses all of them.
+        """
+        taken, refusal = [], None
+        for dim, heads in SHAPES:
+            with torch.random.fork_rng(devices=[]):
+                try:
+                    self.build(self._required(), dim=dim, heads=heads, seed=0)
+                except UsageError as error:
+                    refusal = error
+                else:
+                    taken.append((dim, heads))
+            if len(taken) == ENOUGH_SHAPES:
+                break
+        if not taken:
+            assert refusal is not None
+            raise refusal
+        return taken
+
+    def _required(self) -> dict[str, Any]:
+        return {option.name: _some_value(option) for option in self.free_options if option.required}
+
+
+def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None = None) -> Subject:
+    """What a name, a pattern or a class stands for.
+
+    Args:
+        mixer: ``"correlation(max_lag=3)"`` is a mixer; a pattern of several layers, of mixers side by side or with a
+            channel mixer is a whole model.
+        options: of a single mixer, beside those in its name. They stay as they are; the others are drawn.
+
+    Raises:
+        UsageError: an unknown name or option, a pattern that cannot be read, options of a whole model.
+        PluginError: the plugin of a mixer is broken or missing.
+    """
+    given = dict(options or {})
+    if not isinstance(mixer, str):
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", mixer.__name__).lower()
+        entry = MixerEntry(name, mixer, Origin(mixer.__module__, "0", mixer.__qualname__))
+        return Subject(mixer.__name__, entry, None, check_options(mixer, given, name))
+    pattern = patterns.parse(mixer)
+    layers = pattern.layers()
+    if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
+        call = layers[0].mixers[0]
+        entry = get_registry().find(call.name)
+        given = {**call.keywords, **given}
+        label = str(patterns.Call(call.name, tuple(given.items())))
+        return Subject(label, entry, None, check_options(entry.cls, given, entry.name))
+    if given:
+        raise UsageError(f"{mixer!r} is a whole model: write the options of its mixers into the pattern")
+    return Subject(str(pattern), None, pattern, {})
+
+
+def _some_value(option: Option) -> Any:
+    for value in (1, 2, 1.0, True, "", None):
+        try:
+            return option.check(value, "it")
+        except UsageError:
+            continue
+    return None

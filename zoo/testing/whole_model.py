@@ -1,0 +1,27 @@
+"""A whole model, seen as a mixer: causality, streaming and the like are laws of the whole as of its parts."""
+
+from torch import Tensor
+
+from zoo.backbone import Backbone
+from zoo.contract import Mixed, State, TokenMixer
+
+VOCABULARY = 11
+CONTEXT = 128
+
+
+class WholeModel(TokenMixer):
+    """A language model as a mixer that reads tokens, ``(b, t)``, and writes logits, ``(b, t, vocabulary)``."""
+
+    def __init__(self, model: Backbone) -> None:
+        super().__init__()
+        self.model = model
+        self.max_length = model.context if model.positions is not None else None
+
+    def forward(self, x: Tensor) -> Mixed:
+        """The logits for whole sequences of tokens, and the mixers' losses and metrics."""
+        logits, _, losses, metrics = self.model(x)
+        return Mixed(logits, losses, metrics)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The logits for the next tokens."""
+        return self.model.step(x, state)
