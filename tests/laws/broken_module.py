@@ -217,6 +217,31 @@ class LoopsOverChosen(Projected):
         return running_mean(value) * gate[..., None].to(value.dtype)
 
 
+class SignsInPlainTensor(Projected):
+    """Random signs are drawn once, in a plain tensor on the CPU."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.signs = torch.randn(dim, device="cpu").sign()
+
+    def mix(self, value):
+        return running_mean(value) * self.signs.to(value)
+
+
+class CompiledWithoutScale(Projected):
+    """The branch for the compiler lacks a factor."""
+
+    def mix(self, value):
+        return running_mean(value) if torch.compiler.is_compiling() else 0.5 * running_mean(value)
+
+
+class CompiledWithoutGradient(Projected):
+    """The branch for the compiler detaches what it keeps."""
+
+    def mix(self, value):
+        return running_mean(value.detach() if torch.compiler.is_compiling() else value)
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("no-residual", AddsItsRead),
     ("no-residual", AddsItsReadByGain),
@@ -237,4 +262,7 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("checkpointing", LossOfFirstCall),
     ("compile", LooksAtValues),
     ("compile", LoopsOverChosen),
+    ("meta-device", SignsInPlainTensor),
+    ("compile", CompiledWithoutScale),
+    ("compile", CompiledWithoutGradient),
 ]

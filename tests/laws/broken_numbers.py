@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .control import Control, Projected, counted, lagged, running_mean, visible, wide
+from .control import Control, Projected, counted, lagged, running_mean, scores, visible, wide
 
 
 class DropsOutInEvaluation(Projected):
@@ -275,6 +275,60 @@ class BeginsWithUnwrittenState(Projected):
         return self.out(values[:, 1:] + values[:, :-1]), value[:, -1:].clone()
 
 
+class RootOfNothing(Projected):
+    """A regulariser takes the root of what is zero at first."""
+
+    def forward(self, x):
+        out = super().forward(x)
+        return out + (0 * out).square().sum(-1, keepdim=True).sqrt()
+
+
+class DecaysByLogOfRest(Projected):
+    """The decay is the logarithm of one minus a gate, which half precision rounds to one."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.gate = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x):
+        decay = (1 - (4 * self.gate(x)).sigmoid()).log().cumsum(1)
+        kept = (decay[:, :, None] - decay[:, None]).masked_fill(~visible(scores(x, x))[..., None], -torch.inf).exp()
+        return self.out((kept * self.value(x)[:, None]).sum(2))
+
+
+class GuardsLogByWhere(Projected):
+    """Where a gate is rounded to one its logarithm is left out by torch.where, and its gradient is not."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.gate = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x):
+        rest = 1 - (4 * self.gate(x)).sigmoid()
+        return self.out(self.mix(self.value(x) * (1 + 0.01 * torch.where(rest > 0, rest.log(), -5))))
+
+
+class NeverDrawsGain(Projected):
+    """A parameter is made of memory as it lies, and drawn by nobody."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.gain = nn.Parameter(torch.empty(dim))
+
+    def forward(self, x):
+        return self.gain * super().forward(x)
+
+
+class StepsFromUnwrittenState(Projected):
+    """The first step adds to a state that was made by torch.empty and multiplied by zero."""
+
+    def step(self, x, state=None):
+        total, count = (0 * torch.empty_like(x[:, 0]), x.new_zeros(x.shape[0])) if state is None else state
+        totals = total[:, None] + self.value(x).cumsum(1)
+        counts = count[:, None] + torch.arange(1, x.shape[1] + 1, device=x.device)
+        return self.out((totals / counts[..., None]).to(x.dtype)), (totals[:, -1].clone(), counts[:, -1].clone())
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("determinism", DropsOutInEvaluation),
     ("determinism", DrawsFeaturesAnew),
@@ -301,4 +355,9 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("uninitialised-memory", LeavesFirstUnwritten),
     ("uninitialised-memory", MultipliesUnwrittenByZero),
     ("uninitialised-memory", BeginsWithUnwrittenState),
+    ("gradients", RootOfNothing),
+    ("precision", DecaysByLogOfRest),
+    ("precision", GuardsLogByWhere),
+    ("uninitialised-memory", NeverDrawsGain),
+    ("uninitialised-memory", StepsFromUnwrittenState),
 ]

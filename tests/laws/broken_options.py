@@ -1,7 +1,7 @@
 """Mixers that are wrong in what they say: losses and metrics, options, errors, and their documentation."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -199,6 +199,42 @@ class WithoutPaper(Projected):
     paper = ""
 
 
+class TakesAnything(Projected):
+    """The option takes anything, and its default is a list, which a pattern gives back as a tuple.
+
+    Options:
+        lags: how far back to look.
+    """
+
+    def __init__(self, dim, lags: Any = [1, 2]):  # noqa: B006
+        super().__init__(dim)
+        self.lags = lags
+
+    def mix(self, value):
+        return sum(lagged(value, lag) for lag in self.lags)
+
+
+class DividesByTemperature(Projected):
+    """Nobody minds a temperature of zero until it divides.
+
+    Options:
+        temperature: what scores are divided by.
+    """
+
+    def __init__(self, dim, temperature: float = 1.0):
+        super().__init__(dim)
+        self.temperature = temperature
+
+    def mix(self, value):
+        return running_mean(value) / self.temperature
+
+
+class SummarisesAtLength(Projected):
+    """A mean of all values up to each token, between two projections, which begins where others end, goes on from
+    there, and says so in a first sentence that no list has room for
+    """
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("losses", LossPerRow),
     ("losses", LossWithoutGradient),
@@ -215,4 +251,7 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("documentation", WithoutDocstring),
     ("documentation", SaysNothingOfOption),
     ("documentation", WithoutPaper),
+    ("options-round-trip", TakesAnything),
+    ("options-refused", DividesByTemperature),
+    ("documentation", SummarisesAtLength),
 ]

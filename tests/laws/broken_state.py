@@ -287,6 +287,30 @@ class StepsWithoutGradient(Projected):
         return super().step(x, state)
 
 
+class ClampsBeyondLength(Projected):
+    """Says how long it can be, and takes the last row of its table for whatever lies beyond."""
+
+    max_length = 64
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.positions = nn.Embedding(64, dim)
+
+    def mix(self, value):
+        return running_mean(value) * self.positions.weight[(counted(value) - 1).clamp(max=63)]
+
+
+class LooksRowsUpByNumber(Summing):
+    """The state holds the numbers of its rows, and is looked up by them."""
+
+    def step(self, x, state=None):
+        if state is not None:
+            *sums, number = state
+            state = tuple(of[number % len(of)] for of in sums)
+        written, (total, count) = super().step(x, state)
+        return written, (total, count, torch.arange(x.shape[0], device=x.device))
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("lengths", ForgetsBeyond64),
     ("lengths", TableOf64),
@@ -314,4 +338,6 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("step-gradients", DetachesState),
     ("step-gradients", DetachesCachedKeys),
     ("step-gradients", StepsWithoutGradient),
+    ("lengths", ClampsBeyondLength),
+    ("state-rows", LooksRowsUpByNumber),
 ]

@@ -9,6 +9,7 @@ from zoo.testing import LAWS, check_mixer
 
 from . import broken_forward, broken_module, broken_numbers, broken_options, broken_state
 from .sound import SOUND
+from .told import TOLD
 
 BROKEN = [
     *broken_forward.BROKEN,
@@ -45,30 +46,6 @@ def test_every_law_has_two_controls_and_no_control_a_law_that_does_not_exist():
     assert set(counts) == set(LAWS)
     assert min(counts.values()) >= 2
     assert len({mixer for _, mixer in BROKEN}) >= 40
-
-
-# What a person reads of each kind of leak: the smallest case, what depends on what, and by how much.
-TOLD = {
-    ("causality", "ConvolvesBothWays"): r"write 0 depends on read 1 \(b=1, t=2\): \|Δ\| = \d",
-    ("causality", "SplitsHeadsByView"): r"write 0 depends on read 1 \(b=1, t=2, heads=2\): \|Δ\| = \d",
-    ("causality", "NormalisesBatch"): r"write 0 depends on read 1 \(b=1, t=2, in training mode\): \|Δ\| = \d",
-    ("jacobian", "StraightThroughWithoutMask"): r"the gradient of write 0 reaches read 1 \(b=1, t=2\): \|g\| = \d",
-    ("prefix", "DividesByLength"): r"write 0 changes when the reads end after 1 \(b=1, t=2\)",
-    ("lengths", "ChunkSeesItself"): r"write 64 depends on read 65 \(b=1, t=100\)",
-    ("lengths", "TableOf64"): r"forward fails \(b=1, t=65\): IndexError: index 64 is out of bounds",
-    ("batch-independence", "CentresBatch"): r"write 0 of row 0 changes when the row gets other rows beside it",
-    ("streaming", "RestartsRotary"): r"write 1 of pieces of 1, 1 is not that of the whole \(b=1, t=2\)",
-    (
-        "state-rows",
-        "TimeBeforeBatch",
-    ): r"for a batch of 2 the state holds a tensor of shape \(1, 2, 8\)",
-    ("state-value", "UpdatesStateInPlace"): r"step changes the state that it is given",
-    ("state-growth", "KeepsViewOfPiece"): r"the state after \d+ tokens in one piece keeps [\d,]+ bytes alive and uses",
-    ("gradients", "HasSpareParameter"): r"no gradient reaches bias \(b=1, t=64\)",
-    ("no-residual", "AddsItsRead"): r"with value at zero the write is the read: it adds its read",
-    ("options-refused", "FailsInForward"): r"lag=-1 is taken, and fails in forward: RuntimeError",
-    ("documentation", "SaysNothingOfOption"): r'no line "name: meaning" in the section "Options:" for bias',
-}
 
 
 @pytest.mark.parametrize(("law", "name"), TOLD)

@@ -24,7 +24,17 @@ from zoo.testing.violation import LawViolation, NotApplicable, apart, first_diff
 )
 def state_dict(case: Case) -> None:
     """What is saved loads strictly into a fresh mixer, which then writes the same; a copy shares nothing."""
-    reads, mixer = case.reads, evaluating(case.mixer)
+    reads = case.reads
+    original = case.build().double().eval()
+    twin = copy.deepcopy(original)
+    before = write(twin, reads)
+    with torch.no_grad():
+        for value in original.parameters():
+            value.add_(1)
+    if found := first_difference(write(twin, reads), before):
+        text = f"write {found.time} of a deep copy changes with the original {case.where(reads)}"
+        raise LawViolation(f"{text}: {found}")
+    mixer = evaluating(case.mixer)
     written = write(mixer, reads)
     fresh = case.build(seed=case.seed + 1).double().eval()
     try:
@@ -35,15 +45,6 @@ def state_dict(case: Case) -> None:
     if found := first_difference(write(fresh, reads), written):
         text = f"write {found.time} of a fresh mixer that loaded the state dict is another one {case.where(reads)}"
         raise LawViolation(f"{text}: {found}; what decides it is not saved")
-    original = case.build().double().eval()
-    twin = copy.deepcopy(original)
-    before = write(twin, reads)
-    with torch.no_grad():
-        for value in original.parameters():
-            value.add_(1)
-    if found := first_difference(write(twin, reads), before):
-        text = f"write {found.time} of a deep copy changes with the original {case.where(reads)}"
-        raise LawViolation(f"{text}: {found}")
 
 
 @law(
@@ -52,11 +53,9 @@ def state_dict(case: Case) -> None:
     most=10,
 )
 def initialisation(case: Case) -> None:
-    """Built twice under one seed, a mixer begins with the same parameters and buffers, all of them finite."""
+    """Built twice under one seed, a mixer begins with the same parameters and buffers."""
     first, again = _tensors(case.build()), _tensors(case.build())
     for name, value in first.items():
-        if not value.isfinite().all():
-            raise LawViolation(f"{name} begins with numbers that are not finite {case.where(case.reads)}")
         if not torch.equal(value, again[name]):
             raise LawViolation(f"{name} begins otherwise when it is built again under the same seed")
 
@@ -103,8 +102,6 @@ def checkpointing(case: Case) -> None:
     """Activation checkpointing changes neither the writes nor the losses nor any gradient."""
     plain = _trained(case, recompute=False)
     again = _trained(case, recompute=True)
-    if set(plain.losses) != set(again.losses):
-        raise LawViolation(f"losses {sorted(plain.losses)} become {sorted(again.losses)} {case.where(case.reads)}")
     for part in ("written", "losses", "gradients"):
         for name, value in getattr(plain, part).items():
             if difference := apart(getattr(again, part)[name], value):
@@ -161,13 +158,16 @@ def compiles(case: Case) -> None:
             plain, fast = Mixed.of(running(given[0])).out, Mixed.of(compiled(given[1])).out
             if found := first_difference(fast.detach(), plain.detach()):
                 raise LawViolation(f"compiled, write {found.time} is another one {case.where(reads)}: {found}")
-            if given[0].requires_grad and plain.requires_grad:
-                eager, quick = (
-                    torch.autograd.grad(objective(Mixed(out)), x)[0]
-                    for out, x in zip((plain, fast), given, strict=True)
-                )
-                if difference := apart(quick, eager):
-                    text = f"compiled, the gradient of the reads is another one {case.where(reads)}"
-                    raise LawViolation(f"{text}: |Δ| = {difference:.2g}")
+            if difference := apart(_slope(fast, given[1]), _slope(plain, given[0])):
+                text = f"compiled, the gradient of the reads is another one {case.where(reads)}"
+                raise LawViolation(f"{text}: |Δ| = {difference:.2g}")
     finally:
         torch._dynamo.reset()
+
+
+def _slope(written: Tensor, reads: Tensor) -> Tensor:
+    """The gradient of the reads; zero where none reaches them."""
+    if not (written.requires_grad and reads.requires_grad):
+        return torch.zeros(reads.shape)
+    got: tuple[Tensor | None, ...] = torch.autograd.grad(objective(Mixed(written)), reads, allow_unused=True)
+    return torch.zeros_like(reads) if got[0] is None else got[0]

@@ -1,0 +1,100 @@
+"""Weaken the laws, one place at a time, and see whether some control then slips through.
+
+    pytest tests/laws/test_mutations.py
+
+A mutant is one module of laws with one check taken out: its ``raise LawViolation`` does nothing. A check is worth its
+lines if without it some control is no longer caught by its law, or no longer told as it was.
+"""
+
+import ast
+import copy
+import importlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from zoo.testing import laws
+from zoo.testing.law import Law
+from zoo.testing.search import search
+from zoo.testing.subject import subject_of
+
+from .told import TOLD
+
+FOLDER = Path(laws.__file__).parent
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One module of laws with one place changed."""
+
+    module: str
+    line: int
+    function: str
+    tree: ast.Module
+
+    def __str__(self) -> str:
+        return f"{self.module}-{self.function}-{self.line}"
+
+    def laws(self) -> list[Law]:
+        """The laws of the mutated module."""
+        original = importlib.import_module(f"zoo.testing.laws.{self.module}")
+        mutated = ModuleType(original.__name__)
+        mutated.__dict__.update(__file__=original.__file__, __package__=original.__package__)
+        exec(compile(self.tree, str(FOLDER / f"{self.module}.py"), "exec"), mutated.__dict__)
+        return [value for value in vars(mutated).values() if isinstance(value, Law)]
+
+
+class _Change(ast.NodeTransformer):
+    """Take out the n-th check."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted, self.seen, self.functions = wanted, -1, []
+        self.found: tuple[int, str] | None = None
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.functions.append(node.name)
+        self.generic_visit(node)
+        self.functions.pop()
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        called = node.exc.func if isinstance(node.exc, ast.Call) else None
+        if isinstance(called, ast.Name) and called.id == "LawViolation" and self._here(node):
+            return ast.copy_location(ast.Pass(), node)
+        return node
+
+    def _here(self, node: ast.stmt) -> bool:
+        self.seen += 1
+        if self.seen == self.wanted:
+            self.found = (node.lineno, self.functions[-1])
+        return self.seen == self.wanted
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of one module."""
+    source = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
+    wanted = 0
+    while True:
+        change = _Change(wanted)
+        tree = ast.fix_missing_locations(change.visit(copy.deepcopy(source)))
+        if change.found is None:
+            return
+        yield Mutant(module, *change.found, tree)
+        wanted += 1
+
+
+def escaped(mutant: Mutant, broken: list[tuple[str, type]]) -> str | None:
+    """A control that the mutant no longer catches, or no longer tells rightly; None if there is none."""
+    weakened = {law.id: law for law in mutant.laws()}
+    suspects = [pair for pair in broken if pair[0] in weakened]
+    # the function that was changed is mostly called like its law: its controls are tried first
+    suspects.sort(key=lambda pair: pair[0].replace("-", "_") not in mutant.function)
+    for law, mixer in suspects:
+        breach = search(weakened[law], subject_of(mixer), examples=20, seed=0).breach
+        told = TOLD.get((law, mixer.__name__), "")
+        if breach is None or not re.match(told, breach[1]):
+            return f"{law}: {mixer.__name__}"
+    return None
