@@ -72,6 +72,13 @@ class Narrow(TokenMixer):
         return x[..., 1:]
 
 
+class Short(TokenMixer):
+    max_length = 4
+
+    def forward(self, x):
+        return x.cumsum(1)
+
+
 class NoForward(TokenMixer):
     pass
 
@@ -100,7 +107,7 @@ class Experts(TokenMixer):
 
 CLASSES = {
     "smooth": Smooth, "talkative": Talkative, "constant": Constant, "bidirectional": Bidirectional, "narrow": Narrow,
-    "no-forward": NoForward, "refuses": Refuses, "crashes": Crashes, "experts": Experts,
+    "short": Short, "no-forward": NoForward, "refuses": Refuses, "crashes": Crashes, "experts": Experts,
 }  # fmt: skip
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
 REGISTRY = Registry([Plugin(ORIGIN, tuple(MixerEntry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
@@ -239,14 +246,19 @@ def test_learned_positions_tell_places_apart():
 
 def test_learned_positions_end_with_the_context():
     model = build(positions="learned")
-    text = (
-        "a sequence of 13 tokens is longer than the 12 learned positions; use a shorter one, or a model with positions"
-    )
+    text = "a sequence of 13 tokens is longer than the 12 learned positions; use a shorter one"
     with pytest.raises(UsageError, match=text):
         model(torch.zeros(1, CONTEXT + 1, dtype=torch.int64))
     _, state = model.step(torch.zeros(1, CONTEXT, dtype=torch.int64))
     with pytest.raises(UsageError, match=text):
         model.step(torch.zeros(1, 1, dtype=torch.int64), state)
+
+
+def test_a_model_takes_as_many_tokens_as_its_mixers_reach():
+    model = build("short", context=4)
+    model(torch.zeros(1, 4, dtype=torch.int64))
+    with pytest.raises(UsageError, match="a sequence of 5 tokens is longer than the 4 tokens that its mixers reach"):
+        model(torch.zeros(1, 5, dtype=torch.int64))
 
 
 def test_without_positions_a_sequence_may_be_longer_than_the_context():
@@ -436,7 +448,7 @@ def test_bad_sizes_are_refused(settings, text):
         (
             "smooth, smoth*2",
             """no mixer is named 'smoth' (did you mean 'smooth'?); there are: bidirectional, constant, crashes, \
-experts, narrow, no-forward, refuses, smooth, talkative
+experts, narrow, no-forward, refuses, short, smooth, talkative
   smooth, smoth*2
           ^^^^^""",
         ),
@@ -451,6 +463,12 @@ experts, narrow, no-forward, refuses, smooth, talkative
             """bidirectional is not causal: a language model takes only mixers that do not see the future
   constant, bidirectional
             ^^^^^^^^^^^^^""",
+        ),
+        (
+            "constant, short",
+            """short takes at most 4 tokens, and the context is 12: choose context=4 or less
+  constant, short
+            ^^^^^""",
         ),
         (
             "refuses(size=5)",

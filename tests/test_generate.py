@@ -172,3 +172,20 @@ def test_what_cannot_be_is_refused_before_anything_is_sampled(model, mixer, sett
         sample_tokens(model, arguments.pop("prompt"), **arguments)
     assert str(error.value) == text
     assert mixer.pieces == []
+
+
+def test_a_model_of_limited_reach_goes_on_from_the_half_that_it_last_saw(mixer):
+    mixer.max_length = 6
+    torch.manual_seed(0)
+    layer = Layer([NamedMixer("sum", mixer)], None, dim=DIM, write_scale=1.0, dropout=0.0)
+    model = Backbone([layer], vocabulary=VOCABULARY, dim=DIM, context=6).eval()
+    torch.nn.init.normal_(model.embedding.weight)
+    text = torch.randint(VOCABULARY, (2, 9))
+    for token in sample_tokens(model, text, tokens=12, temperature=0):
+        seen = text if text.shape[1] <= 6 else None
+        if seen is not None:
+            assert torch.equal(token, model(seen).logits[:, -1].argmax(-1))
+        text = torch.cat([text, token[:, None]], dim=1)
+    assert text.shape[1] == 21
+    # a prompt of nine is cut to three; four more fit, then the last three of seven begin anew
+    assert mixer.pieces == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]

@@ -147,6 +147,10 @@ class Backbone(nn.Module):
         self.positions = nn.Embedding(context, dim) if positions == "learned" else None
         self.layers = nn.ModuleList(layers)
         self.norm = RMSNorm(dim)
+        limits = [mixer.max_length for layer in layers for _, mixer in layer.named_mixers()]
+        limits += [context if self.positions is not None else None]
+        self.max_length: int | None = min((limit for limit in limits if limit is not None), default=None)
+        """The longest sequence that it takes, None for any: as long as its positions and its mixers reach."""
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -212,19 +216,18 @@ class Backbone(nn.Module):
         return layer(stream)
 
     def _embed(self, tokens: Tensor, places: Tensor) -> Tensor:
+        if self.max_length is not None:
+            self._check_length(places, self.max_length)
         stream = self.embedding(tokens)
         if self.positions is not None:
-            self._check_length(places)
             stream = stream + self.positions(places)
         return F.dropout(stream, self.dropout, self.training) if self.dropout else stream
 
-    def _check_length(self, places: Tensor) -> None:
+    def _check_length(self, places: Tensor, limit: int) -> None:
         longest = places.shape[-1] if places.ndim == 1 else int(places.max()) + 1
-        if longest > self.context:
-            raise UsageError(
-                f"a sequence of {longest} tokens is longer than the {self.context} learned positions; "
-                "use a shorter one, or a model with positions = none"
-            )
+        if longest > limit:
+            reach = "learned positions" if self.positions is not None else "tokens that its mixers reach"
+            raise UsageError(f"a sequence of {longest} tokens is longer than the {limit} {reach}; use a shorter one")
 
     def _unembed(self, stream: Tensor) -> Tensor:
         return F.linear(self.norm(stream), self.embedding.weight)

@@ -98,7 +98,8 @@ def build_model(
 
     Raises:
         PatternError: a pattern that cannot be read.
-        UsageError: sizes, names or options that cannot be, or a mixer that is not causal.
+        UsageError: sizes, names or options that cannot be, a mixer that is not causal, or one that takes fewer
+            tokens than the context has.
         PluginError: a mixer's plugin is broken or missing.
     """
     _check_sizes(vocab_size=vocab_size, dim=dim, heads=heads, context=context, layers=layers)
@@ -113,7 +114,7 @@ def build_model(
     built = []
     for index, row in enumerate(rows):
         filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows)}
-        mixers = _label([(call, _causal_mixer(call, text, registry, filled)) for call in row.mixers])
+        mixers = _label([(call, _fitting_mixer(call, text, registry, context, filled)) for call in row.mixers])
         call = row.channel or default_channel
         with _pointing_at(call, text if row.channel else None):
             channel = create_channel_mixer(call.name, call.keywords, dim)
@@ -148,12 +149,19 @@ def reinitialize(module: nn.Module, seed: int) -> None:
             reset()
 
 
-def _causal_mixer(call: Call, text: str | None, registry: Registry | None, filled: dict[str, int]) -> TokenMixer:
+def _fitting_mixer(
+    call: Call, text: str | None, registry: Registry | None, context: int, filled: dict[str, int]
+) -> TokenMixer:
     with _pointing_at(call, text):
         mixer = create_mixer(call, registry=registry, **filled)
         if not mixer.causal:
             raise UsageError(
                 f"{call.name} is not causal: a language model takes only mixers that do not see the future"
+            )
+        if mixer.max_length is not None and context > mixer.max_length:
+            raise UsageError(
+                f"{call.name} takes at most {mixer.max_length} tokens, and the context is {context}: "
+                f"choose context={mixer.max_length} or less"
             )
         return mixer
 

@@ -16,6 +16,7 @@ from zoo.errors import PluginError, ZooError
 from zoo.options import REQUIRED, Option
 from zoo.pattern import Call
 from zoo.registry import MixerEntry, Plugin, Registry
+from zoo.testing.traits import Traits, measure_traits
 
 STATE_LENGTHS = (1, 64, 1024)
 """Tokens after which `describe_mixer` measures the streaming state."""
@@ -44,8 +45,8 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
         registry: where to look.
 
     Returns:
-        What `list_entries` says of it, the parts of its docstring, its parameters and, if it is causal, how many
-        numbers its streaming state holds for one sequence after 1, 64 and 1024 tokens.
+        What `list_entries` says of it, the parts of its docstring, its parameters, its measured traits and, if it is
+        causal, how many numbers its streaming state holds for one sequence after 1, 64 and 1024 tokens.
 
     Raises:
         UsageError: an unknown name or option, or a value that the mixer refuses.
@@ -63,6 +64,7 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
         "parameters": count_parameters(mixer),
         "active_parameters": count_active_parameters(mixer),
         "state": measure_state(mixer, entry, dim) if mixer.causal else None,
+        "traits": vars(_measured(mixer, entry, dim)),
     }
 
 
@@ -87,6 +89,14 @@ def measure_state(mixer: TokenMixer, entry: MixerEntry, dim: int) -> dict[int, i
         sizes[length] = sum(leaf.numel() for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
         seen = length
     return sizes
+
+
+def _measured(mixer: TokenMixer, entry: MixerEntry, dim: int) -> Traits:
+    try:
+        return measure_traits(mixer, dim)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{entry.name}, from {entry.origin}, cannot be measured: {cause}") from error
 
 
 def parse_doc(doc: str) -> dict[str, str]:

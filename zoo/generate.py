@@ -24,7 +24,7 @@ def sample_tokens(
     Args:
         model: is asked by ``step``: each token costs one step, however long the text has become.
         prompt: ``(b, t)`` with t >= 1, int64.
-        tokens: how many to sample.
+        tokens: how many to sample. A model that takes only so many tokens at a time goes on from the last half of them.
         temperature: divides the logits; 0 takes the most likely token.
         top_k: sample among the k most likely tokens only.
         top_p: sample among the most likely tokens that together hold at least this probability (Holtzman et al. 2020,
@@ -42,14 +42,20 @@ def sample_tokens(
     return _sample(model, prompt, tokens, lambda logits: choose(logits, temperature, top_k, top_p, generator))
 
 
-def _sample(model: Backbone, piece: Tensor, tokens: int, draw: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    state = None
+def _sample(model: Backbone, text: Tensor, tokens: int, draw: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    piece, state, limit = text, None, model.max_length
     for _ in range(tokens):
+        if limit is not None and text.shape[1] > limit:
+            # Out of positions: go on from the second half of what it can see, as if the text began there.
+            text = piece = text[:, -((limit + 1) // 2) :]
+            state = None
         with torch.inference_mode():
             logits, state = model.step(piece, state)
             token = draw(logits[:, -1].float())
         yield token
         piece = token[:, None]
+        if limit is not None:
+            text = torch.cat([text, piece], dim=1)
 
 
 def choose(

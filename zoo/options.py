@@ -76,13 +76,23 @@ def check_options(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, 
     Raises:
         UsageError: an option that the mixer does not have, a value of the wrong type, a required option left out.
     """
+    checked = check_given(cls, given, owner)
+    for option in options_of(cls):
+        if option.required and option.name not in given:
+            raise UsageError(f"{owner} needs a value for its option {option.name!r}: {owner}({option.name}=…)")
+    return checked
+
+
+def check_given(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Some of the options, checked against the class; others may follow.
+
+    Raises:
+        UsageError: an option that the mixer does not have, or a value of the wrong type.
+    """
     known = {option.name: option for option in options_of(cls)}
     for name in given:
         if name not in known:
             raise UsageError(f"{owner} has no option {name!r}{did_you_mean(name, known)}; {_list_options(known)}")
-    for option in known.values():
-        if option.required and option.name not in given:
-            raise UsageError(f"{owner} needs a value for its option {option.name!r}: {owner}({option.name}=…)")
     return {name: known[name].check(value, owner) for name, value in given.items()}
 
 

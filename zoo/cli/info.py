@@ -61,6 +61,7 @@ def _figures(mixer: dict[str, Any]) -> dict[str, str]:
     return {
         "parameters": f"{mixer['parameters']:,}{used}, {at}",
         "state": _state(mixer["state"]),
+        "measured": _measured(mixer),
         "cost": _flowing(mixer["cost"]),
         "errors": re.sub(r"\n\s+", " ", mixer["errors"]),
         "source": _flowing(mixer["source"]),
@@ -77,6 +78,19 @@ def _state(sizes: dict[int, int] | None) -> str:
     if len(set(sizes.values())) == 1:
         return f"{next(iter(sizes.values())):,} numbers a sequence after {lengths} tokens: it does not grow"
     return f"{' / '.join(f'{size:,}' for size in sizes.values())} numbers a sequence after {lengths} tokens"
+
+
+def _measured(mixer: dict[str, Any]) -> str:
+    traits = mixer["traits"]
+    causal = "causal" if traits["causal"] else "sees the future"
+    if traits["causal"] != mixer["causal"]:
+        causal += f", and says causal = {mixer['causal']}"
+    short, long = traits["lengths"]
+    parts = [f"forward grows as t^{traits['forward_exponent']:.1f}"]
+    if traits["step_exponent"] is not None:
+        parts.append(f"the time for one more token as t^{max(0.0, traits['step_exponent']):.1f}")
+        parts.append(f"the state as t^{traits['state_exponent']:.1f}")
+    return f"{causal}; from {short:,} to {long:,} tokens {', '.join(parts)}"
 
 
 def _default(option: dict[str, Any]) -> str:

@@ -3,17 +3,15 @@
 import importlib.util
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
-
-import torch
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
 from zoo.testing.law import Law, Tier
 from zoo.testing.laws import LAWS
+from zoo.testing.running import one_thread
 from zoo.testing.subject import Subject, subject_of
 
 Status: TypeAlias = Literal["passed", "failed", "skipped", "expected"]
@@ -125,7 +123,7 @@ def check_subject(subject: Subject, request: Request) -> Iterator[LawResult]:
     subject.shapes()  # what cannot be built at all is a mistake of whoever asks, not a law broken
     for law in request.laws:
         begin = time.perf_counter()
-        with _few_threads():
+        with one_thread():
             result = _judge(law, subject, request)
         yield _with(result, seconds=time.perf_counter() - begin)
 
@@ -156,14 +154,3 @@ def _with(result: LawResult, *, seconds: float) -> LawResult:
 def _need_hypothesis() -> None:
     if importlib.util.find_spec("hypothesis") is None:
         raise UsageError("the laws draw their cases with hypothesis: pip install 'mixer-zoo[testing]'")
-
-
-@contextmanager
-def _few_threads() -> Iterator[None]:
-    """One thread: the tensors are small, and what threads share out they also round otherwise."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

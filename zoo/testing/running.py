@@ -69,6 +69,17 @@ def in_dtype(reads: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: small tensors gain nothing from more, and what threads share out they round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run under a seed of the global random numbers, and put them back."""
     with torch.random.fork_rng(devices=[]):

@@ -11,7 +11,7 @@ from zoo import pattern as patterns
 from zoo.build import build_model, instantiate
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
-from zoo.options import FILLED_BY_HOST, Option, check_options
+from zoo.options import FILLED_BY_HOST, Option, check_given
 from zoo.registry import MixerEntry, Origin, get_registry
 from zoo.testing.whole_model import CONTEXT, VOCABULARY, WholeModel
 
@@ -127,7 +127,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     if not isinstance(mixer, str):
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", mixer.__name__).lower()
         entry = MixerEntry(name, mixer, Origin(mixer.__module__, "0", mixer.__qualname__))
-        return Subject(mixer.__name__, entry, None, check_options(mixer, given, name))
+        return Subject(mixer.__name__, entry, None, check_given(mixer, given, name))
     pattern = patterns.parse(mixer)
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
@@ -135,7 +135,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
         entry = get_registry().find(call.name)
         given = {**call.keywords, **given}
         label = str(patterns.Call(call.name, tuple(given.items())))
-        return Subject(label, entry, None, check_options(entry.cls, given, entry.name))
+        return Subject(label, entry, None, check_given(entry.cls, given, entry.name))
     if given:
         raise UsageError(f"{mixer!r} is a whole model: write the options of its mixers into the pattern")
     return Subject(str(pattern), None, pattern, {})

@@ -15,7 +15,7 @@ class WholeModel(TokenMixer):
     def __init__(self, model: Backbone) -> None:
         super().__init__()
         self.model = model
-        self.max_length = model.context if model.positions is not None else None
+        self.max_length = model.max_length
 
     def forward(self, x: Tensor) -> Mixed:
         """The logits for whole sequences of tokens, and the mixers' losses and metrics."""
