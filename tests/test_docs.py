@@ -12,7 +12,7 @@ import zoo.registry
 from zoo import hookspecs
 from zoo.build import instantiate
 from zoo.registry import MixerEntry, Origin
-from zoo.testing import laws
+from zoo.testing import check_mixer
 
 ROOT = Path(__file__).parents[1]
 WRITING = (ROOT / "docs" / "writing-a-mixer.md").read_text(encoding="utf-8")
@@ -23,11 +23,16 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
-def built(source: str, name: str, **options: float) -> zoo.TokenMixer:
-    """The mixer that the plugin's source hands over."""
+def given(source: str, name: str) -> type[zoo.TokenMixer]:
+    """The class that the plugin's source hands over."""
     space: dict[str, object] = {}
     exec(source, space)
-    cls = space["zoo_mixers"]()[name]
+    return space["zoo_mixers"]()[name]
+
+
+def built(source: str, name: str, **options: float) -> zoo.TokenMixer:
+    """A mixer of that class."""
+    cls = given(source, name)
     return instantiate(MixerEntry(name, cls, Origin("page", "1", name)), options, dim=8, heads=2).double()
 
 
@@ -36,8 +41,11 @@ def test_the_readme_s_plugin_works_and_is_the_one_in_the_repository():
     reads = torch.randn(2, 7, 8, dtype=torch.float64)
     mixer = built(source, "running-mean")
     torch.testing.assert_close(mixer(reads), zoo.create_mixer("running-mean", dim=8)(reads))
-    laws.check_causality(mixer, reads)
-    laws.check_streaming(mixer, reads)
+    assert broken_laws(given(source, "running-mean")) == ["documentation"]  # fifteen lines have no room for a paper
+
+
+def broken_laws(cls):
+    return [result.law for result in check_mixer(cls, examples=5) if result.status == "failed"]
 
 
 def test_the_mixer_of_the_guide_keeps_the_laws_with_and_without_its_own_step():
@@ -46,8 +54,7 @@ def test_the_mixer_of_the_guide_keeps_the_laws_with_and_without_its_own_step():
     with_step = first.replace("\n\n@hookimpl", f"\n{step}\n\n@hookimpl", 1)
     for source in (first, with_step):
         mixer = built(source, "decaying-mean", decay=0.5)
-        laws.check_causality(mixer, reads)
-        laws.check_streaming(mixer, reads)
+        assert broken_laws(given(source, "decaying-mean")) == []
     mean, expected = torch.zeros(2, 8, dtype=torch.float64), []
     for read in mixer.project(reads).unbind(1):
         mean = 0.5 * mean + 0.5 * read

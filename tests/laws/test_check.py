@@ -313,7 +313,7 @@ def test_traits_are_measured():
     assert traits.step_exponent < 0.5
     growing = measure_traits(Projected(16), 16)
     assert growing.state_exponent == pytest.approx(1, abs=0.01)
-    blind = measure_traits(BothDirections(), 16)
+    blind = measure_traits(BothDirections(16), 16)
     assert not blind.causal
     assert blind.step_exponent is None
     assert not measure_traits(ConvolvesBothWays(16), 16).causal

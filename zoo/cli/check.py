@@ -36,9 +36,9 @@ def check(
     tier: Annotated[str, typer.Option(metavar="TIER", help="quick, or full: also torch.compile.")] = "quick",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check that a mixer keeps the laws: shape, causality, streaming, batch independence, gradients and more.
+    """Check that a mixer or a model keeps the laws.
 
-    Cases are drawn: sizes, options, parameters, reads and ways to cut them. What breaks a law is made as small as it
+    Shape, causality, streaming, batch independence, gradients and more. Cases are drawn: sizes, options, parameters, reads and ways to cut them. What breaks a law is made as small as it
     gets, and told. A pattern of several layers is checked as a whole model, from tokens to logits. A file is run.
     Exit code 3 if a law is broken; docs/laws.md tells what each law is.
     """

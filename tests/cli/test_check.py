@@ -1,0 +1,118 @@
+import json
+
+import pytest
+
+SOURCE = '''
+from torch.nn import functional as F
+from zoo import TokenMixer
+
+
+class Mine(TokenMixer):
+    """Each token writes the mean of its neighbours."""
+
+    paper = "unpublished"
+
+    def forward(self, x):
+        return (F.pad(x, (0, 0, 1, 0))[:, :-1] + F.pad(x, (0, 0, 0, 1))[:, 1:]) / 2
+
+
+class Sound(TokenMixer):
+    """Each token writes the sum of the reads so far."""
+
+    paper = "unpublished"
+
+    def forward(self, x):
+        return x.cumsum(1)
+'''
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SOURCE)
+    return "./mine.py:Mine"
+
+
+def test_a_leak_is_explained_in_a_line_with_the_command_that_shows_it_again(zoo, file):
+    result = zoo("check", file)
+    assert result.code == 3
+    lines = result.out.splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith("failed") and " causality " in line)
+    assert "write 0 depends on read 1 (b=1, t=2): |Δ| = " in lines[place]
+    assert lines[place + 1].strip().startswith("Write t depends on the reads up to t only")
+    assert lines[place + 2].strip() == f"again: zoo check {file} --only causality"
+    assert "failed" in result.err
+    assert "begin with causality" in result.err
+
+
+def test_again_asks_the_one_law_and_finds_the_same(zoo, file):
+    first = zoo("check", file, "--only", "causality", "--seed", 3, "--examples", 7)
+    again = first.out.split("again: zoo ")[1].split()
+    assert again == ["check", file, "--only", "causality", "--examples", "7", "--seed", "3"]
+    second = zoo(*again)
+    assert [line.split(" s ")[1] for line in second.out.splitlines()[:1]] == [
+        line.split(" s ")[1] for line in first.out.splitlines()[:1]
+    ]
+
+
+def test_a_sound_mixer(zoo, file):
+    result = zoo("check", file.replace("Mine", "Sound"), "--examples", 3)
+    assert result.code == 0
+    assert "failed" not in result.out + result.err
+    assert "passed" in result.err
+
+
+def test_as_json(zoo, file):
+    result = zoo("check", file, "--only", "shape", "--only", "causality", "--json")
+    assert result.code == 3
+    told = json.loads(result.out)
+    assert list(told) == ["mixer", "seed", "examples", "tier", "laws"]
+    assert [law["law"] for law in told["laws"]] == ["shape", "causality"]
+    assert [law["status"] for law in told["laws"]] == ["passed", "failed"]
+    for law in told["laws"]:
+        assert list(law) == ["law", "status", "message", "counterexample", "seconds"]
+    assert told["laws"][1]["counterexample"]["t"] == 2
+
+
+def test_laws_are_left_out_and_options_are_fixed(zoo):
+    result = zoo("check", "dot-product(heads=2)", "--options", "window=1, rope=false", "--only", "causality")
+    assert result.code == 0
+    assert "causality" in result.out
+    result = zoo("check", "dot-product", "--only", "shape", "--skip", "shape")
+    assert result.code == 0
+    assert result.out == ""
+    assert "no law asked" in result.err
+
+
+def test_a_whole_model(zoo):
+    result = zoo("check", "dot-product, involution", "--only", "streaming", "--only", "extremes", "--examples", 2)
+    assert result.code == 0
+    assert "passed   streaming" in result.out
+    assert "skipped  extremes" in result.out
+
+
+def test_on_a_terminal_it_is_coloured(zoo, file):
+    result = zoo("check", file, "--only", "shape", terminal=True)
+    assert "\x1b[" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nobody"], "no mixer is named 'nobody'"),
+        (["dot-product", "--only", "causalty"], "did you mean 'causality'"),
+        (["dot-product", "--tier", "slow"], "--tier slow should be quick or full"),
+        (["dot-product", "--examples", 0], "examples=0 should be 1 or more"),
+        (["dot-product", "--options", "heads=("], "expected"),
+        (["dot-product", "--options", "hats=2"], "has no option 'hats'"),
+        (["./gone.py:Mine"], "there is no file ./gone.py"),
+        (["dot-product,"], "expected"),
+    ],
+)
+def test_mistakes(zoo, arguments, words):
+    result = zoo("check", *arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert "Traceback" not in result.err
+    assert words in result.err
