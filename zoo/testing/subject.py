@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import torch
 
 from zoo import pattern as patterns
+from zoo import registry
 from zoo.build import build_model, instantiate
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option, check_given
-from zoo.registry import MixerEntry, Origin, get_registry
+from zoo.registry import MixerEntry, Origin
 from zoo.testing.whole_model import CONTEXT, VOCABULARY, WholeModel
 
 SHAPES = ((8, 1), (8, 2), (16, 2), (16, 4), (32, 2), (64, 4), (128, 4))
@@ -132,7 +133,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]
-        entry = get_registry().find(call.name)
+        entry = registry.get_registry().find(call.name)
         given = {**call.keywords, **given}
         label = str(patterns.Call(call.name, tuple(given.items())))
         return Subject(label, entry, None, check_given(entry.cls, given, entry.name))
