@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
@@ -88,6 +89,7 @@ def test_a_wrong_command_line_is_told_in_one_line_and_a_hint(zoo, arguments, wor
     ],
 )
 def test_a_failure_has_a_line_and_an_exit_code(zoo, monkeypatch, error, code, words):
+    import_module("zoo.describe")  # what is imported later would keep the registry that fails
     monkeypatch.setattr("zoo.registry.get_registry", _raising(error))
     result = zoo("list")
     assert result.code == code

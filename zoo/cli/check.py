@@ -38,9 +38,10 @@ def check(
 ) -> None:
     """Check that a mixer or a model keeps the laws.
 
-    Shape, causality, streaming, batch independence, gradients and more. Cases are drawn: sizes, options, parameters, reads and ways to cut them. What breaks a law is made as small as it
-    gets, and told. A pattern of several layers is checked as a whole model, from tokens to logits. A file is run.
-    Exit code 3 if a law is broken; docs/laws.md tells what each law is.
+    Shape, causality, streaming, batch independence, gradients and more. Cases are drawn: sizes, options, parameters,
+    reads and ways to cut them. What breaks a law is made as small as it gets, and told. A pattern of several layers
+    is checked as a whole model, from tokens to logits. A file is run. Exit code 3 if a law is broken; docs/laws.md
+    tells what each law is.
     """
     from zoo.errors import UsageError
     from zoo.testing.check import Request, check_subject
