@@ -35,6 +35,8 @@ class Origin:
     file: str | None = None
 
     def __str__(self) -> str:
+        if not self.version:  # a class that was handed over, and not installed
+            return f"{self.distribution}.{self.entry_point}"
         return f"{self.distribution} {self.version} (entry point {self.entry_point!r})"
 
 

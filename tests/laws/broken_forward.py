@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from zoo import Mixed
+
 from .control import Attending, Control, Projected, counted, lagged, running_mean, scores, visible, wide
 
 
@@ -315,6 +317,35 @@ class PositionsFromZeroToOne(Projected):
         return running_mean(value) * (1 + position).to(value.dtype)[:, None]
 
 
+class StepReturnsWriteOnly(Projected):
+    """The step returns what it writes, and no state."""
+
+    def step(self, x, state=None):
+        return super().step(x, state)[0]
+
+
+class StepReturnsMixed(Projected):
+    """The step returns a Mixed, as forward may."""
+
+    def step(self, x, state=None):
+        written, state = super().step(x, state)
+        return Mixed(written), state
+
+
+class ReusesItsOutput(Projected):
+    """The write lies in a tensor that the next call writes into again."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.kept = {}
+
+    def forward(self, x):
+        out = super().forward(x)
+        if self.training or torch.is_grad_enabled():
+            return out
+        return self.kept.setdefault((x.shape, x.dtype), torch.empty_like(out)).copy_(out)
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("shape", WritesSinglePrecision),
     ("shape", SqueezesEveryAxis),
@@ -349,4 +380,7 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("prefix", FadesFromTheEnd),
     ("prefix", DividesByLength),
     ("prefix", PositionsFromZeroToOne),
+    ("shape", StepReturnsWriteOnly),
+    ("shape", StepReturnsMixed),
+    ("purity", ReusesItsOutput),
 ]

@@ -291,7 +291,7 @@ class DecaysByLogOfRest(Projected):
         self.gate = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x):
-        decay = (1 - (4 * self.gate(x)).sigmoid()).log().cumsum(1)
+        decay = (1 - (2 * self.gate(x)).sigmoid()).log().cumsum(1)
         kept = (decay[:, :, None] - decay[:, None]).masked_fill(~visible(scores(x, x))[..., None], -torch.inf).exp()
         return self.out((kept * self.value(x)[:, None]).sum(2))
 
@@ -304,7 +304,7 @@ class GuardsLogByWhere(Projected):
         self.gate = nn.Linear(dim, dim, bias=False)
 
     def forward(self, x):
-        rest = 1 - (4 * self.gate(x)).sigmoid()
+        rest = 1 - (2 * self.gate(x)).sigmoid()
         return self.out(self.mix(self.value(x) * (1 + 0.01 * torch.where(rest > 0, rest.log(), -5))))
 
 
@@ -327,6 +327,14 @@ class StepsFromUnwrittenState(Projected):
         totals = total[:, None] + self.value(x).cumsum(1)
         counts = count[:, None] + torch.arange(1, x.shape[1] + 1, device=x.device)
         return self.out((totals / counts[..., None]).to(x.dtype)), (totals[:, -1].clone(), counts[:, -1].clone())
+
+
+class ScalesGradientInHalf(Projected):
+    """The branch for half precision scales its gradients against underflow, and forgets to scale them back."""
+
+    def mix(self, value):
+        out = running_mean(value)
+        return out if value.dtype.itemsize > 2 else out + 3 * (out - out.detach())
 
 
 BROKEN: list[tuple[str, type[Control]]] = [
@@ -360,4 +368,5 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("precision", GuardsLogByWhere),
     ("uninitialised-memory", NeverDrawsGain),
     ("uninitialised-memory", StepsFromUnwrittenState),
+    ("precision", ScalesGradientInHalf),
 ]

@@ -311,6 +311,23 @@ class LooksRowsUpByNumber(Summing):
         return written, (total, count, torch.arange(x.shape[0], device=x.device))
 
 
+class TakesPositionOfFirstRow(Summing):
+    """All rows divide by the count of the first, which is right until rows of different ages meet."""
+
+    def step(self, x, state=None):
+        if state is not None:
+            total, count = state
+            state = total, count[:1].expand_as(count)
+        return super().step(x, state)
+
+
+class StepWritesInPlace(Projected):
+    """The step takes the mean away from its reads, where they lie."""
+
+    def step(self, x, state=None):
+        return super().step(x.sub_(x.mean(-1, keepdim=True)), state)
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("lengths", ForgetsBeyond64),
     ("lengths", TableOf64),
@@ -340,4 +357,6 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("step-gradients", StepsWithoutGradient),
     ("lengths", ClampsBeyondLength),
     ("state-rows", LooksRowsUpByNumber),
+    ("state-rows", TakesPositionOfFirstRow),
+    ("purity", StepWritesInPlace),
 ]

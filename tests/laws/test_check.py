@@ -1,5 +1,6 @@
 """The ways in: what can be checked, what is asked of it, and what comes back."""
 
+import re
 import sys
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -88,6 +89,8 @@ def test_laws_can_be_chosen_and_left_out():
         ({"skip": ["x"]}, "no law is named 'x'"),
         ({"expected_failures": {"speed": "slow"}}, "no law is named 'speed'"),
         ({"examples": 0}, "examples=0 should be 1 or more"),
+        ({"only": ["shape"], "skip": ["shape"]}, "no law is left to ask"),
+        ({"expected_failures": ["shape"]}, "expected_failures should be a dict"),
         ({"options": {"kernel": 3}}, "has no option 'kernel'"),
     ],
 )
@@ -102,12 +105,17 @@ def test_what_cannot_be_asked(how, words):
         ("dot-produkt", UsageError, "did you mean 'dot-product'"),
         ("dot-product(heads=", UsageError, "expected"),
         ("acme:thing", PluginError, "pip install acme"),
-        ("dot-product(heads=3)", UsageError, "heads=3 does not divide dim=128"),
+        ("dot-product(heads=5)", UsageError, "tried with dim=.*heads=5 does not divide dim=128"),
     ],
 )
 def test_what_cannot_be_checked(mixer, error, words):
     with pytest.raises(error, match=words):
         check_mixer(mixer)
+
+
+def test_an_option_is_not_given_twice():
+    with pytest.raises(UsageError, match="option 'window' is given twice"):
+        check_mixer("dot-product(window=2)", options={"window": 3})
 
 
 def test_options_of_a_model_belong_into_its_pattern():
@@ -126,6 +134,37 @@ def test_a_pattern_of_one_mixer_is_a_mixer_and_any_other_a_model():
     assert not subject_of("dot-product(heads=2)").whole_model
     for pattern in ("dot-product*2", "dot-product, involution", "dot-product + involution", "dot-product/mlp"):
         assert subject_of(pattern).whole_model
+
+
+class Crashes(Control):
+    """Fails whatever it reads."""
+
+    def forward(self, x):
+        print("hello")
+        raise RuntimeError("out of order")
+
+
+class ReturnsTuple(Control):
+    """Returns more than its write."""
+
+    def forward(self, x):
+        return x, x
+
+
+def test_a_mixer_that_does_not_run_is_told_once_with_the_line(capsys):
+    results = {result.law: result for result in check_mixer(Crashes)}
+    failed = [name for name, result in results.items() if result.status == "failed"]
+    assert failed == ["shape"]
+    assert re.match(r"it does not run: RuntimeError: out of order, in test_check.py:\d+$", results["shape"].message)
+    assert results["causality"].message == results["shape"].message
+    assert results["documentation"].status == "passed"
+    assert one(Crashes, "causality").status == "failed"
+    assert "forward returns a tuple: return the write, or a Mixed" in one(ReturnsTuple, "shape").message
+    assert capsys.readouterr().out == ""
+
+
+def test_a_law_that_is_asked_for_is_asked_whatever_the_tier():
+    assert one(Identity, "compile").status == "passed"
 
 
 class FailsAtTwo(Projected):
@@ -173,7 +212,7 @@ class WideOnly(Projected):
 
 
 def test_a_mixer_that_takes_large_widths_only_is_checked_with_those():
-    assert subject_of(WideOnly).shapes() == [(64, 4), (128, 4)]
+    assert subject_of(WideOnly).shapes() == [(64, 8), (64, 4), (128, 4)]
     assert one(WideOnly, "streaming").status == "passed"
 
 
@@ -200,16 +239,21 @@ def _finds(strategy, wanted):
         (int, [0, 1, 4]),
         (Literal["a", "b"], ["a", "b"]),
         (Literal["a"] | int | None, ["a", None, 0, 1, 4]),
-        (float | None, [None]),
+        (float | None, [None, 0.5]),
         (Annotated[int, "with a bound"], [0, 1, 4]),
     ],
 )
 def test_values_of_an_annotation(annotation, expected):
-    among = ["a", "b", None, False, True, 0, 1, 4]
+    among = ["a", "b", None, False, True, 0, 1, 4, 0.5]
     assert drawable(values(annotation), among) == expected
 
 
-@pytest.mark.parametrize("annotation", [str, float, Any, list[int]])
+def test_values_near_a_default_are_drawn():
+    assert drawable(values(int, 16), [15, 16, 17]) == [15, 17]
+    assert drawable(values(float, 3.0), [3.0, 6.0]) == [6.0]
+
+
+@pytest.mark.parametrize("annotation", [str, Any, list[int]])
 def test_an_annotation_that_does_not_say_its_values_is_not_drawn(annotation):
     assert values(annotation) is None
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.contract import TokenMixer
 from zoo.testing.running import drawn
-from zoo.testing.subject import Sizes, Subject
+from zoo.testing.subject import LAYERS, SHAPES, Sizes, Subject
 from zoo.testing.whole_model import VOCABULARY
 
 LONGEST = 12
@@ -36,8 +36,8 @@ class Case:
 
     def build(self, seed: int | None = None) -> TokenMixer:
         """The mixer as its user would get it: in float32, with the parameters that it starts from."""
-        dim, heads = self.sizes.dim, self.sizes.heads
-        return self.subject.build(self.options, dim=dim, heads=heads, seed=self.seed if seed is None else seed)
+        sizes = {"dim": self.sizes.dim, "heads": self.sizes.heads, "layer": self.seed % LAYERS}
+        return self.subject.build(self.options, **sizes, seed=self.seed if seed is None else seed)
 
     @cached_property
     def mixer(self) -> TokenMixer:
@@ -60,11 +60,18 @@ class Case:
             return torch.randint(VOCABULARY, (batch, time), generator=generator)
         return torch.randn(batch, time, self.sizes.dim, generator=generator, dtype=torch.float64)
 
+    @property
+    def pieces(self) -> tuple[int, ...]:
+        """The cuts that lie within the reads."""
+        return tuple(cut for cut in self.cuts if cut < self.reads.shape[1])
+
     def where(self, reads: Tensor, running: nn.Module | None = None) -> str:
         """The sizes, options and mode in which a law was seen broken."""
         parts = [f"b={reads.shape[0]}", f"t={reads.shape[1]}"]
         if self.subject.takes("heads") and "heads" not in self.subject.given:
             parts.append(f"heads={self.sizes.heads}")
+        if self.sizes.dim != SHAPES[0][0]:
+            parts.append(f"dim={self.sizes.dim}")
         parts += [f"{name}={value!r}" for name, value in self.options.items()]
         if running is not None and running.training:
             parts.append("in training mode")

@@ -1,18 +1,23 @@
 """All laws, or some of them, asked of one mixer or model."""
 
+import contextlib
 import importlib.util
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import torch
+
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
+from zoo.testing.case import Case
 from zoo.testing.law import Law, Tier
 from zoo.testing.laws import LAWS
-from zoo.testing.running import one_thread
-from zoo.testing.subject import Subject, subject_of
+from zoo.testing.running import evaluating, one_thread, write
+from zoo.testing.subject import Sizes, Subject, subject_of, told
 
 Status: TypeAlias = Literal["passed", "failed", "skipped", "expected"]
 
@@ -64,9 +69,13 @@ class Request:
     def __post_init__(self) -> None:
         if self.examples < 1:
             raise UsageError(f"examples={self.examples} should be 1 or more")
+        if not isinstance(self.expected_failures, Mapping):
+            raise UsageError('expected_failures should be a dict from ids of laws to reasons, {"gradcheck": "…"}')
         for name in [*(self.only or ()), *self.skip, *self.expected_failures]:
             if name not in LAWS:
                 raise UsageError(f"no law is named {name!r}{did_you_mean(name, LAWS)}; there are: {', '.join(LAWS)}")
+        if not self.laws:
+            raise UsageError("no law is left to ask")
 
     @property
     def laws(self) -> list[Law]:
@@ -106,32 +115,58 @@ def check_mixer(
         PluginError: the plugin of a mixer is broken or missing.
     """
     subject = subject_of(mixer, options)
+    expected = subject.expected_failures if expected_failures is None else expected_failures
+    if isinstance(expected, Mapping):
+        expected = {**subject.expected_failures, **expected}
     request = Request(
         only=only,
         skip=skip,
         examples=examples,
         seed=seed,
         tier=tier,
-        expected_failures={**subject.expected_failures, **(expected_failures or {})},
+        expected_failures=expected,
     )
     return list(check_subject(subject, request))
 
 
 def check_subject(subject: Subject, request: Request) -> Iterator[LawResult]:
-    """The results, each as soon as it is there."""
+    """The results, each as soon as it is there. What the mixer itself prints goes to stderr.
+
+    Raises:
+        UsageError: the mixer cannot be built at any size, or Hypothesis is missing.
+    """
     _need_hypothesis()
-    subject.shapes()  # what cannot be built at all is a mistake of whoever asks, not a law broken
+    dim, heads = subject.shapes()[0]
+    case, trouble = Case(subject, Sizes(1, 5, dim, heads), subject.some_options(dim, heads)), None
     for law in request.laws:
         begin = time.perf_counter()
-        with one_thread():
-            result = _judge(law, subject, request)
+        with one_thread(), contextlib.redirect_stdout(sys.stderr):
+            trouble = _trouble(case) if trouble is None else trouble
+            result = _barred(law, trouble, request) if trouble and law.runs else _judge(law, subject, request)
         yield _with(result, seconds=time.perf_counter() - begin)
+
+
+def _trouble(case: Case) -> str:
+    """Why a mixer does not even run, with the options that it has by default; empty if it does."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            write(evaluating(case.mixer), case.reads)
+    except (Exception, SystemExit) as error:
+        return f"it does not run: {told(error, case.subject)}"
+    return ""
+
+
+def _barred(law: Law, trouble: str, request: Request) -> LawResult:
+    """One law says why a mixer does not run; the others are left out."""
+    first = next(one for one in request.laws if one.runs)
+    return LawResult(law.id, "failed" if law.id == first.id else "skipped", trouble)
 
 
 def _judge(law: Law, subject: Subject, request: Request) -> LawResult:
     from zoo.testing.search import search
 
-    if reason := law.exemption(subject, request.tier):
+    asked_for = request.only is not None and law.id in request.only
+    if reason := law.exemption(subject, "full" if asked_for else request.tier):
         return LawResult(law.id, "skipped", reason)
     expected = request.expected_failures.get(law.id)
     found = search(law, subject, examples=request.examples, seed=request.seed)

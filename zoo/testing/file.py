@@ -31,10 +31,11 @@ def load_class(place: str) -> type[TokenMixer]:
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"there is no file {name}: give path/to/file.py:Class")
+    module = _run(path)
     defined = {
         key: value
-        for key, value in vars(_run(path)).items()
-        if isinstance(value, type) and issubclass(value, TokenMixer) and value is not TokenMixer
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, TokenMixer) and value.__module__ == module.__name__
     }
     if wanted in defined:
         return defined[wanted]
@@ -53,6 +54,8 @@ def _run(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent.resolve()) not in sys.path:  # what lies beside it can be imported, as when Python runs it
+        sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -24,6 +24,7 @@ class Law:
         causal: only mixers that say they are causal promise it.
         alone: it is about a mixer by itself: about its reads as numbers, or its options, which a whole model has not.
         sane: it is asked only with options with which the mixer runs; where one makes it fail, others say so.
+        runs: it runs the mixer, so that there is nothing to ask of one that does not run at all.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Law:
     causal: bool = False
     alone: bool = False
     sane: bool = True
+    runs: bool = True
 
     def exemption(self, subject: Subject, tier: Tier) -> str | None:
         """Why it is not asked of this subject, or None if it is."""
@@ -59,12 +61,13 @@ def law(
     causal: bool = False,
     alone: bool = False,
     sane: bool = True,
+    runs: bool = True,
 ) -> Callable[[LawCheck], Law]:
     """Make a law of a function; the first paragraph of its docstring is the promise."""
 
     def make(check: LawCheck) -> Law:
         promise = " ".join((check.__doc__ or "").split("\n\n")[0].split())
-        return Law(name, promise, bug, check, most, tier, causal, alone, sane)
+        return Law(name, promise, bug, check, most, tier, causal, alone, sane, runs)
 
     return make
 

@@ -38,9 +38,18 @@ def other_reads(reads: Tensor, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 
 @torch.no_grad()
-def write(mixer: TokenMixer, reads: Tensor) -> Tensor:
-    """What the mixer writes for whole sequences."""
-    return Mixed.of(mixer(reads)).out
+def write(mixer: TokenMixer, reads: Tensor, seed: int = 0) -> Tensor:
+    """What the mixer writes for whole sequences, under a seed: what it draws is the same for reads of one shape."""
+    with seeded(seed):
+        out: object = Mixed.of(mixer(reads)).out
+    if not isinstance(out, Tensor):
+        raise TypeError(f"forward returns {told_kind(out)}: return the write, or a Mixed")
+    return out.clone()
+
+
+def told_kind(value: object) -> str:
+    """What something is, for a person."""
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def evaluating(mixer: TokenMixer) -> TokenMixer:
@@ -55,12 +64,14 @@ def modes(mixer: TokenMixer, reads: Tensor) -> Iterator[TokenMixer]:
     """
     yield evaluating(mixer)
     training = copy.deepcopy(mixer).train()
-    written = []
-    for seed in (0, 1):
-        with seeded(seed):
-            written.append(write(training, reads))
-    if torch.equal(*written):
+    if torch.equal(write(training, reads, seed=0), write(training, reads, seed=1)):
         yield training
+
+
+def both_modes(mixer: TokenMixer) -> Iterator[TokenMixer]:
+    """Copies in evaluation and in training mode, for reads of one shape, for which random numbers are the same."""
+    yield evaluating(mixer)
+    yield copy.deepcopy(mixer).train()
 
 
 def in_dtype(reads: Tensor, dtype: torch.dtype) -> Tensor:

@@ -9,11 +9,10 @@ import torch
 from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis.errors import Flaky, Unsatisfiable
 
-from zoo.errors import ZooError
 from zoo.testing.case import Case
 from zoo.testing.law import Law
 from zoo.testing.strategies import cases
-from zoo.testing.subject import Subject
+from zoo.testing.subject import Subject, told
 from zoo.testing.violation import LawViolation, NotApplicable
 
 
@@ -69,11 +68,10 @@ def _looking(law: Law, found: Search) -> Callable[[Case], None]:
         except LawViolation as violation:
             found.breach = (case, str(violation))
             raise
-        except Exception as error:
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
-            kind = "" if isinstance(error, ZooError) else f" {case.where(case.reads)}"
-            found.breach = (case, f"{cause}{kind}")
-            raise LawViolation(cause) from error
+        except (Exception, SystemExit) as error:
+            text = f"{told(error, case.subject)} {case.where(case.reads)}"
+            found.breach = (case, text)
+            raise LawViolation(text) from error
         else:
             found.looked_at += 1
 

@@ -26,10 +26,12 @@ def cuts(time: int) -> st.SearchStrategy[tuple[int, ...]]:
 def options(of: tuple[Option, ...]) -> st.SearchStrategy[dict[str, Any]]:
     """Options of a mixer, each either left to its default or drawn from its annotation.
 
-    Options whose annotation does not say what values there are (text, bare floats) stay at their defaults, as do those
-    that the host fills.
+    Options whose annotation does not say what values there are (text) stay at their defaults, as do those that the
+    host fills.
     """
-    choices = {option.name: values(option.annotation) for option in of if option.name not in FILLED_BY_HOST}
+    choices = {
+        option.name: values(option.annotation, option.default) for option in of if option.name not in FILLED_BY_HOST
+    }
     known = {name: strategy for name, strategy in choices.items() if strategy is not None}
     required = {option.name for option in of if option.required}
     return st.fixed_dictionaries(
@@ -38,18 +40,39 @@ def options(of: tuple[Option, ...]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def values(annotation: Any) -> st.SearchStrategy[Any] | None:
-    """Values of an annotation: choices of a Literal, truth values, small counts, None; None if it is too wide."""
-    plain = {bool: st.booleans(), int: st.sampled_from([1, 2, 3, 4, 0]), types.NoneType: st.none()}
+def values(annotation: Any, default: Any = None) -> st.SearchStrategy[Any] | None:
+    """Values of an annotation: choices of a Literal, truth values, counts, fractions, None; None if it is too wide.
+
+    Args:
+        annotation: of the option.
+        default: of the option; values near it are worth a try.
+    """
+    plain = {
+        bool: st.booleans(),
+        int: st.sampled_from(_distinct(1, 2, 3, 4, 0, 5, 8, *_near(default, int, 1))),
+        float: st.sampled_from(_distinct(0.5, 0.1, 0.9, *_near(default, float, default))),
+        types.NoneType: st.none(),
+    }
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return st.sampled_from(arguments)
     if origin is typing.Annotated:
-        return values(arguments[0])
+        return values(arguments[0], default)
     if origin in (typing.Union, types.UnionType):
-        parts = [part for part in map(values, arguments) if part is not None]
+        parts = [part for part in (values(argument, default) for argument in arguments) if part is not None]
         return st.one_of(parts) if parts else None
     return plain.get(annotation) if isinstance(annotation, type) else None
+
+
+def _near(default: Any, kind: type, step: Any) -> list[Any]:
+    """A step below and above the default, if there is one of that kind."""
+    if type(default) is not kind:
+        return []
+    return [value for value in (default + step, default - step) if value]
+
+
+def _distinct(*among: Any) -> list[Any]:
+    return list(dict.fromkeys(among))
 
 
 @st.composite

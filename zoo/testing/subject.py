@@ -1,8 +1,11 @@
 """What can be checked: a registered mixer, a mixer class, or a whole model of a pattern."""
 
+import inspect
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,10 +19,13 @@ from zoo.options import FILLED_BY_HOST, Option, check_given
 from zoo.registry import MixerEntry, Origin
 from zoo.testing.whole_model import CONTEXT, VOCABULARY, WholeModel
 
-SHAPES = ((8, 1), (8, 2), (16, 2), (16, 4), (32, 2), (64, 4), (128, 4))
+SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (64, 4), (128, 4))
 """Model widths and heads to try, small ones first: what goes wrong is easier to see in them."""
 
-ENOUGH_SHAPES = 4
+ENOUGH_SHAPES = 7
+
+LAYERS = 4
+"""Layers of the model that a mixer is told to be in, if it asks."""
 
 
 class Sizes(NamedTuple):
@@ -72,7 +78,7 @@ class Subject:
         """Whether the mixer has an option of that name."""
         return self.entry is not None and any(known.name == option for known in self.entry.options)
 
-    def build(self, options: Mapping[str, Any], *, dim: int, heads: int, seed: int) -> TokenMixer:
+    def build(self, options: Mapping[str, Any], *, dim: int, heads: int, seed: int, layer: int = 0) -> TokenMixer:
         """A mixer as its user would get it, or a model that is seen as one.
 
         Raises:
@@ -84,7 +90,7 @@ class Subject:
             assert self.pattern is not None
             return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=CONTEXT))
         chosen = {**self.given, **options}
-        return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=0, layers=1)
+        return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=layer, layers=LAYERS)
 
     def shapes(self) -> list[tuple[int, int]]:
         """Some widths and numbers of heads that it can be built with.
@@ -92,24 +98,56 @@ class Subject:
         Raises:
             UsageError: it refuses all of them.
         """
-        taken, refusal = [], None
+        taken, refusal = [], ""
         for dim, heads in SHAPES:
-            with torch.random.fork_rng(devices=[]):
-                try:
-                    self.build(self._required(), dim=dim, heads=heads, seed=0)
-                except UsageError as error:
-                    refusal = error
-                else:
-                    taken.append((dim, heads))
+            try:
+                self.some_options(dim, heads)
+            except UsageError as error:
+                refusal = str(error)
+            else:
+                taken.append((dim, heads))
             if len(taken) == ENOUGH_SHAPES:
                 break
         if not taken:
-            assert refusal is not None
-            raise refusal
+            dims = sorted({dim for dim, _ in SHAPES})
+            text = f"{self.label} was tried with dim={dims}, and takes none of them: {refusal}"
+            raise UsageError(f"{text}; options that it needs are fixed with --options")
         return taken
 
-    def _required(self) -> dict[str, Any]:
-        return {option.name: _some_value(option) for option in self.free_options if option.required}
+    def some_options(self, dim: int, heads: int) -> dict[str, Any]:
+        """Values for the options that have no default, with which it can be built.
+
+        Raises:
+            UsageError: none of those tried are taken.
+        """
+        refusal = None
+        for required in self._required():
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    self.build(required, dim=dim, heads=heads, seed=0)
+            except UsageError as error:
+                refusal = error
+            else:
+                return required
+        assert refusal is not None
+        raise refusal
+
+    def _required(self) -> list[dict[str, Any]]:
+        """Values to try for the options that have no default."""
+        options = [option for option in self.free_options if option.required]
+        tried = [{option.name: value for option in options if _fits(option, value)} for value in REQUIRED_VALUES]
+        return tried if options else [{}]
+
+
+REQUIRED_VALUES = (1, 2, 4, 8, 3, 0.5, 1.0, 0.1, True, "", None)
+
+
+def _fits(option: Option, value: Any) -> bool:
+    try:
+        option.check(value, "")
+    except UsageError:
+        return False
+    return True
 
 
 def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None = None) -> Subject:
@@ -127,13 +165,16 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     given = dict(options or {})
     if not isinstance(mixer, str):
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", mixer.__name__).lower()
-        entry = MixerEntry(name, mixer, Origin(mixer.__module__, "0", mixer.__qualname__))
+        entry = MixerEntry(name, mixer, Origin(mixer.__module__, "", mixer.__qualname__))
         return Subject(mixer.__name__, entry, None, check_given(mixer, given, name))
     pattern = patterns.parse(mixer)
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]
         entry = registry.get_registry().find(call.name)
+        for option in call.keywords:
+            if option in given:
+                raise UsageError(f"option {option!r} is given twice: in {mixer!r} and beside it")
         given = {**call.keywords, **given}
         label = str(patterns.Call(call.name, tuple(given.items())))
         return Subject(label, entry, None, check_given(entry.cls, given, entry.name))
@@ -142,10 +183,16 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     return Subject(str(pattern), None, pattern, {})
 
 
-def _some_value(option: Option) -> Any:
-    for value in (1, 2, 1.0, True, "", None):
-        try:
-            return option.check(value, "it")
-        except UsageError:
-            continue
-    return None
+def told(error: BaseException, subject: Subject) -> str:
+    """An error in a line, with the place in the mixer's own file where it comes from."""
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    file = _file(subject)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{cause}, in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else cause
+
+
+def _file(subject: Subject) -> str | None:
+    try:
+        return inspect.getsourcefile(subject.entry.cls) if subject.entry else None
+    except (OSError, TypeError):  # a class that was made on the fly
+        return None

@@ -6,7 +6,7 @@ from torch import Tensor
 from zoo.contract import Mixed, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, in_pieces, modes, other_reads, write
+from zoo.testing.running import both_modes, evaluating, in_pieces, modes, other_reads, seeded, told_pieces, write
 from zoo.testing.tolerances import bound
 from zoo.testing.violation import LawViolation, NotApplicable, first_difference
 
@@ -24,7 +24,7 @@ def causality(case: Case) -> None:
 
 def check_causality(case: Case, reads: Tensor, cuts: "range | list[int]") -> None:
     """Change the reads from each of the cuts on, and look at the writes before it."""
-    for running in modes(case.mixer, reads):
+    for running in both_modes(case.mixer):
         written = write(running, reads)
         # The change is finite, since fused attention multiplies what it masks by zero; the larger one shows what a
         # maximum or a saturated gate would hide.
@@ -57,9 +57,10 @@ def _cause(running: TokenMixer, reads: Tensor, strange: Tensor, time: int) -> st
 )
 def jacobian(case: Case) -> None:
     """The gradient of write t reaches the reads of its own row up to t, and no others."""
-    for running in modes(case.mixer, case.reads):
+    for running in both_modes(case.mixer):
         reads = case.reads.clone().requires_grad_()
-        written = Mixed.of(running(reads)).out
+        with seeded(0):
+            written = Mixed.of(running(reads)).out
         if not written.requires_grad:
             raise NotApplicable("no gradient leads from its writes to its reads")
         directed = written * other_reads(written.detach(), seed=5)
@@ -101,6 +102,10 @@ def check_prefix(case: Case, reads: Tensor, cuts: "range | list[int]") -> None:
                 raise LawViolation(f"{text}: {found}")
 
 
+CROWD = 17
+"""Rows of a large batch, more than a small power of two."""
+
+
 @law(
     "batch-independence",
     bug="Experts with a capacity for the whole batch: what is written for a text depends on who else was asked.",
@@ -110,7 +115,8 @@ def batch_independence(case: Case) -> None:
     reads, rows = case.reads, range(case.reads.shape[0])
     for running in modes(case.mixer, reads):
         written = write(running, reads)
-        crowd = torch.cat([reads, other_reads(reads, seed=1), other_reads(reads, seed=2, scale=10.0)])
+        crowd = torch.cat([reads, *(other_reads(reads, seed, scale) for seed in range(1, 4) for scale in (1, 10))])
+        crowd = crowd.repeat(-(-CROWD // len(crowd)), *(1 for _ in crowd.shape[1:]))
         in_company = {
             "stands alone": torch.cat([write(running, reads[row : row + 1]) for row in rows]),
             "gets other rows beside it": write(running, crowd)[: reads.shape[0]],
@@ -122,7 +128,7 @@ def batch_independence(case: Case) -> None:
                 raise LawViolation(f"{text} {case.where(reads, running)}: {found}")
 
 
-LENGTHS = (1, 2, 3, 63, 65, 100)
+LENGTHS = (1, 2, 3, 63, 65, 100, 130)
 
 
 @law(
@@ -132,7 +138,7 @@ LENGTHS = (1, 2, 3, 63, 65, 100)
     most=6,
 )
 def lengths(case: Case) -> None:
-    """Shape, causality, prefix and streaming hold for one token, for fewer than a kernel has, and for 63, 65, 100."""
+    """Shape, causality, prefix and streaming hold for one token, for fewer than a kernel has, and for 63 to 130."""
     reads = case.longer(max(LENGTHS), batch=min(2, case.sizes.batch))
     running, longest = evaluating(case.mixer), case.mixer.max_length
     for time in LENGTHS:
@@ -149,12 +155,13 @@ def lengths(case: Case) -> None:
         check_causality(case, reads, _places(reads.shape[1]))
         check_prefix(case, reads, _places(reads.shape[1]))
         written = write(running, reads)
-        for size in (1, 63, 64):
-            cuts = range(size, reads.shape[1], size)
+        time = reads.shape[1]
+        for cuts in (range(1, time), range(63, time, 63), range(64, time, 64), range(min(30, time), time, 100)):
             with torch.no_grad():
                 streamed = in_pieces(running, reads, cuts)
             if found := first_difference(streamed, written):
-                text = f"write {found.time} of pieces of {size} is not that of the whole {case.where(reads)}"
+                pieces = told_pieces(time, cuts)
+                text = f"write {found.time} of pieces of {pieces} is not that of the whole {case.where(reads)}"
                 raise LawViolation(f"{text}: {found}")
 
 

@@ -1,7 +1,7 @@
 """The laws of `forward` as a function: what goes in, what comes out, and that nothing else matters."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from zoo.contract import Mixed, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, in_dtype, modes, other_reads, seeded, write
+from zoo.testing.running import both_modes, evaluating, in_dtype, modes, other_reads, seeded, told_kind, write
 from zoo.testing.violation import LawViolation, NotApplicable, first_difference
 
 
@@ -24,13 +24,22 @@ def shape(case: Case) -> None:
     for dtype, device in [(torch.float64, device) for device in devices] + [(torch.float32, "cpu")]:
         reads = in_dtype(case.reads, dtype).to(device)
         for part in (reads, reads[:1], reads[:, :1], reads[:1, :1]):
-            for running in modes(copy.deepcopy(case.mixer).to(device, dtype), part):
-                _check_write(case, "forward", write(running, part), part, dtype)
+            for running in both_modes(copy.deepcopy(case.mixer).to(device, dtype)):
+                written = running(part)
+                _check_write(case, "forward", written.out if isinstance(written, Mixed) else written, part, dtype)
                 if running.causal:
-                    _check_write(case, "step", running.step(part)[0], part, dtype)
+                    _check_write(case, "step", _first_of(running.step(part)), part, dtype)
 
 
-def _check_write(case: Case, method: str, written: Tensor, reads: Tensor, dtype: torch.dtype) -> None:
+def _first_of(stepped: object) -> object:
+    if not isinstance(stepped, tuple) or len(stepped) != 2:
+        raise LawViolation(f"step returns {told_kind(stepped)}: return the write and the state, (write, state)")
+    return stepped[0]
+
+
+def _check_write(case: Case, method: str, written: object, reads: Tensor, dtype: torch.dtype) -> None:
+    if not isinstance(written, Tensor):
+        raise LawViolation(f"{method} returns {told_kind(written)}: return the write, or from forward a Mixed")
     shape = reads.shape if reads.is_floating_point() else (*reads.shape, written.shape[-1])
     if written.shape != shape:
         raise LawViolation(f"{method} writes {tuple(written.shape)} for reads of {tuple(reads.shape)}")
@@ -47,11 +56,9 @@ def _check_write(case: Case, method: str, written: Tensor, reads: Tensor, dtype:
 def determinism(case: Case) -> None:
     """In evaluation mode the same reads give the same writes, whatever the random state and whatever came before."""
     running, reads = evaluating(case.mixer), case.reads
-    with seeded(0):
-        written = write(running, reads)
-    write(running, other_reads(reads))
-    with seeded(1):
-        again = write(running, reads)
+    written = write(running, reads, seed=0)
+    write(running, other_reads(case.longer(2 * reads.shape[1] + 3)))
+    again = write(running, reads, seed=1)
     if found := first_difference(again, written):
         text = f"write {found.time} is another one when the same reads come again {case.where(reads)}"
         raise LawViolation(f"{text}: {found}")
@@ -63,14 +70,12 @@ def determinism(case: Case) -> None:
 )
 def seeded_training(case: Case) -> None:
     """Training under a seed gives the same writes again."""
-    reads, written = case.reads, []
-    for _ in range(2):
-        running = copy.deepcopy(case.mixer).train()
-        with seeded(0):
-            written.append(write(running, reads))
-    if found := first_difference(written[1], written[0]):
-        text = f"write {found.time} differs between two runs with one seed {case.where(reads, running)}"
-        raise LawViolation(f"{text}: {found}; draw with torch's global random state")
+    reads, (running, fresh) = case.reads, (copy.deepcopy(case.mixer).train() for _ in range(2))
+    written = write(running, reads)
+    for name, again in (("run", write(fresh, reads)), ("call", write(running, reads))):
+        if found := first_difference(again, written):
+            text = f"write {found.time} is another one in a second {name} with one seed {case.where(reads, running)}"
+            raise LawViolation(f"{text}: {found}; draw with torch's global random state")
 
 
 @law(
@@ -78,14 +83,21 @@ def seeded_training(case: Case) -> None:
     bug="`x += position` in place: every mixer that reads the same stream after this one reads something else.",
 )
 def purity(case: Case) -> None:
-    """Writing changes neither the reads nor a parameter nor a buffer."""
+    """Writing changes neither the reads nor a parameter nor a buffer, nor what was written before."""
     reads = case.reads
-    for running in modes(case.mixer, reads):
+    for running in both_modes(case.mixer):
         held = {name: value.clone() for name, value in _tensors(running)}
         given = reads.clone()
-        write(running, given)
-        if not torch.equal(given, reads):
-            raise LawViolation(f"forward changes its own reads {case.where(reads, running)}")
+        for method, run in _methods(running).items():
+            run(running, given)
+            if not torch.equal(given, reads):
+                raise LawViolation(f"{method} changes its own reads {case.where(reads, running)}")
+        with seeded(0), torch.no_grad():
+            earlier = Mixed.of(running(reads)).out
+            kept = earlier.clone()
+            running(other_reads(reads))
+        if first_difference(earlier, kept):
+            raise LawViolation(f"forward changes what it wrote the time before {case.where(reads, running)}")
         for name, value in _tensors(running):
             if name not in held or not torch.equal(value, held[name]):
                 raise LawViolation(f"forward changes {name} {case.where(reads, running)}")
@@ -103,12 +115,11 @@ def _tensors(mixer: TokenMixer) -> Iterator[tuple[str, Tensor]]:
 def layout(case: Case) -> None:
     """Reads that lie otherwise in memory, transposed or with gaps, give the same writes."""
     running, reads = evaluating(case.mixer), case.reads
-    methods = {"": write, " of step": _stepped} if running.causal else {"": write}
-    for method, run in methods.items():
+    for method, run in _methods(running).items():
         written = run(running, reads)
         for name, view in _views(reads).items():
             if found := first_difference(run(running, view), written):
-                text = f"write {found.time}{method} is another one when the reads are {name} {case.where(reads)}"
+                text = f"write {found.time} of {method} is another one when the reads are {name} {case.where(reads)}"
                 raise LawViolation(f"{text}: {found}")
 
 
@@ -120,6 +131,11 @@ def _views(reads: Tensor) -> dict[str, Tensor]:
         "laid out channels first": reads.transpose(1, -1).contiguous().transpose(1, -1),
         "every second row of a larger tensor": gaps[:, :, 0],
     }
+
+
+def _methods(running: TokenMixer) -> dict[str, Callable[[TokenMixer, Tensor], Tensor]]:
+    """The ways to write whole sequences."""
+    return {"forward": write, "step": _stepped} if running.causal else {"forward": write}
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
 from zoo.contract import TokenMixer
 from zoo.testing.case import Case
@@ -24,8 +23,8 @@ def no_residual(case: Case) -> None:
     # An output projection set to zero leaves what was added beside it. A mixer without parameters (the identity, say)
     # cannot be told from a residual, nor need it be.
     reads = case.reads if case.reads.shape[1] > 1 else case.longer(2)
-    if not any(True for _ in case.mixer.parameters()):
-        raise NotApplicable("without parameters a mixer cannot be told from a residual")
+    if not any(parameter.ndim > 1 for parameter in case.mixer.parameters()):
+        raise NotApplicable("without a matrix to set to zero a mixer cannot be told from a residual")
     if not first_difference(write(evaluating(case.mixer), reads), reads):
         raise NotApplicable("it writes its read, whatever its parameters")
     for name, running in _silenced(evaluating(case.mixer)):
@@ -35,20 +34,14 @@ def no_residual(case: Case) -> None:
 
 @torch.no_grad()
 def _silenced(mixer: TokenMixer) -> Iterator[tuple[str, TokenMixer]]:
-    """Copies in which one module's own parameters are zero, for each module and then for all of them."""
+    """Copies in which the parameters of one module are zero, for each module that has a matrix."""
+    # A vector at zero may well mean "as it was": a decay, a share of the token before.
     for name, part in mixer.named_modules():
-        if any(True for _ in part.parameters(recurse=False)):
-            yield from _zeroed(mixer, name, name or "its own parameters")
-    yield from _zeroed(mixer, None, "all parameters")
-
-
-def _zeroed(mixer: TokenMixer, module: str | None, told: str) -> Iterator[tuple[str, TokenMixer]]:
-    silent = copy.deepcopy(mixer)
-    parts: Iterator[nn.Parameter]
-    parts = silent.parameters() if module is None else silent.get_submodule(module).parameters(recurse=False)
-    for parameter in parts:
-        parameter.zero_()
-    yield told, silent
+        if any(parameter.ndim > 1 for parameter in part.parameters(recurse=False)):
+            silent = copy.deepcopy(mixer)
+            for parameter in silent.get_submodule(name).parameters(recurse=False):
+                parameter.zero_()
+            yield name or "its own parameters", silent
 
 
 UNCHANGED = 1e-4
@@ -63,8 +56,8 @@ UNCHANGED = 1e-4
 )
 def no_normalisation(case: Case) -> None:
     """A mixer does not normalise what it reads: reads scaled by factors of their own give other writes."""
-    reads = case.reads
-    running = evaluating(case.mixer)
+    # One token alone would not do: a norm of what is written makes its length vanish as well.
+    reads, running = case.longer(max(4, case.sizes.time)), evaluating(case.mixer)
     written = write(running, reads)
     if not first_difference(write(running, other_reads(reads)), written):
         raise NotApplicable("its writes do not depend on its reads")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from zoo.contract import Mixed, State
+from zoo.contract import Mixed, State, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
 from zoo.testing.running import evaluating, in_pieces, objective, other_reads, told_pieces, write
@@ -25,7 +25,7 @@ def streaming(case: Case) -> None:
     """For every way of cutting a sequence into pieces, the pieces' writes joined equal `forward` of the whole."""
     running, reads = evaluating(case.mixer), case.reads
     written, time = write(running, reads), reads.shape[1]
-    ways = [case.cuts, tuple(range(1, time)), (), (1,), (time // 2,), (time - 1,)]
+    ways = [case.pieces, tuple(range(1, time)), (), (1,), (time // 2,), (time - 1,)]
     for way in dict.fromkeys(tuple(cut for cut in way if 0 < cut < time) for way in ways):
         with torch.no_grad():
             streamed = in_pieces(running, reads, way)
@@ -45,7 +45,7 @@ def streaming(case: Case) -> None:
 @torch.no_grad()
 def state_rows(case: Case) -> None:
     """A state is made of tensors whose first axis is the batch: rows can be selected, repeated and reordered."""
-    running, reads = evaluating(case.mixer), case.longer(case.sizes.time, batch=case.sizes.batch + 1)
+    running, reads = evaluating(case.mixer), case.longer(max(2, case.sizes.time), batch=case.sizes.batch + 1)
     begun, following = _halves(reads)
     _, state = running.step(begun)
     for leaf in _leaves(state):
@@ -60,6 +60,23 @@ def state_rows(case: Case) -> None:
         if found := first_difference(selected, written[rows]):
             text = f"write {found.time} is another one when the rows of a state are {done} {case.where(reads)}"
             raise LawViolation(f"{text}: {found}")
+    _, older = running.step(following[:, :1], state)
+    if _shapes(older) == _shapes(state) and following.shape[1] > 1:
+        _check_joined(case, running, following[:, 1:], state, older)
+
+
+def _check_joined(case: Case, running: TokenMixer, following: Tensor, state: State, older: State) -> None:
+    """Rows of different ages go on side by side, where their states have one shape, as they would apart."""
+    apart = torch.cat([running.step(following, one)[0] for one in (state, older)])
+    joined = None if state is None else pytree.tree_map(lambda *leaves: torch.cat(leaves), state, older)
+    together, _ = running.step(following.repeat(2, *(1 for _ in following.shape[1:])), joined)
+    if found := first_difference(together, apart):
+        text = f"write {found.time} of row {found.row} is another one beside rows that are a token older"
+        raise LawViolation(f"{text} {case.where(following)}: {found}")
+
+
+def _shapes(state: State) -> list[torch.Size]:
+    return [leaf.shape for leaf in _leaves(state)]
 
 
 @law(
@@ -70,9 +87,12 @@ def state_rows(case: Case) -> None:
 @torch.no_grad()
 def state_value(case: Case) -> None:
     """A step changes no state that it is given: stepping twice from one state gives the same, whatever came between."""
-    running, reads = evaluating(case.mixer), case.reads
+    running = evaluating(case.mixer)
+    reads = case.longer(max(2, case.sizes.time))
     begun, following = _halves(reads)
     _, state = running.step(begun)
+    if not all(isinstance(leaf, Tensor) for leaf in _leaves(state)):
+        raise NotApplicable("its state holds more than tensors: see state-rows")
     kept = _map(torch.clone, state)
     written, _ = running.step(following, state)
     if not all(map(torch.equal, _leaves(state), _leaves(kept))):
@@ -146,8 +166,10 @@ def step_gradients(case: Case) -> None:
     if not whole.requires_grad:
         raise NotApplicable("its writes have no gradient")
     expected = _gradients(whole, asked)
+    if any(not gradient.isfinite().all() for gradient in expected.values()):
+        raise NotApplicable("the gradient of forward is not finite: see gradients")
     time = reads.shape[1]
-    for way in dict.fromkeys([case.cuts, tuple(range(1, time))]):
+    for way in dict.fromkeys([case.pieces, tuple(range(1, time))]):
         actual = _gradients(in_pieces(running, given, way), asked)
         for name in asked:
             if difference := apart(actual[name], expected[name]):
@@ -166,6 +188,8 @@ def _gradients(written: Tensor, asked: dict[str, Tensor]) -> dict[str, Tensor]:
 def _halves(reads: Tensor) -> tuple[Tensor, Tensor]:
     """The beginning of a text, and what comes next: one token or more each."""
     time = reads.shape[1]
+    if time < 2:
+        raise NotApplicable("it takes one token only")
     return reads[:, : (time + 1) // 2], other_reads(reads, seed=3)[:, : max(1, time // 2)]
 
 
