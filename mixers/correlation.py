@@ -112,30 +112,35 @@ class Correlation(TokenMixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
-        return self.step(x)[0]
+        return self._mix(x, {})[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the keys of all nodes, the values, and the last raw keys and queries."""
         past = {} if state is None else state
+        written, seen, recent = self._mix(x, past)
+        kept = seen["key"].shape[2] if self.span is None else self.span - 1
+        following = {name: tail(of, kept) for name, of in seen.items()}
+        following |= {name: tail(of, self.max_lag, past.get(name)) for name, of in recent.items()}
+        position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
+        return written, {**following, "position": position}
+
+    def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """The writes, the keys and values that they came from, and the raw keys and queries that lags will ask for."""
         position = past.get("position", 0)
         query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
         keys = self._keys(key, self._lag_weights(x), past.get("recent_key"), position)
         queries = self._queries(query, past.get("recent_query"), position)
-        following = {"position": position + torch.full(x.shape[:1], x.shape[1], device=x.device)}
+        recent = {}
         if self.max_lag and self.axis == "time":
-            following["recent_key"] = tail(key, self.max_lag, past.get("recent_key"))
-            if self.window == "joint":
-                following["recent_query"] = tail(query, self.max_lag, past.get("recent_query"))
+            recent = {"recent_key": key, "recent_query": query} if self.window == "joint" else {"recent_key": key}
         if past:
             keys, value = torch.cat([past["key"], keys], dim=2), torch.cat([past["value"], value], dim=2)
-        kept = keys.shape[2] if self.span is None else self.span - 1
-        following |= {"key": tail(keys, kept), "value": tail(value, kept)}
         lags = 1 if self._adds_keys else len(lags_of(self.max_lag, self.axis))
         mixed = correlate(queries, keys, value, lags=lags, pool=self.pool, scale=self.scale, window=self.span)
         mixed = merge_heads(mixed)
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
-        return self.project_out(mixed), following
+        return self.project_out(mixed), {"key": keys, "value": value}, recent
 
     @property
     def _adds_keys(self) -> bool:

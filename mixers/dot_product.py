@@ -76,20 +76,26 @@ class DotProduct(TokenMixer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
-        return self.step(x)[0]
+        return self._mix(x, {})[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the keys and values of what they can see, and the tokens' count."""
-        position = 0 if state is None else state["position"]
+        past = {} if state is None else state
+        written, key, value = self._mix(x, past)
+        kept = key.shape[2] if self.window is None else self.window - 1
+        position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
+        return written, {"key": tail(key, kept), "value": tail(value, kept), "position": position}
+
+    def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The writes, and the keys and values that they came from."""
+        position = past.get("position", 0)
         query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
         query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)
         if self.rope:
             query, key = rotate(query, position), rotate(key, position)
-        if state is not None:
-            key, value = torch.cat([state["key"], key], dim=2), torch.cat([state["value"], value], dim=2)
+        if past:
+            key, value = torch.cat([past["key"], key], dim=2), torch.cat([past["value"], value], dim=2)
         mixed = merge_heads(attend(query, key, value, scale=self.size**-0.5, window=self.window))
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
-        kept = key.shape[2] if self.window is None else self.window - 1
-        following = position + torch.full(x.shape[:1], x.shape[1], device=x.device)
-        return self.project_out(mixed), {"key": tail(key, kept), "value": tail(value, kept), "position": following}
+        return self.project_out(mixed), key, value

@@ -24,7 +24,10 @@ def delay(x: Tensor, lag: int, past: Tensor | None = None) -> Tensor:
 
 
 def tail(x: Tensor, length: int, past: Tensor | None = None) -> Tensor:
-    """The last `length` tokens of `past` and `x` together, fewer where there are not so many.
+    """The last `length` tokens of `past` and `x` together, fewer where there are not so many, to be kept as a state.
+
+    They lie in memory of their own: as a view, a few tokens would keep a long prompt alive, and one part of a
+    projection the others.
 
     Args:
         x: the newest tokens, ``(..., t, k)``.
@@ -33,9 +36,9 @@ def tail(x: Tensor, length: int, past: Tensor | None = None) -> Tensor:
     """
     if past is not None and x.shape[-2] < length:
         x = torch.cat([past, x], dim=-2)
-    kept = x[..., max(x.shape[-2] - length, 0) :, :]
-    # As a view, a few tokens would keep all of a long prompt alive.
-    return kept.clone() if 2 * length < x.shape[-2] else kept
+    if x.shape[-2] <= length:
+        return x.contiguous()
+    return x[..., x.shape[-2] - length :, :].clone()
 
 
 def mix_lags(x: Tensor, weights: Tensor, past: Tensor | None = None) -> Tensor:
