@@ -270,7 +270,7 @@ def test_without_positions_a_sequence_may_be_longer_than_the_context():
 @pytest.mark.parametrize("law", [name for name, law in LAWS.items() if not law.alone and law.tier == "quick"])
 def test_a_model_keeps_the_laws(law, positions):
     class Built(Subject):
-        def build(self, options, *, dim, heads, seed):
+        def build(self, options, *, dim, heads, seed, layer=0):
             torch.manual_seed(seed)
             return WholeModel(build("smooth + constant, talkative/mlp", positions=positions))
 

@@ -337,6 +337,22 @@ class ScalesGradientInHalf(Projected):
         return out if value.dtype.itemsize > 2 else out + 3 * (out - out.detach())
 
 
+class BothFactorsBeginAtZero(Projected):
+    """A correction of low rank, of which both factors begin at zero: neither has a gradient, then or ever."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.down, self.up = nn.Parameter(torch.empty(2, dim)), nn.Parameter(torch.empty(dim, 2))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        nn.init.zeros_(self.down)
+        nn.init.zeros_(self.up)
+
+    def mix(self, value):
+        return running_mean(value) + value @ self.down.T @ self.up.T
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("determinism", DropsOutInEvaluation),
     ("determinism", DrawsFeaturesAnew),
@@ -369,4 +385,5 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("uninitialised-memory", NeverDrawsGain),
     ("uninitialised-memory", StepsFromUnwrittenState),
     ("precision", ScalesGradientInHalf),
+    ("gradients", BothFactorsBeginAtZero),
 ]

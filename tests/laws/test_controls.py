@@ -8,7 +8,7 @@ import pytest
 from zoo.testing import LAWS, check_mixer
 
 from . import broken_forward, broken_module, broken_numbers, broken_options, broken_state
-from .sound import SOUND
+from .sound import SOUND, ComplexRecurrence, FusedAttention, GatedCell, LongConvolution, ManyOptions, RoutesToOne
 from .told import TOLD
 
 BROKEN = [
@@ -38,7 +38,7 @@ def test_a_broken_mixer_is_caught_by_its_law(law, mixer):
 @pytest.mark.slow
 @pytest.mark.parametrize(("law", "mixer"), PAIRS)
 def test_a_broken_mixer_is_caught_whatever_the_seed(law, mixer):
-    assert {verdict(mixer, law, seed=seed).status for seed in range(1, 6)} == {"failed"}
+    assert {verdict(mixer, law, seed=seed).status for seed in range(1, 4)} == {"failed"}
 
 
 def test_every_law_has_two_controls_and_no_control_a_law_that_does_not_exist():
@@ -61,12 +61,15 @@ def test_a_sound_mixer_breaks_no_law(mixer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixer", SOUND)
-def test_a_sound_mixer_breaks_no_law_whatever_the_seed(mixer):
-    for seed in range(1, 4):
-        assert [r for r in check_mixer(mixer, seed=seed) if r.status == "failed"] == []
+def test_a_sound_mixer_breaks_no_law_with_more_cases(mixer):
+    assert [r for r in check_mixer(mixer, seed=1, examples=15) if r.status == "failed"] == []
+
+
+COMPILED = [ComplexRecurrence, FusedAttention, GatedCell, LongConvolution, ManyOptions, RoutesToOne]
+"""Each of another kind: compilation takes its time."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mixer", SOUND)
+@pytest.mark.parametrize("mixer", COMPILED)
 def test_a_sound_mixer_compiles(mixer):
     assert verdict(mixer, "compile").status == "passed"

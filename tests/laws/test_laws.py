@@ -26,6 +26,12 @@ def test_hybrids(law):
 
 
 @pytest.mark.slow
-@parametrize_with_laws(NAMES + HYBRIDS, tier="full", examples=60, seed=1)
-def test_thoroughly(law):
+@parametrize_with_laws(NAMES, tier="full", examples=40, seed=1)
+def test_every_mixer_thoroughly(law):
+    law()
+
+
+@pytest.mark.slow
+@parametrize_with_laws(HYBRIDS, examples=15, seed=1)
+def test_hybrids_thoroughly(law):
     law()

@@ -24,6 +24,7 @@ TOLD = {
     ("lengths", "ClampsBeyondLength"): r"max_length=64, and forward takes 65 reads without a ValueError",
     ("losses", "LossPerRow"): r"loss 'size' is \[.*\], not one finite number",
     ("losses", "LossOfIdleExperts"): r"loss 'balance' is -inf, not one finite number",
+    ("gradients", "BothFactorsBeginAtZero"): r"from where they begin down, up never learn",
     ("gradients", "RootOfNothing"): r"the gradient of .* is not finite",
     ("state-dict", "MakesParameterInForward"): r"its state dict does not load into a fresh mixer: .*\"gain\"",
     ("state-dict", "ReadOutByClosure"): r"write 0 of a deep copy changes with the original",

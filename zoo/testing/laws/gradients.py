@@ -24,7 +24,7 @@ READS = "the reads"
     most=15,
 )
 def gradients(case: Case) -> None:
-    """Gradients are finite, and reach the reads and every parameter, for some parameters and reads."""
+    """Gradients are finite, and reach the reads and every parameter, from where it begins and elsewhere."""
     # A gradient may be zero at one point: a top-k router leaves experts out, a unit is off, a lag is longer than the
     # sequence. So other points are tried, and longer sequences, and only what none of them reaches is told.
     mixer, time = case.mixer, case.sizes.time
@@ -35,12 +35,25 @@ def gradients(case: Case) -> None:
         longer = case.longer(max(time, min(time * 2**draw, LONGEST)))
         unreached -= _reached(case, drawn(mixer, seed=draw).train(), other_reads(longer, seed=draw))
         if not unreached:
-            return
-    raise LawViolation(f"no gradient reaches {', '.join(sorted(unreached))} {case.where(longer)}")
+            break
+    if unreached:
+        raise LawViolation(f"no gradient reaches {', '.join(sorted(unreached))} {case.where(longer)}")
+    if idle := _idle_from_the_beginning(case):
+        text = f"from where they begin {', '.join(sorted(idle))} never learn: their gradient is zero and stays so"
+        raise LawViolation(f"{text} {case.where(longer)}")
 
 
-def _reached(case: Case, running: TokenMixer, reads: Tensor) -> set[str]:
-    """The names of what gets a gradient other than zero."""
+def _idle_from_the_beginning(case: Case) -> set[str]:
+    """The parameters that some steps of training, from the initial values, do not move."""
+    running = case.build().double().train()
+    idle = {name for name, value in running.named_parameters() if value.requires_grad and value.numel()}
+    for step in range(DRAWS):
+        idle -= _reached(case, running, other_reads(case.longer(LONGEST, batch=3), seed=step), move=0.1)
+    return idle
+
+
+def _reached(case: Case, running: TokenMixer, reads: Tensor, move: float = 0.0) -> set[str]:
+    """The names of what gets a gradient other than zero, after which parameters move against it by so much."""
     asked: dict[str, Tensor] = {name: value for name, value in running.named_parameters() if value.requires_grad}
     if reads.is_floating_point():
         asked[READS] = reads.requires_grad_()
@@ -53,6 +66,10 @@ def _reached(case: Case, running: TokenMixer, reads: Tensor) -> set[str]:
     for name, gradient in found.items():
         if not gradient.isfinite().all():
             raise LawViolation(f"the gradient of {name} is not finite {case.where(reads, running)}")
+    with torch.no_grad():
+        for name, parameter in running.named_parameters():
+            if move and name in found:
+                parameter.sub_(move * found[name] / (found[name].norm() + 1))
     return {name for name, gradient in found.items() if gradient.any()}
 
 
