@@ -34,13 +34,13 @@ def file(tmp_path, monkeypatch):
 
 
 def test_a_leak_is_explained_in_a_line_with_the_command_that_shows_it_again(zoo, file):
-    result = zoo("check", file)
+    result = zoo("check", file, "--examples", 5)
     assert result.code == 3
     lines = result.out.splitlines()
     place = next(index for index, line in enumerate(lines) if line.startswith("failed") and " causality " in line)
     assert "write 0 depends on read 1 (b=1, t=2): |Δ| = " in lines[place]
     assert lines[place + 1].strip().startswith("Write t depends on the reads up to t only")
-    assert lines[place + 2].strip() == f"again: zoo check {file} --only causality"
+    assert lines[place + 2].strip() == f"again: zoo check {file} --only causality --examples 5"
     assert "failed" in result.err
     assert "begin with causality" in result.err
 
