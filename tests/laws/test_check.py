@@ -136,6 +136,28 @@ def test_a_pattern_of_one_mixer_is_a_mixer_and_any_other_a_model():
         assert subject_of(pattern).whole_model
 
 
+class NeedsMode(Control):
+    """Needs to be told a mode.
+
+    Options:
+        mode: its only one.
+    """
+
+    def __init__(self, dim, *, mode: str):
+        super().__init__()
+        if mode != "this":
+            raise ValueError(f"mode={mode!r} should be 'this'")
+
+    def forward(self, x):
+        return 2 * x
+
+
+def test_an_option_that_cannot_be_guessed_has_to_be_given():
+    with pytest.raises(UsageError, match=r"takes none of them: .*mode=.* should be 'this'; .*--options"):
+        check_mixer(NeedsMode)
+    assert one(NeedsMode, "causality", options={"mode": "this"}).status == "passed"
+
+
 class Crashes(Control):
     """Fails whatever it reads."""
 

@@ -177,9 +177,10 @@ def _judge(law: Law, subject: Subject, request: Request) -> LawResult:
             return LawResult(law.id, "failed", f"it holds, and was expected to fail ({expected}): expect it no longer")
         return LawResult(law.id, "passed")
     case, text = found.breach
+    counterexample = case.told() if case else None
     if expected is not None:
-        return LawResult(law.id, "expected", f"{expected}: {text}", case.told())
-    return LawResult(law.id, "failed", text, case.told())
+        return LawResult(law.id, "expected", f"{expected}: {text}", counterexample)
+    return LawResult(law.id, "failed", text, counterexample)
 
 
 def _with(result: LawResult, *, seconds: float) -> LawResult:

@@ -23,12 +23,12 @@ class Search:
     Attributes:
         looked_at: how many cases the law had something to say about.
         silent: why it had nothing to say about the others, if there were any.
-        breach: the smallest case found that breaks the law, and what was seen.
+        breach: the smallest case found that breaks the law, and what was seen; no case if none could be drawn.
     """
 
     looked_at: int = 0
     silent: str = ""
-    breach: tuple[Case, str] | None = None
+    breach: tuple[Case | None, str] | None = None
 
 
 def search(law: Law, subject: Subject, *, examples: int, seed: int) -> Search:
@@ -54,7 +54,7 @@ def search(law: Law, subject: Subject, *, examples: int, seed: int) -> Search:
     except (LawViolation, Flaky):
         pass  # the breach was kept when it was seen; one that does not show every time is one all the same
     except Unsatisfiable:
-        found.silent = "hardly any of the options drawn are taken"
+        found.breach = (None, "hardly any case can be drawn that it takes; fix the options that decide, with --options")
     return found
 
 

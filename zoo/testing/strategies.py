@@ -13,7 +13,7 @@ from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option
 from zoo.testing.case import LONGEST, Case
 from zoo.testing.running import evaluating, write
-from zoo.testing.subject import Sizes, Subject
+from zoo.testing.subject import REQUIRED_VALUES, Sizes, Subject, fits
 
 
 def cuts(time: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -34,6 +34,9 @@ def options(of: tuple[Option, ...]) -> st.SearchStrategy[dict[str, Any]]:
     }
     known = {name: strategy for name, strategy in choices.items() if strategy is not None}
     required = {option.name for option in of if option.required}
+    for option in of:
+        if option.required and option.name not in known:
+            known[option.name] = st.sampled_from([value for value in REQUIRED_VALUES if fits(option, value)])
     return st.fixed_dictionaries(
         {name: known[name] for name in known if name in required},
         optional={name: known[name] for name in known if name not in required},

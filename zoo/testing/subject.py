@@ -134,15 +134,23 @@ class Subject:
 
     def _required(self) -> list[dict[str, Any]]:
         """Values to try for the options that have no default."""
-        options = [option for option in self.free_options if option.required]
-        tried = [{option.name: value for option in options if _fits(option, value)} for value in REQUIRED_VALUES]
-        return tried if options else [{}]
+        among = {
+            option.name: [value for value in REQUIRED_VALUES if fits(option, value)]
+            for option in self.free_options
+            if option.required
+        }
+        return [
+            {name: values[index % len(values)] for name, values in among.items() if values}
+            for index in range(max(map(len, among.values()), default=1))
+        ]
 
 
 REQUIRED_VALUES = (1, 2, 4, 8, 3, 0.5, 1.0, 0.1, True, "", None)
+"""What is tried for an option that has no default."""
 
 
-def _fits(option: Option, value: Any) -> bool:
+def fits(option: Option, value: Any) -> bool:
+    """Whether a value is of the type that an option takes."""
     try:
         option.check(value, "")
     except UsageError:
