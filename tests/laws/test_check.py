@@ -178,7 +178,7 @@ def test_a_mixer_that_does_not_run_is_told_once_with_the_line(capsys):
     failed = [name for name, result in results.items() if result.status == "failed"]
     assert failed == ["shape"]
     assert re.match(r"it does not run: RuntimeError: out of order, in test_check.py:\d+$", results["shape"].message)
-    assert results["causality"].message == results["shape"].message
+    assert results["causality"].message == "it does not run: see shape"
     assert results["documentation"].status == "passed"
     assert one(Crashes, "causality").status == "failed"
     assert "forward returns a tuple: return the write, or a Mixed" in one(ReturnsTuple, "shape").message

@@ -159,7 +159,9 @@ def _trouble(case: Case) -> str:
 def _barred(law: Law, trouble: str, request: Request) -> LawResult:
     """One law says why a mixer does not run; the others are left out."""
     first = next(one for one in request.laws if one.runs)
-    return LawResult(law.id, "failed" if law.id == first.id else "skipped", trouble)
+    if law.id == first.id:
+        return LawResult(law.id, "failed", trouble)
+    return LawResult(law.id, "skipped", f"it does not run: see {first.id}")
 
 
 def _judge(law: Law, subject: Subject, request: Request) -> LawResult:
