@@ -12,6 +12,8 @@ from zoo.cli.output import console, print_json, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
+
     from zoo.testing.check import LawResult, Request
     from zoo.testing.subject import Subject
 
@@ -59,11 +61,11 @@ def check(
         tier="full" if tier == "full" else "quick",
         expected_failures=subject.expected_failures,
     )
-    results = []
-    for result in _told(subject, request, check_subject(subject, request), quiet=json):
+    screen, results = console(sys.stdout), []
+    for result in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
         results.append(result)
         if not json:
-            _print(result, _again(mixer, options, result.law, request))
+            _print(screen, result, _again(mixer, options, result.law, request))
     if json:
         print_json({"mixer": mixer, "seed": seed, "examples": examples, "tier": tier, "laws": list(map(vars, results))})
     else:
@@ -78,28 +80,26 @@ def _read(options: str) -> dict[str, Any]:
     return parse_call(f"mixer({options})").keywords if options.strip() else {}
 
 
-def _told(
-    subject: "Subject", request: "Request", results: "Iterator[LawResult]", *, quiet: bool
+def _shown(
+    screen: "Console", subject: "Subject", request: "Request", results: "Iterator[LawResult]", *, quiet: bool
 ) -> "Iterator[LawResult]":
     """The results, with the law under way shown below them on a terminal."""
     if quiet or not sys.stdout.isatty():
         yield from results
         return
     names = [law.id for law in request.laws]
-    screen = console(sys.stdout)
     with screen.status("") as status:
         for name in names:
             status.update(f"{name} of {subject.label}")
             yield next(results)
 
 
-def _print(result: "LawResult", again: str) -> None:
+def _print(screen: "Console", result: "LawResult", again: str) -> None:
     """One line for a law; below it, if it is broken, what it promises and how to see it again."""
     from rich.text import Text
 
     from zoo.testing.laws import LAWS
 
-    screen = console(sys.stdout)
     line = Text.assemble(
         (f"{result.status:<9}", _STYLES[result.status]), f"{result.law:<21}", f"{result.seconds:6.1f} s"
     )
