@@ -12,6 +12,7 @@ from mixers.ops.experts import (
     entropy,
     grouped_linear,
     grouped_linear_reference,
+    multiply_groups,
     route,
     z_loss,
 )
@@ -151,6 +152,16 @@ def test_each_row_goes_through_its_expert_s_matrix(counts):
         given = form(rows, weight, torch.tensor(counts))
         assert_close(given, expected, **EXACT)
         assert_close(torch.autograd.grad(given, (rows, weight), direction), wanted, **EXACT)
+
+
+# torch traces a custom gradient by making an instance of it, which it deprecates itself
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_the_operators_that_the_compiler_does_not_look_into_say_the_truth_of_themselves():
+    query, key, value, weights, rows = case(9, 9)
+    by_head = weights.detach().transpose(0, 1).contiguous().requires_grad_()
+    torch.library.opcheck(expert_cells.attend_cells, (query, key, value, by_head, rows.token % 9, rows.counts, True))
+    matrices = torch.randn(EXPERTS, 6, 8, dtype=torch.float64, requires_grad=True)
+    torch.library.opcheck(multiply_groups, (query.detach().flatten(1).requires_grad_(), matrices, rows.counts.sum(1)))
 
 
 def test_the_losses_and_the_entropy_by_hand():
