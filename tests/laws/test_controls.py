@@ -8,7 +8,7 @@ import pytest
 from zoo.testing import LAWS, check_mixer
 
 from . import broken_forward, broken_module, broken_numbers, broken_options, broken_state
-from .sound import SOUND, ComplexRecurrence, FusedAttention, GatedCell, LongConvolution, ManyOptions, RoutesToOne
+from .sound import SOUND
 from .told import TOLD
 
 BROKEN = [
@@ -65,11 +65,7 @@ def test_a_sound_mixer_breaks_no_law_with_more_cases(mixer):
     assert [r for r in check_mixer(mixer, seed=1, examples=15) if r.status == "failed"] == []
 
 
-COMPILED = [ComplexRecurrence, FusedAttention, GatedCell, LongConvolution, ManyOptions, RoutesToOne]
-"""Each of another kind: compilation takes its time."""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("mixer", COMPILED)
+@pytest.mark.parametrize("mixer", SOUND)
 def test_a_sound_mixer_compiles(mixer):
     assert verdict(mixer, "compile").status == "passed"
