@@ -69,14 +69,15 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
 
 
 def measure_state(mixer: TokenMixer, entry: MixerEntry, dim: int) -> dict[int, int]:
-    """How many numbers the state of one sequence holds, by the tokens it has seen.
+    """How many numbers the state of one sequence holds, by the tokens it has seen, no more than the mixer takes.
 
     Raises:
         PluginError: the mixer fails to step.
     """
     generator = torch.Generator().manual_seed(0)
     state, seen, sizes = None, 0, {}
-    for length in STATE_LENGTHS:
+    longest = mixer.max_length or STATE_LENGTHS[-1]
+    for length in sorted({min(length, longest) for length in STATE_LENGTHS}):
         reads = torch.randn(1, length - seen, dim, generator=generator)
         try:
             with torch.no_grad():

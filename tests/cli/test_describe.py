@@ -119,6 +119,24 @@ def test_list_plugins(registry):
     assert (bad["status"], bad["mixers"], bad["error"], bad["traceback"]) == ("broken", [], "E: why", "T")
 
 
+class Short(TokenMixer):
+    """Takes eight tokens."""
+
+    max_length = 8
+
+    def forward(self, x):
+        if x.shape[1] > 8:
+            raise ValueError("eight tokens, not more")
+        return x.cumsum(1)
+
+
+def test_a_mixer_of_limited_reach_is_measured_as_far_as_it_goes():
+    origin = Origin("some-mixers", "1.0", "some")
+    told = describe("short", Registry([Plugin(origin, (MixerEntry("short", Short, origin),))]))
+    assert told["state"] == {1: 8, 8: 64}
+    assert told["traits"]["lengths"] == (2, 8)
+
+
 def test_parameters_and_state_are_counted(registry):
     told = describe("sparse", registry)
     assert (told["parameters"], told["active_parameters"], told["heads"]) == (16, 8, 2)

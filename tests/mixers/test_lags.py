@@ -57,3 +57,11 @@ def test_delay_and_tail(lag, before):
     assert delay(x, lag, past)[1, :, 2].tolist() == expected
     whole = [float(i) for i in range(first, 6)]
     assert tail(x, lag, past)[1, :, 2].tolist() == whole[max(len(whole) - lag, 0) :]
+
+
+@pytest.mark.parametrize("length", [0, 2, 5, 9])
+def test_a_tail_keeps_nothing_else_alive(length):
+    projected = torch.randn(2, 5, 12)
+    kept = tail(projected[..., 4:8], length)
+    assert kept.untyped_storage().nbytes() == kept.numel() * 4
+    assert torch.equal(kept, projected[:, max(5 - length, 0) :, 4:8])

@@ -17,7 +17,7 @@ from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option, check_given
 from zoo.registry import MixerEntry, Origin
-from zoo.testing.whole_model import CONTEXT, VOCABULARY, WholeModel
+from zoo.testing.whole_model import VOCABULARY, WholeModel
 
 SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (64, 4), (128, 4))
 """Model widths and heads to try, small ones first: what goes wrong is easier to see in them."""
@@ -88,7 +88,8 @@ class Subject:
         torch.manual_seed(seed)
         if self.entry is None:
             assert self.pattern is not None
-            return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=CONTEXT))
+            # without positions of its own a model takes what its mixers take, whatever the context it is trained on
+            return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=1))
         chosen = {**self.given, **options}
         return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=layer, layers=LAYERS)
 

@@ -6,7 +6,6 @@ from zoo.backbone import Backbone
 from zoo.contract import Mixed, State, TokenMixer
 
 VOCABULARY = 11
-CONTEXT = 128
 
 
 class WholeModel(TokenMixer):
