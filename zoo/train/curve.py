@@ -1,8 +1,8 @@
 """The loss of a run, drawn."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.train.durable import write_atomically
+from zoo.train.picture import QUIET, new_figure, plain_axes, render, svg_element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +21,6 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 # Told apart with every kind of colour vision (Okabe & Ito 2008).
 _TRAINING, _TRAINING_LIGHT, _VALIDATION = "#0072B2", "#56B4E9", "#D55E00"
-# What matplotlib would write into the file beside the picture.
-_NOTES = {"png": ["Software"], "svg": ["Date", "Creator", "Format", "Type"]}
 _SMOOTHED_FROM = 20
 _MARKED_UP_TO = 25
 
@@ -37,13 +36,12 @@ def draw_curve(metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str) 
     Raises:
         ZooError: the file cannot be written.
     """
-    write_atomically(path, _render(metrics, title, "png"))
+    write_atomically(path, render(partial(_figure, metrics, title), "png"))
 
 
 def curve_svg(metrics: Sequence[Mapping[str, Any]], *, title: str) -> str:
     """The same picture as an ``<svg>`` element, to stand in a page."""
-    document = _render(metrics, title, "svg").decode("utf-8")
-    return document[document.index("<svg") :]
+    return svg_element(partial(_figure, metrics, title))
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,28 +85,14 @@ def _almost_highest(losses: NDArray[np.float64]) -> float:
     return float(max(np.quantile(losses, 0.97, method="lower"), losses[-1]))
 
 
-def _render(metrics: Sequence[Mapping[str, Any]], title: str, form: str) -> bytes:
-    import matplotlib as mpl
-    from matplotlib import style
-
-    picture = io.BytesIO()
-    # A reader's own matplotlibrc must not change the picture; with a fixed salt, the same run gives the same file.
-    with style.context("default"), mpl.rc_context({"font.size": 10, "svg.hashsalt": "zoo"}):
-        figure = _figure(metrics, title)
-        figure.savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
-    return picture.getvalue()
-
-
 def _figure(metrics: Sequence[Mapping[str, Any]], title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
+    figure = new_figure()
     axes = figure.add_subplot()
     training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
     _decorate(axes, title)
     shown = loss_range(training[1], validation[1])
     if shown is None:
-        axes.text(0.5, 0.5, "no finite loss was logged", transform=axes.transAxes, ha="center", color="#555555")
+        axes.text(0.5, 0.5, "no finite loss was logged", transform=axes.transAxes, ha="center", color=QUIET)
         axes.set(xticks=[], yticks=[])
         return figure
     _plot_training(axes, *training)
@@ -148,14 +132,12 @@ def _plot_validation(axes: "Axes", steps: NDArray[np.float64], losses: NDArray[n
 def _decorate(axes: "Axes", title: str) -> None:
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    axes.set_title(fill(title, 70), loc="left", fontsize=11, parse_math=False)
+    axes.set_title(fill(title, 70), loc="left", fontsize=11)
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.grid(axis="y", color="#e2e2e2", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
 
 
 def _frame(axes: "Axes", steps: NDArray[np.float64], shown: tuple[float, float]) -> None:

@@ -1,0 +1,90 @@
+"""Pictures that look alike, and come out the same to the byte when they are drawn again."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from zoo.train.durable import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GRID = "#e2e2e2"
+QUIET = "#555555"
+
+
+class Look(NamedTuple):
+    """How one of several things is drawn: told apart by colour, and without colours by its line and its marker."""
+
+    color: str
+    line: str | tuple[int, tuple[int, ...]]
+    marker: str
+
+
+# The colours are told apart with every kind of colour vision (Okabe & Ito 2008).
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES = ("-", (0, (5, 1)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_MARKERS = "osD^vXP*<>h"
+# What matplotlib would write into the file beside the picture.
+_NOTES = {"png": ["Software"], "svg": ["Date", "Creator", "Format", "Type"]}
+
+
+def look(index: int) -> Look:
+    """How the thing of that number is drawn; it takes 308 before two look the same."""
+    return Look(_COLORS[index % len(_COLORS)], _LINES[index % len(_LINES)], _MARKERS[index % len(_MARKERS)])
+
+
+def new_figure(width: float = 7.2, height: float = 4.2) -> "Figure":
+    """An empty figure of that size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def plain_axes(axes: "Axes", *, grid: str = "y") -> None:
+    """A quiet frame: a light grid behind what is drawn, and no lines above and on the right."""
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def render(draw: Callable[[], "Figure"], form: str) -> bytes:
+    """A picture as a file of that form, ``"png"`` or ``"svg"``.
+
+    Args:
+        draw: makes the figure. It is called where matplotlib has its own defaults, whatever the reader's matplotlibrc
+            says, and where a ``$`` in a text is a ``$``.
+        form: of the file.
+    """
+    import matplotlib as mpl
+    from matplotlib import style
+
+    picture = io.BytesIO()
+    # With a fixed salt the same picture gives the same file.
+    with style.context("default"), mpl.rc_context({"font.size": 10, "svg.hashsalt": "zoo", "text.parse_math": False}):
+        draw().savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
+    return picture.getvalue()
+
+
+def svg_element(draw: Callable[[], "Figure"]) -> str:
+    """A picture as an ``<svg>`` element, to stand in a page."""
+    return svg_of(render(draw, "svg").decode("utf-8"))
+
+
+def svg_of(document: str) -> str:
+    """The ``<svg>`` element of an SVG file, without what stands before it."""
+    return document[document.index("<svg") :]
+
+
+def save_picture(draw: Callable[[], "Figure"], stem: Path) -> tuple[Path, Path]:
+    """Write a picture twice: ``stem.svg`` for the page, ``stem.png`` for the slides.
+
+    Raises:
+        ZooError: a file cannot be written.
+    """
+    paths = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
+    for path in paths:
+        write_atomically(path, render(draw, path.suffix[1:]))
+    return paths
