@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from zoo.hookspecs import hookimpl as hookimpl
     from zoo.run import load_run as load_run
     from zoo.stream import watch_stream as watch_stream
+    from zoo.task import Examples as Examples
+    from zoo.task import Task as Task
 
 # Names are imported on first use, so that `import zoo` (and with it `zoo --help`) does not wait for torch.
 _HOME = {
     "Backbone": "zoo.backbone",
+    "Examples": "zoo.task",
     "Mixed": "zoo.contract",
     "State": "zoo.contract",
+    "Task": "zoo.task",
     "TokenMixer": "zoo.contract",
     "ZooError": "zoo.errors",
     "build_model": "zoo.build",

@@ -1,0 +1,99 @@
+"""What a task is and promises: sequences drawn at random, what is to be learned of them, and what is scored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IGNORE = -100
+"""The target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Sequences of a task.
+
+    Attributes:
+        inputs: tokens, ``(b, t)``, whole numbers from 0 to the size of the vocabulary.
+        targets: what is to be answered at each position, ``(b, t)``; `IGNORE` where nothing is. It is not shifted:
+            the answer at a position is given at that position.
+        scored: the positions whose answers count for the accuracy, ``(b, t)``, True or False, each with a target; None
+            for all that have one.
+        slices: whole numbers by which the accuracy is told apart, an example ``(b,)`` or a position ``(b, t)``, by
+            the name of what they count, e.g. ``{"distance to the key": …}``.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    scored: np.ndarray | None = None
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Task:
+    """A source of examples that a model learns and is tested on.
+
+    Its options are the keyword parameters of its ``__init__``, with annotations and defaults, as those of a mixer
+    are; ``__init__`` sets `vocab_size` and `length`, and refuses with a ValueError what cannot be. A docstring says,
+    in this order: one sentence, how an example is made, an ``Options:`` section with a line ``name: meaning`` an
+    option, and the source.
+    """
+
+    paper: ClassVar[str] = ""
+    """Where the task comes from, e.g. ``"Arora et al. 2023, arXiv:2312.04927"``, or ``"unpublished"``."""
+
+    suite: ClassVar[str] = ""
+    """The name of the set of tasks that it belongs to, if any: a comparison takes all of them by that name."""
+
+    disjoint: ClassVar[bool] = True
+    """Whether the zoo keeps the test apart: no sequence that is tested is ever trained on. False where a task is
+    about what was seen in training."""
+
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Training settings that its definition asks for, e.g. ``{"layers": 2, "channel_mixer": "none"}``. A run starts
+    from them, and may set others."""
+
+    vocab_size: int
+    """How many tokens there are."""
+
+    length: int
+    """Tokens of a training sequence."""
+
+    test_lengths: tuple[int, ...] = ()
+    """Other lengths at which the model is tested when it has been trained at `length`."""
+
+    train_examples: int | None = None
+    """How many different sequences are trained on, over and over; None draws new ones for every step."""
+
+    test_examples: int = 1280
+    """How many sequences are tested, at each length."""
+
+    def draw(self, generator: np.random.Generator, examples: int, *, length: int, test: bool) -> Examples:
+        """Draw sequences at random.
+
+        Args:
+            generator: the only source of chance: the same state gives the same examples.
+            examples: how many, b.
+            length: tokens of each, t: `length` of the task, or one of its `test_lengths`.
+            test: whether they are for the test, where a task tests something else than it trains.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no draw(generator, examples, length=…, test=…)")
+
+    def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - most tasks need none
+        """What stands between the stream and the unembedding, for a task that asks for it; None for nothing.
+
+        Args:
+            dim: the model width d.
+
+        Returns:
+            A module from the normalised stream, ``(b, t, d)``, to what is compared with the embeddings,
+            ``(b, t, d)``. It may look at all positions.
+        """
+        return None
+
+    def symbol(self, token: int) -> str:
+        """A token as a person reads it, e.g. ``"k12"``; without spaces."""
+        return str(token)

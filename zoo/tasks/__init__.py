@@ -1,0 +1,1 @@
+"""The built-in tasks: a plugin like any other, found through its entry point."""
