@@ -93,5 +93,7 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_the_readme_s_table_has_every_built_in():
-    built_in = {entry.name for entry in zoo.registry.get_registry().entries if entry.origin.distribution == "mixer-zoo"}
+    built_in = {
+        entry.name for entry in zoo.registry.get_registry().mixers.entries if entry.origin.distribution == "mixer-zoo"
+    }
     assert set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) == built_in

@@ -13,8 +13,8 @@ from zoo.contract import Mixed, TokenMixer
 from zoo.registry import HOST
 
 PUBLIC = {
-    "Backbone", "Mixed", "State", "TokenMixer", "ZooError", "build_model", "create_mixer", "hookimpl", "list_mixers",
-    "load_run", "watch_stream",
+    "Backbone", "Examples", "Mixed", "State", "Task", "TokenMixer", "ZooError", "build_model", "create_mixer",
+    "hookimpl", "list_mixers", "load_run", "watch_stream",
 }  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_every_hook_is_documented_and_typed():
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
-    assert hooks == ["zoo_mixers"]
+    assert hooks == ["zoo_mixers", "zoo_tasks"]
     for name in hooks:
         assert hasattr(manager.hook, name)
         function = getattr(hookspecs, name)

@@ -88,7 +88,7 @@ def discover(**environ):
 
 
 def names(registry):
-    return [registry.display_name(entry) for entry in registry.list()]
+    return [registry.mixers.display_name(entry) for entry in registry.mixers.list()]
 
 
 def causes(registry):
@@ -101,9 +101,9 @@ def causes(registry):
 @pytest.mark.usefixtures("folder")
 def test_without_any_entry_point_the_registry_is_empty_and_works():
     registry = discover()
-    assert registry.plugins == registry.broken == registry.list() == ()
+    assert registry.plugins == registry.broken == registry.mixers.list() == ()
     with pytest.raises(UsageError) as error:
-        registry.find("correlation")
+        registry.mixers.find("correlation")
     assert str(error.value) == (
         "no mixer is named 'correlation'; there are: none (is mixer-zoo installed? try `zoo plugins`)"
     )
@@ -113,7 +113,7 @@ def test_a_plugin_gives_its_mixers_under_its_name(folder):
     folder.install("acme-mixers", {"acme": "acme_plugin"}, version="2.1", acme_plugin=giving("mean", "max"))
     registry = discover()
     assert names(registry) == ["max", "mean"]
-    entry = registry.find("mean")
+    entry = registry.mixers.find("mean")
     assert entry.qualified_name == "acme-mixers:mean"
     assert str(entry.origin) == "acme-mixers 2.1 (entry point 'acme')"
     assert entry.origin.file == str(folder.path / "acme_plugin.py")
@@ -126,14 +126,14 @@ def test_the_built_ins_are_a_plugin_like_any_other(folder):
     folder.install_built_ins()
     registry = discover()
     assert causes(registry) == {}
-    assert {entry.origin.distribution for entry in registry.entries} == {HOST}
+    assert {entry.origin.distribution for entry in registry.mixers.entries} == {HOST}
     assert "dot-product" in names(registry)
 
 
 @pytest.mark.parametrize("name", ["long-mean", "long_mean", "acme-mixers:long-mean", "Acme.Mixers:long_mean"])
 def test_ways_to_write_a_name(folder, name):
     folder.install("acme-mixers", {"acme": "acme_plugin"}, acme_plugin=giving("long-mean"))
-    assert discover().find(name).name == "long-mean"
+    assert discover().mixers.find(name).name == "long-mean"
 
 
 def test_an_object_may_be_the_plugin(folder):
@@ -142,13 +142,13 @@ def test_an_object_may_be_the_plugin(folder):
     folder.install("acme", {"acme": "acme_plugin:plugin"}, acme_plugin=code)
     registry = discover()
     assert causes(registry) == {}
-    assert registry.find("mean").origin.file == str(folder.path / "acme_plugin.py")
+    assert registry.mixers.find("mean").origin.file == str(folder.path / "acme_plugin.py")
 
 
 def test_a_plugin_may_give_nothing(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving())
     registry = discover()
-    assert registry.entries == registry.broken == ()
+    assert registry.mixers.entries == registry.broken == ()
     assert len(registry.plugins) == 1
 
 
@@ -157,20 +157,20 @@ def test_lists_are_in_natural_order_and_globs_match_plain_and_qualified_names(fo
     folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=giving("mean-3"))
     registry = discover()
     assert names(registry) == ["max", "mean-2-b", "mean-3", "mean-9", "mean-10"]
-    assert [entry.name for entry in registry.list("mean_*")] == ["mean-2-b", "mean-3", "mean-9", "mean-10"]
-    assert [entry.name for entry in registry.list("bolt:*")] == ["mean-3"]
-    assert registry.list("x*") == ()
+    assert [entry.name for entry in registry.mixers.list("mean_*")] == ["mean-2-b", "mean-3", "mean-9", "mean-10"]
+    assert [entry.name for entry in registry.mixers.list("bolt:*")] == ["mean-3"]
+    assert registry.mixers.list("x*") == ()
 
 
 def test_did_you_mean(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("correlation", "involution"))
     with pytest.raises(UsageError) as error:
-        discover().find("corelation")
+        discover().mixers.find("corelation")
     assert str(error.value) == (
         "no mixer is named 'corelation' (did you mean 'correlation'?); there are: correlation, involution"
     )
     with pytest.raises(UsageError, match=r"^no mixer is named 'xyz'; there are: correlation, involution$"):
-        discover().find("acme:xyz")
+        discover().mixers.find("acme:xyz")
 
 
 # What is broken
@@ -188,7 +188,7 @@ BROKEN = {
     ),
     "forgets the marker": (
         "def zoo_mixers():\n    return {}\n",
-        "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?",
+        "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
     ),
     "wants arguments": (
         "from zoo import hookimpl\n\n\n@hookimpl\ndef zoo_mixers(config):\n    return {}\n",
@@ -207,7 +207,7 @@ BROKEN = {
     ),
     "gives no name": (
         HOOK + "return {'Long_Mean': TokenMixer}",
-        "PluginError: 'Long_Mean' is no name for a mixer: use lower-case letters, digits and '-'",
+        "PluginError: 'Long_Mean' is no name for a mixer or a task: use lower-case letters, digits and '-'",
     ),
 }
 
@@ -232,8 +232,14 @@ def test_a_broken_plugin_is_kept_with_its_cause_and_harms_nobody(folder, code, c
     [
         ("no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("acme_plugin:nothing", "AttributeError: module 'acme_plugin' has no attribute 'nothing'"),
-        ("acme_plugin:number", "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?"),
-        ("acme_plugin:Mixer", "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers()?"),
+        (
+            "acme_plugin:number",
+            "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
+        ),
+        (
+            "acme_plugin:Mixer",
+            "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
+        ),
     ],
 )
 def test_an_entry_point_that_leads_nowhere(folder, target, cause):
@@ -257,11 +263,11 @@ def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder
     cause = "should come from acme-mixers 1.0 (entry point 'running-mean'), which is broken: RuntimeError: no luck"
     for name in ("running-mean", "running_mean", "acme-mixers", "acme_mixers:anything"):
         with pytest.raises(PluginError) as error:
-            registry.find(name)
+            registry.mixers.find(name)
         assert str(error.value) == f"mixer {name.split(':')[-1].replace('_', '-')!r} {cause}"
         assert error.value.exit_code == 4
     with pytest.raises(UsageError) as error:
-        registry.find("medan")
+        registry.mixers.find("medan")
     assert str(error.value) == (
         "no mixer is named 'medan' (did you mean 'median'?); there are: median; "
         "not loaded: acme-mixers 1.0 (entry point 'running-mean'), see `zoo plugins`"
@@ -272,7 +278,7 @@ def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder
 @pytest.mark.usefixtures("folder")
 def test_a_distribution_that_is_not_installed_is_named_with_the_remedy():
     with pytest.raises(PluginError) as error:
-        discover().find("acme-mixers:mean")
+        discover().mixers.find("acme-mixers:mean")
     assert str(error.value) == (
         "mixer acme-mixers:mean needs the distribution 'acme-mixers', which is not installed or not allowed by "
         "ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install acme-mixers"
@@ -292,7 +298,7 @@ def test_two_distributions_may_have_the_same_entry_point_name(folder):
     install_rivals(folder)
     registry = discover()
     assert registry.broken == ()
-    assert {entry.qualified_name for entry in registry.entries} == {"acme:mean", "acme:max", "bolt:mean"}
+    assert {entry.qualified_name for entry in registry.mixers.entries} == {"acme:mean", "acme:max", "bolt:mean"}
 
 
 def test_two_that_give_the_same_name_are_both_named_and_both_work(folder):
@@ -300,15 +306,15 @@ def test_two_that_give_the_same_name_are_both_named_and_both_work(folder):
     registry = discover()
     assert names(registry) == ["max", "acme:mean", "bolt:mean"]
     with pytest.raises(UsageError) as error:
-        registry.find("mean")
+        registry.mixers.find("mean")
     assert str(error.value) == (
         "mixer 'mean' is given by acme 1.0 (entry point 'mixers') and bolt 2.0 (entry point 'mixers'): "
         "write acme:mean or bolt:mean"
     )
     assert error.value.exit_code == 2
-    assert registry.find("acme:mean").cls.__module__ == "acme_plugin"
-    assert registry.find("bolt:mean").cls.__module__ == "bolt_plugin"
-    assert registry.display_name(registry.find("max")) == "max"
+    assert registry.mixers.find("acme:mean").cls.__module__ == "acme_plugin"
+    assert registry.mixers.find("bolt:mean").cls.__module__ == "bolt_plugin"
+    assert registry.mixers.display_name(registry.mixers.find("max")) == "max"
 
 
 def test_a_built_in_name_is_not_taken_over(folder):
@@ -316,9 +322,9 @@ def test_a_built_in_name_is_not_taken_over(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("involution"))
     registry = discover()
     assert {"acme:involution", f"{HOST}:involution"} <= set(names(registry))
-    assert registry.find(f"{HOST}:involution").cls.__module__ == "mixers.involution"
+    assert registry.mixers.find(f"{HOST}:involution").cls.__module__ == "mixers.involution"
     with pytest.raises(UsageError, match=r"^mixer 'involution' is given by acme 1.0 .* and mixer-zoo 0.1.0 .*: write"):
-        registry.find("involution")
+        registry.mixers.find("involution")
 
 
 def test_one_distribution_that_gives_a_name_twice_is_told_so(folder):
@@ -326,7 +332,7 @@ def test_one_distribution_that_gives_a_name_twice_is_told_so(folder):
     folder.install("acme", {"first": "one", "second": "two"}, **modules)
     registry = discover()
     assert names(registry) == ["mean"]
-    assert registry.find("acme:mean").origin.entry_point == "first"
+    assert registry.mixers.find("acme:mean").origin.entry_point == "first"
     cause = "PluginError: it gives mixer 'mean', and so does entry point 'first' of the same distribution"
     assert causes(registry) == {"acme:second": cause}
 
@@ -344,11 +350,11 @@ def test_two_entry_points_to_one_module_are_told_apart(folder):
 def test_a_saved_choice_settles_plain_names(folder):
     install_rivals(folder)
     registry = discover().remembering({"mean": "bolt", "gone": "lost-mixers"})
-    assert registry.find("mean").origin.distribution == "bolt"
-    assert registry.find("acme:mean").origin.distribution == "acme"
-    assert registry.find("max").origin.distribution == "acme"
+    assert registry.mixers.find("mean").origin.distribution == "bolt"
+    assert registry.mixers.find("acme:mean").origin.distribution == "acme"
+    assert registry.mixers.find("max").origin.distribution == "acme"
     with pytest.raises(PluginError, match=r"^mixer lost-mixers:gone needs the distribution 'lost-mixers'"):
-        registry.find("gone")
+        registry.mixers.find("gone")
 
 
 @pytest.mark.parametrize(
@@ -407,3 +413,56 @@ def test_a_mixer_of_a_broken_plugin_is_an_error_without_traceback(on_path):
     assert f"mixer 'bad' should come from a-bad-one 1.0 (entry point 'bad'), {cause}" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+# Tasks
+
+COUNTING = """
+from zoo import Task, hookimpl
+
+class Counting(Task):
+    \"\"\"Count.\"\"\"
+
+@hookimpl
+def zoo_tasks():
+    return {"counting": Counting}
+"""
+
+
+def test_a_plugin_gives_tasks_beside_mixers_or_alone(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=COUNTING)
+    folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=COUNTING + giving("mean"))
+    registry = discover()
+    assert registry.broken == ()
+    assert names(registry) == ["mean"]
+    assert registry.tasks.names == ("acme:counting", "bolt:counting")
+    assert registry.tasks.find("acme:counting").summary == "Count."
+    with pytest.raises(UsageError, match=r"^task 'counting' is given by acme .* and bolt .*: write acme:counting or"):
+        registry.tasks.find("counting")
+    with pytest.raises(
+        UsageError, match=r"^no task is named 'bolt:countin' \(did you mean|^no task is named 'countin'"
+    ):
+        registry.tasks.find("bolt:countin")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (
+            COUNTING.replace("Counting(Task)", "Counting"),
+            "is <class 'acme_plugin.Counting'>, not a subclass of zoo.Task",
+        ),
+        (COUNTING.replace('{"counting": Counting}', "[]"), "zoo_tasks() returned list, not a dict of tasks by name"),
+    ],
+)
+def test_a_broken_task_is_told(folder, code, cause):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=code)
+    registry = discover()
+    assert registry.tasks.names == ()
+    assert cause in causes(registry)["acme:acme"]
+
+
+def test_one_distribution_that_gives_a_task_twice_is_told_so(folder):
+    folder.install("acme", {"first": "one", "second": "two"}, one=COUNTING, two=COUNTING)
+    cause = "PluginError: it gives task 'counting', and so does entry point 'first' of the same distribution"
+    assert causes(discover()) == {"acme:second": cause}

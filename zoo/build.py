@@ -21,7 +21,7 @@ from zoo.registry import MixerEntry, Registry, get_registry
 def list_mixers(glob: str = "*") -> list[str]:
     """The names of the registered mixers that match, in natural order."""
     registry = get_registry()
-    return [registry.display_name(entry) for entry in registry.list(glob)]
+    return [registry.mixers.display_name(entry) for entry in registry.mixers.list(glob)]
 
 
 def create_mixer(
@@ -46,7 +46,7 @@ def create_mixer(
         PluginError: the mixer's plugin is broken, or the mixer itself fails.
     """
     call = patterns.parse_call(mixer) if isinstance(mixer, str) else mixer
-    entry = (registry or get_registry()).find(call.name)
+    entry = (registry or get_registry()).mixers.find(call.name)
     return instantiate(entry, call.keywords, dim=dim, heads=heads, layer_index=layer_index, layers=layers)
 
 

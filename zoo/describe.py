@@ -27,11 +27,11 @@ _SECTION = {"": "text", "Raises": "errors", "Errors": "errors", "Cost": "cost", 
 
 def list_entries(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
     """The mixers whose name matches, in natural order: name, summary, causal, paper, options, origin."""
-    return [_entry(entry, registry) for entry in registry.list(glob)]
+    return [_entry(entry, registry) for entry in registry.mixers.list(glob)]
 
 
 def list_plugins(registry: Registry) -> list[dict[str, Any]]:
-    """Every plugin that was found: distribution, version, entry point, file, mixers, status, error, traceback."""
+    """Every plugin that was found: origin, file, mixers, tasks, status, error, traceback."""
     return [_plugin(plugin) for plugin in registry.plugins]
 
 
@@ -52,7 +52,7 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
         UsageError: an unknown name or option, or a value that the mixer refuses.
         PluginError: the mixer's plugin is broken, or the mixer itself fails.
     """
-    entry = registry.find(call.name)
+    entry = registry.mixers.find(call.name)
     mixer = create_mixer(call, dim=dim, heads=heads, registry=registry).eval()
     return {
         **_entry(entry, registry),
@@ -124,7 +124,7 @@ def parse_doc(doc: str) -> dict[str, str]:
 
 def _entry(entry: MixerEntry, registry: Registry) -> dict[str, Any]:
     return {
-        "name": registry.display_name(entry),
+        "name": registry.mixers.display_name(entry),
         "summary": entry.summary,
         "causal": entry.cls.causal,
         "paper": entry.cls.paper,
@@ -171,6 +171,7 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
         "entry_point": origin.entry_point,
         "file": origin.file,
         "mixers": [entry.name for entry in plugin.mixers],
+        "tasks": [entry.name for entry in plugin.tasks],
         "status": "broken" if plugin.error else "ok",
         "error": plugin.error,
         "traceback": plugin.traceback,

@@ -22,7 +22,7 @@ GOOD = """
     def zoo_mixers():
         return {"copy": Copy, "copy-2": Copy}
 """
-FIELDS = ["distribution", "version", "entry_point", "file", "mixers", "status", "error", "traceback"]
+FIELDS = ["distribution", "version", "entry_point", "file", "mixers", "tasks", "status", "error", "traceback"]
 BROKEN = "raise RuntimeError('out of order')"
 
 
@@ -86,7 +86,7 @@ def test_an_empty_registry_works_and_says_what_to_do(zoo):
 def test_plugins(zoo, distribution):
     distribution("good-mixers", GOOD)
     head, *lines = zoo("plugins").out.splitlines()
-    assert head.split() == ["distribution", "version", "entry", "point", "mixers", "status"]
+    assert head.split() == ["distribution", "version", "entry", "point", "gives", "status"]
     assert lines[0].split() == ["good-mixers", "1.2", "good-mixers", "copy,", "copy-2", "ok"]
     assert lines[1].startswith("mixer-zoo")
     assert zoo("plugins").code == 0
@@ -114,12 +114,13 @@ def test_plugins_as_json_have_tracebacks(zoo, distribution):
     distribution("bad-mixers", BROKEN)
     result = zoo("plugins", "--json")
     assert result.code == 4
-    bad, built_in = json.loads(result.out)
+    bad, built_in, tasks = json.loads(result.out)
     assert list(bad) == FIELDS
     assert (bad["distribution"], bad["status"], bad["mixers"]) == ("bad-mixers", "broken", [])
     assert bad["traceback"].startswith("Traceback")
     assert (built_in["status"], built_in["error"]) == ("ok", None)
     assert "dot-product" in built_in["mixers"]
+    assert (tasks["entry_point"], tasks["mixers"]) == ("tasks", [])
 
 
 def test_info(zoo):

@@ -27,7 +27,7 @@ def list_mixers(
         print_json(mixers)
     elif mixers:
         print_table(("name", "summary", "causal", "paper", "from"), [_row(mixer) for mixer in mixers])
-    elif registry.entries:
+    elif registry.mixers.entries:
         say(f"no mixer matches {glob!r}; see all with: zoo list")
     else:
         say("no mixer is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")

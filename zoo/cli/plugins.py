@@ -24,7 +24,7 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON, with 
     if json:
         print_json(found)
     elif found:
-        columns = ("distribution", "version", "entry point", "mixers", "status")
+        columns = ("distribution", "version", "entry point", "gives", "status")
         print_table(columns, [_row(plugin) for plugin in found])
     else:
         say("no plugin is installed, or none is allowed by ZOO_PLUGINS and ZOO_BLOCK_PLUGINS")
@@ -38,4 +38,4 @@ def _row(plugin: dict[str, Any]) -> tuple["str | Text", ...]:
     broken = plugin["status"] == "broken"
     status = Text(f"broken: {plugin['error']}" if broken else "ok", style="red" if broken else "green")
     names = ("distribution", "version", "entry_point")
-    return *(str(plugin[name]) for name in names), ", ".join(plugin["mixers"]), status
+    return *(str(plugin[name]) for name in names), ", ".join(plugin["mixers"] + plugin["tasks"]), status

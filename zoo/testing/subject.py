@@ -180,7 +180,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]
-        entry = registry.get_registry().find(call.name)
+        entry = registry.get_registry().mixers.find(call.name)
         for option in call.keywords:
             if option in given:
                 raise UsageError(f"option {option!r} is given twice: in {mixer!r} and beside it")

@@ -108,7 +108,7 @@ def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
     """Which distribution gives each mixer of the pattern, and in which version."""
     registry = get_registry()
     names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}
-    origins = {name: registry.find(name).origin for name in sorted(names)}
+    origins = {name: registry.mixers.find(name).origin for name in sorted(names)}
     return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
 
 

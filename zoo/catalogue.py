@@ -1,0 +1,173 @@
+"""What plugins gave: the registered mixers and tasks, where each comes from, and what a name means."""
+
+import fnmatch
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeAlias, TypeVar
+
+from zoo.contract import TokenMixer
+from zoo.errors import PluginError, UsageError
+from zoo.options import Option, did_you_mean, options_of
+from zoo.task import Task
+
+Thing = TypeVar("Thing")
+"""What is registered: mixers or tasks."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin comes from."""
+
+    distribution: str
+    version: str
+    entry_point: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        if not self.version:  # a class that was handed over, and not installed
+            return f"{self.distribution}.{self.entry_point}"
+        return f"{self.distribution} {self.version} (entry point {self.entry_point!r})"
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Thing]):
+    """A registered class."""
+
+    name: str
+    cls: type[Thing]
+    origin: Origin
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that always works, whatever else is installed."""
+        return f"{self.origin.distribution}:{self.name}"
+
+    @property
+    def doc(self) -> str:
+        """Its own docstring; the one that it inherits says nothing about it."""
+        return inspect.cleandoc(self.cls.__doc__ or "")
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its docstring."""
+        return " ".join(self.doc.split("\n\n")[0].split())
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """What a pattern may set."""
+        return options_of(self.cls)
+
+
+MixerEntry: TypeAlias = Entry[TokenMixer]
+TaskEntry: TypeAlias = Entry[Task]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found: loaded, or broken and why."""
+
+    origin: Origin
+    mixers: tuple[MixerEntry, ...] = ()
+    tasks: tuple[TaskEntry, ...] = ()
+    error: str | None = None
+    traceback: str | None = None
+
+
+class Catalogue(Generic[Thing]):
+    """All that the installed plugins give of one kind.
+
+    Args:
+        kind: in words, for errors: ``"mixer"``.
+        entries: of that kind.
+        plugins: what was found, broken ones included.
+        distributions: settle plain names, by name: the distribution that a saved run had it from.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        entries: Iterable[Entry[Thing]],
+        plugins: Iterable[Plugin],
+        distributions: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.entries = tuple(entries)
+        self.plugins = tuple(plugins)
+        self.distributions = distributions or {}
+
+    def find(self, name: str) -> Entry[Thing]:
+        """What is registered under that name, plain or ``distribution:name``, spelt with ``-`` or ``_``.
+
+        Raises:
+            UsageError: no such name, or several of it.
+            PluginError: the plugin that should give it is broken or not installed.
+        """
+        owner, _, plain = name.rpartition(":")
+        plain = plain.replace("_", "-")
+        owner = owner or self.distributions.get(plain, "")
+        named = [entry for entry in self.entries if entry.name == plain]
+        found = [entry for entry in named if not owner or _same(entry.origin.distribution, owner)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(self._ambiguous(plain, found))
+        raise self._missing(plain, owner)
+
+    def list(self, glob: str = "*") -> tuple[Entry[Thing], ...]:
+        """The entries whose plain or qualified name matches, in natural order."""
+        glob = glob.replace("_", "-")
+        chosen = (e for e in self.entries if any(fnmatch.fnmatch(n, glob) for n in (e.name, e.qualified_name)))
+        return tuple(sorted(chosen, key=lambda entry: (_natural(entry.name), entry.origin.distribution)))
+
+    def display_name(self, entry: Entry[Thing]) -> str:
+        """The shortest name that finds this entry."""
+        return entry.name if sum(other.name == entry.name for other in self.entries) == 1 else entry.qualified_name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The shortest names of all, in natural order."""
+        return tuple(sorted({self.display_name(entry) for entry in self.entries}, key=_natural))
+
+    def _missing(self, name: str, owner: str) -> Exception:
+        broken = [plugin for plugin in self.plugins if plugin.error]
+        suspects = [plugin for plugin in broken if _could_give(plugin, name, owner)]
+        if suspects:
+            origin, error = suspects[0].origin, suspects[0].error
+            return PluginError(f"{self.kind} {name!r} should come from {origin}, which is broken: {error}")
+        if owner and not any(_same(plugin.origin.distribution, owner) for plugin in self.plugins):
+            return PluginError(
+                f"{self.kind} {owner}:{name} needs the distribution {owner!r}, which is not installed or not allowed "
+                f"by ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install {owner}"
+            )
+        names = ", ".join(self.names) or "none (is mixer-zoo installed? try `zoo plugins`)"
+        text = f"no {self.kind} is named {name!r}{did_you_mean(name, self.names)}; there are: {names}"
+        if broken:
+            text += f"; not loaded: {', '.join(str(plugin.origin) for plugin in broken)}, see `zoo plugins`"
+        return UsageError(text)
+
+    def _ambiguous(self, name: str, found: Iterable[Entry[Thing]]) -> str:
+        origins = " and ".join(str(entry.origin) for entry in found)
+        names = " or ".join(entry.qualified_name for entry in found)
+        return f"{self.kind} {name!r} is given by {origins}: write {names}"
+
+
+def normal_name(distribution: str) -> str:
+    """The name of a distribution as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _could_give(plugin: Plugin, name: str, owner: str) -> bool:
+    if owner:
+        return _same(plugin.origin.distribution, owner)
+    return name in (normal_name(plugin.origin.entry_point), normal_name(plugin.origin.distribution))
+
+
+def _same(first: str, second: str) -> bool:
+    return normal_name(first) == normal_name(second)
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
