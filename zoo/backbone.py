@@ -16,11 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from zoo.contract import Mixed, State, TokenMixer
 from zoo.errors import PluginError, UsageError
 from zoo.norm import RMSNorm
+from zoo.task import IGNORE
 
 Positions: TypeAlias = Literal["none", "learned"]
-
-IGNORE = -100
-"""The target of a position that is not scored."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class ModelOutput(NamedTuple):
     """What a model says of a batch.
 
     Attributes:
-        logits: ``(b, t, vocabulary)``.
+        logits: ``(b, t, vocabulary)``; ``(n, vocabulary)`` where only n positions were asked for.
         loss: what to minimise: the cross-entropy in nats per token and the auxiliary losses; None without targets.
         losses: the summands of the loss by name; ``cross_entropy`` is the language model's own.
         metrics: what the mixers tell of themselves, by ``layer.label.name``.
@@ -127,6 +125,8 @@ class Backbone(nn.Module):
         positions: ``"learned"`` adds a learned vector per position to the embedding; ``"none"`` leaves positions to
             the mixers.
         dropout: on the embedding.
+        readout: what stands between the normalised stream, ``(b, t, d)``, and the unembedding, for a task that asks
+            for it; None for nothing.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class Backbone(nn.Module):
         context: int,
         positions: Positions = "none",
         dropout: float = 0.0,
+        readout: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary, self.dim, self.context, self.dropout = vocabulary, dim, context, dropout
@@ -147,6 +148,7 @@ class Backbone(nn.Module):
         self.positions = nn.Embedding(context, dim) if positions == "learned" else None
         self.layers = nn.ModuleList(layers)
         self.norm = RMSNorm(dim)
+        self.readout = readout
         limits = [mixer.max_length for layer in layers for _, mixer in layer.named_mixers()]
         limits += [context if self.positions is not None else None]
         self.max_length: int | None = min((limit for limit in limits if limit is not None), default=None)
@@ -159,12 +161,14 @@ class Backbone(nn.Module):
         if self.positions is not None:
             nn.init.normal_(self.positions.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> ModelOutput:
-        """Predict the next token at every position.
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, where: Tensor | None = None) -> ModelOutput:
+        """Predict the next token at every position, or at some.
 
         Args:
             tokens: ``(b, t)``, int64.
             targets: ``(b, t)``, the token to predict at each position; -100 where none is scored.
+            where: the positions to predict at, as indices into all ``b * t``, ``(n,)``; None for all. Where few
+                positions have a target and the vocabulary is large, most of the work lies in the others.
         """
         stream = self._embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
         losses: dict[str, Tensor] = {}
@@ -173,10 +177,11 @@ class Backbone(nn.Module):
             stream, said, measured = self._run(layer, stream)
             losses.update({f"{index}.{name}": value for name, value in said.items()})
             metrics.update({f"{index}.{name}": value for name, value in measured.items()})
-        logits = self._unembed(stream)
+        logits = self._unembed(self._read_out(stream), where)
         if targets is None:
             return ModelOutput(logits, None, losses, metrics)
-        cross_entropy = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE)
+        answers = targets.flatten() if where is None else targets.flatten()[where]
+        cross_entropy = F.cross_entropy(logits.flatten(0, -2).float(), answers, ignore_index=IGNORE)
         losses = {"cross_entropy": cross_entropy, **losses}
         return ModelOutput(logits, torch.stack([value.float() for value in losses.values()]).sum(), losses, metrics)
 
@@ -185,7 +190,12 @@ class Backbone(nn.Module):
 
         Returns:
             The logits, ``(b, t, vocabulary)``, and the state for the next step.
+
+        Raises:
+            UsageError: the model has a readout, which looks at whole sequences.
         """
+        if self.readout is not None:
+            raise UsageError("this model answers for whole sequences, through the readout of its task: it cannot go on")
         if state is None:
             start = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
             state = {"position": start, "layers": tuple((None,) * len(layer.labels) for layer in self.each_layer())}
@@ -195,7 +205,7 @@ class Backbone(nn.Module):
         for layer, mixer_states in zip(self.each_layer(), state["layers"], strict=True):
             stream, new_states = layer.step(stream, mixer_states)
             states.append(new_states)
-        return self._unembed(stream), {"position": places[:, -1] + 1, "layers": tuple(states)}
+        return self._unembed(self.norm(stream)), {"position": places[:, -1] + 1, "layers": tuple(states)}
 
     def each_layer(self) -> Iterator[Layer]:
         """The layers, in the order of the stream."""
@@ -229,5 +239,9 @@ class Backbone(nn.Module):
             reach = "learned positions" if self.positions is not None else "tokens that its mixers reach"
             raise UsageError(f"a sequence of {longest} tokens is longer than the {limit} {reach}; use a shorter one")
 
-    def _unembed(self, stream: Tensor) -> Tensor:
-        return F.linear(self.norm(stream), self.embedding.weight)
+    def _read_out(self, stream: Tensor) -> Tensor:
+        stream = self.norm(stream)
+        return stream if self.readout is None else self.readout(stream)
+
+    def _unembed(self, read: Tensor, where: Tensor | None = None) -> Tensor:
+        return F.linear(read if where is None else read.flatten(0, 1)[where], self.embedding.weight)

@@ -80,6 +80,7 @@ def build_model(
     channel_mixer: str = "swiglu",
     positions: Positions = "none",
     dropout: float = 0.0,
+    readout: nn.Module | None = None,
     registry: Registry | None = None,
 ) -> Backbone:
     """A language model of a pattern of mixers.
@@ -94,6 +95,7 @@ def build_model(
         channel_mixer: for the layers whose pattern names none.
         positions: ``"none"`` or ``"learned"``.
         dropout: probability, on the embedding and on every write.
+        readout: what stands between the stream and the unembedding, see `Backbone`.
         registry: where to look for mixers; the installed plugins by default.
 
     Raises:
@@ -119,7 +121,15 @@ def build_model(
         with _pointing_at(call, text if row.channel else None):
             channel = create_channel_mixer(call.name, call.keywords, dim)
         built.append(Layer(mixers, channel, dim=dim, write_scale=(2 * len(rows)) ** -0.5, dropout=dropout))
-    return Backbone(built, vocabulary=vocab_size, dim=dim, context=context, positions=positions, dropout=dropout)
+    return Backbone(
+        built,
+        vocabulary=vocab_size,
+        dim=dim,
+        context=context,
+        positions=positions,
+        dropout=dropout,
+        readout=readout,
+    )
 
 
 def count_parameters(module: nn.Module) -> int:

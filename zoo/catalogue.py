@@ -83,7 +83,7 @@ class Catalogue(Generic[Thing]):
         kind: in words, for errors: ``"mixer"``.
         entries: of that kind.
         plugins: what was found, broken ones included.
-        distributions: settle plain names, by name: the distribution that a saved run had it from.
+        owners: settle plain names, by name: the distribution that a saved run had it from.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Catalogue(Generic[Thing]):
         kind: str,
         entries: Iterable[Entry[Thing]],
         plugins: Iterable[Plugin],
-        distributions: Mapping[str, str] | None = None,
+        owners: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.entries = tuple(entries)
         self.plugins = tuple(plugins)
-        self.distributions = distributions or {}
+        self.owners = owners or {}
 
     def find(self, name: str) -> Entry[Thing]:
         """What is registered under that name, plain or ``distribution:name``, spelt with ``-`` or ``_``.
@@ -107,7 +107,7 @@ class Catalogue(Generic[Thing]):
         """
         owner, _, plain = name.rpartition(":")
         plain = plain.replace("_", "-")
-        owner = owner or self.distributions.get(plain, "")
+        owner = owner or self.owners.get(plain, "")
         named = [entry for entry in self.entries if entry.name == plain]
         found = [entry for entry in named if not owner or _same(entry.origin.distribution, owner)]
         if len(found) == 1:

@@ -33,19 +33,25 @@ class Registry:
 
     Args:
         plugins: what was found, broken ones included.
-        distributions: settle plain names, by name: the distribution that a saved run had it from.
+        mixer_owners: settle plain names of mixers, by name: the distribution that a saved run had it from.
+        task_owners: likewise of tasks.
 
     Attributes:
         mixers: what a pattern may name.
         tasks: what ``--data`` may name.
     """
 
-    def __init__(self, plugins: Iterable[Plugin], distributions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[Plugin],
+        mixer_owners: Mapping[str, str] | None = None,
+        task_owners: Mapping[str, str] | None = None,
+    ) -> None:
         self.plugins = plugins = tuple(plugins)
         mixers = (entry for plugin in plugins for entry in plugin.mixers)
         tasks = (entry for plugin in plugins for entry in plugin.tasks)
-        self.mixers = Catalogue("mixer", mixers, plugins, distributions)
-        self.tasks = Catalogue("task", tasks, plugins, distributions)
+        self.mixers = Catalogue("mixer", mixers, plugins, mixer_owners)
+        self.tasks = Catalogue("task", tasks, plugins, task_owners)
 
     @classmethod
     def discover(cls, environ: Mapping[str, str] = os.environ) -> "Registry":
@@ -62,9 +68,9 @@ class Registry:
         """The plugins that could not be loaded."""
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
-    def remembering(self, distributions: Mapping[str, str]) -> "Registry":
+    def remembering(self, mixer_owners: Mapping[str, str], task_owners: Mapping[str, str]) -> "Registry":
         """The same registry, in which plain names mean what these distributions give."""
-        return Registry(self.plugins, distributions)
+        return Registry(self.plugins, mixer_owners, task_owners)
 
 
 @cache

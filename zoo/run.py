@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from zoo.backbone import Backbone
+from zoo.data.load import create_task, task_call
 from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
+from zoo.errors import UsageError
 from zoo.generate import sample_tokens
-from zoo.registry import get_registry
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.run_directory import RunDirectory
-from zoo.train.session import distributions_of, model_of
+from zoo.train.session import model_of, remembering
 from zoo.train.settings import Settings, validate
 
 
@@ -22,6 +23,7 @@ class Run:
 
     Attributes:
         model: in evaluation mode.
+        tokenizer: None if it learned a task and not a text.
         step: how many updates the loaded checkpoint has seen.
         warnings: what a person should know, e.g. that the newest checkpoint was damaged.
     """
@@ -29,7 +31,7 @@ class Run:
     path: Path
     settings: Settings
     model: Backbone
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     step: int
     warnings: tuple[str, ...] = ()
 
@@ -50,8 +52,14 @@ class Run:
             tokens, temperature, top_k, top_p, seed: see `zoo.generate.sample_tokens`.
 
         Raises:
-            UsageError: a value out of range, or characters that the tokenizer does not know.
+            UsageError: a value out of range, characters that the tokenizer does not know, or a model that learned a
+                task and not a text.
         """
+        if self.tokenizer is None:
+            raise UsageError(
+                f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; how it "
+                "answers stands in samples.txt there"
+            )
         ids = [int(token) for token in self.tokenizer.encode(prompt)] or [0]
         device = next(self.model.parameters()).device
         sampled = sample_tokens(
@@ -63,13 +71,7 @@ class Run:
             top_p=top_p,
             seed=seed,
         )
-        return self._decoded(sampled)
-
-    def _decoded(self, sampled: Iterator[torch.Tensor]) -> Iterator[str]:
-        decoder = self.tokenizer.decoder()
-        for token in sampled:
-            yield decoder.feed(int(token))
-        yield decoder.flush()
+        return _decoded(self.tokenizer, sampled)
 
 
 def load_run(path: str | Path, *, device: str = "cpu") -> Run:
@@ -81,10 +83,23 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     """
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
-    registry = get_registry().remembering(distributions_of(directory.environment))
-    tokenizer = tokenizer_from_json(directory.tokenizer)
-    model = model_of(settings, tokenizer.vocab_size, registry).to(device)
+    registry = remembering(directory.environment)
+    call, tokenizer = task_call(settings.data, registry), None
+    if call is not None:
+        task = create_task(call, registry)
+        model = model_of(settings, registry, vocab_size=task.vocab_size, readout=task.readout(settings.dim))
+    else:
+        tokenizer = tokenizer_from_json(directory.tokenizer)
+        model = model_of(settings, registry, vocab_size=tokenizer.vocab_size)
+    model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     model.load_state_dict(checkpoint.tensors["model"])
     warnings = tuple(f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected)
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, warnings)
+
+
+def _decoded(tokenizer: Tokenizer, sampled: Iterator[torch.Tensor]) -> Iterator[str]:
+    decoder = tokenizer.decoder()
+    for token in sampled:
+        yield decoder.feed(int(token))
+    yield decoder.flush()

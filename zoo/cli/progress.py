@@ -64,10 +64,10 @@ class Lines(Speaker):
         if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._say(f"step {progress.step:,}/{progress.steps:,}  {_figures(progress)}")
 
-    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
-        """The validation split was measured; the samples are in the run's samples.txt."""
+    def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
+        """What is held out was measured; the samples are in the run's samples.txt."""
         del sample
-        self._say(f"step {step:,}/{self._steps:,}  validation loss {validation_loss:.3f}")
+        self._say(f"step {step:,}/{self._steps:,}  {_held_out(validation_loss, validation_accuracy)}")
 
     def _say(self, text: str) -> None:
         with self.speaking():
@@ -114,16 +114,20 @@ class Bar(Speaker):
                 refresh=True,
             )
 
-    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
+    def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
         """Show the loss and the first lines of the sample above the bar."""
         from rich.console import Group
         from rich.text import Text
 
         lines = printable(sample).expandtabs(4).strip("\n").splitlines()[:SAMPLE_LINES]
-        said = Text(f"step {step:,}  validation loss {validation_loss:.3f}", style="bold")
+        said = Text(f"step {step:,}  {_held_out(validation_loss, validation_accuracy)}", style="bold")
         shown = [Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in lines]
         with self.speaking():
             self.live.console.print(Group(said, *shown))
+
+
+def _held_out(loss: float, accuracy: float) -> str:
+    return f"validation loss {loss:.3f}  accuracy {accuracy:.1%}"
 
 
 def _figures(progress: Progress) -> str:

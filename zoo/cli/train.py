@@ -43,12 +43,12 @@ class TrainCommand(Command):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, the presets, and examples."""
-        from zoo.train.settings import DEFAULT_PRESET, list_presets
+        from zoo.train.settings import DEFAULT_PRESET, TASK_PRESET, list_presets
 
         super().format_help(ctx, formatter)
         write_section(
             formatter,
-            f"Presets ({DEFAULT_PRESET} by default: its values stand in brackets)",
+            f"Presets ({DEFAULT_PRESET} by default, its values stand in brackets; {TASK_PRESET} for tasks)",
             list(list_presets().items()),
         )
         formatter.write(_CLOSING)
@@ -63,6 +63,7 @@ Examples:
   zoo train --mixer 'correlation*3, dot-product(window=64)' --steps 500
   zoo train --mixer involution --data texts/ --set dropout=0.1 --set lr_final=0
   zoo train --preset nanogpt-cpu --data shakespeare
+  zoo train --data 'mqar(pairs=8, length=128)'
   zoo train --resume runs/20250131-… --steps 2000
 """
 
@@ -75,8 +76,8 @@ def train(
     dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
     heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
     context: Annotated[int | None, _Model(metavar="N", help="Tokens in a training sequence.")] = None,
-    data: Annotated[str | None, _Data(metavar="WHAT", help="python-stdlib, shakespeare, or a path to text.")] = None,
-    tokenizer: Annotated[str | None, _Data(metavar="NAME", help="byte, char, bpe, or bpe(vocab_size=…).")] = None,
+    data: Annotated[str | None, _Data(metavar="WHAT", help="A corpus, a path to text, or a task.")] = None,
+    tokenizer: Annotated[str | None, _Data(metavar="NAME", help="Of a text: byte, char, bpe(vocab_size=…).")] = None,
     batch: Annotated[int | None, _Training(metavar="N", help="Sequences in a micro-batch.")] = None,
     steps: Annotated[int | None, _Training(metavar="N", help="Updates of the parameters.")] = None,
     lr: Annotated[float | None, _Training(metavar="X", help="Highest learning rate.")] = None,
@@ -95,7 +96,7 @@ def train(
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
-    """Train a language model of a pattern of token mixers."""
+    """Train a model of a pattern of token mixers, on a text or on a task."""
     flags = {
         "mixer": mixer,
         "channel_mixer": channel_mixer,
@@ -118,10 +119,10 @@ def train(
         _refuse_beside_resume(flags | others)
         _report(_resume(resume, steps), json=json)
         return
-    from zoo.train.settings import DEFAULT_PRESET, resolve
+    from zoo.train.settings import resolve
 
     flags["steps"] = steps
-    settings = resolve(preset=preset or DEFAULT_PRESET, file=config, assignments=assign or (), flags=flags)
+    settings = resolve(preset=preset, file=config, assignments=assign or (), flags=flags)
     if dry_run:
         _show_plan(settings, json=json)
     else:

@@ -1,31 +1,13 @@
 """Windows of tokens to train on, drawn as a pure function of the step, and to evaluate on, each token once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.source import IGNORE, Batch
 from zoo.errors import UsageError
-
-IGNORE = -100
-"""The target that is not scored, as in `torch.nn.functional.cross_entropy`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Windows of a text.
-
-    Attributes:
-        inputs: tokens, ``(b, t)``, int64.
-        targets: the token after each of them, ``(b, t)``, int64.
-        offsets: where each window starts in the text, ``(b,)``, int64.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    offsets: Tensor
 
 
 def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0) -> Batch:
@@ -55,9 +37,7 @@ def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step:
     return Batch(inputs, targets, torch.from_numpy(offsets))
 
 
-def evaluation_windows(
-    tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def evaluation_windows(tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
     """Cut a text into consecutive windows, so that every token but the first is a target exactly once.
 
     Args:
@@ -65,9 +45,6 @@ def evaluation_windows(
         context: tokens a window. The last window is filled up with token 0, whose target is `IGNORE`.
         batch: windows at a time; the last time there may be fewer.
         limit: take about so many tokens, in windows spread evenly over the text; at least one window.
-
-    Yields:
-        Inputs and targets, ``(b, t)`` each, int64.
 
     Raises:
         UsageError: as in `draw_batch`, at once.
@@ -85,7 +62,7 @@ def _windows(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Ten
     return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
 
 
-def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> Batch:
     # The last window may stick out: it is read further to the left, and moved.
     reach = np.minimum(offsets, len(tokens) - 1 - context)
     inputs, targets = _windows(tokens, reach, context)
@@ -93,7 +70,7 @@ def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Tens
     if missing:
         inputs[-1] = torch.cat([inputs[-1, missing:], inputs.new_zeros(missing)])
         targets[-1] = torch.cat([targets[-1, missing:], targets.new_full((missing,), IGNORE)])
-    return inputs, targets
+    return Batch(inputs, targets, torch.from_numpy(offsets))
 
 
 def _check(tokens: np.ndarray, context: int, batch: int) -> None:

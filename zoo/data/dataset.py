@@ -3,13 +3,16 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from zoo.data.batches import draw_batch, evaluation_windows
 from zoo.data.cache import cache_directory, cached_folder
 from zoo.data.corpus import Corpus, load_corpus
+from zoo.data.source import Batch, Source
 from zoo.data.tokenizers import Tokenizer, make_tokenizer, read_spec, tokenizer_from_json
 from zoo.errors import UsageError
 
@@ -18,7 +21,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Source):
     """A corpus, split and encoded.
 
     Attributes:
@@ -38,6 +41,28 @@ class Dataset:
     validation: np.ndarray
     train_bytes: int
     validation_bytes: int
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens the tokenizer has."""
+        return self.tokenizer.vocab_size
+
+    def check_context(self, context: int) -> None:
+        """Refuse a context that a split cannot fill."""
+        shortest = min(len(self.train), len(self.validation))
+        if context >= shortest:
+            raise UsageError(
+                f"context={context} is too long for {self.name!r}: {len(self.train)} of its tokens are for training "
+                f"and {len(self.validation)} for validation; choose a --context below {shortest}, or more text"
+            )
+
+    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
+        """Windows of the training split, drawn at random."""
+        return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step)
+
+    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+        """Windows that cover the validation split, or are spread over it."""
+        return evaluation_windows(self.validation, context=context, batch=batch, limit=limit)
 
 
 def prepare(data: str, tokenizer: str, *, validation_fraction: float = 0.1, cache: Path | None = None) -> Dataset:

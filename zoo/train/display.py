@@ -31,5 +31,5 @@ class Display:
     def progress(self, progress: Progress) -> None:
         """A step was made."""
 
-    def evaluation(self, step: int, validation_loss: float, sample: str) -> None:
-        """The validation split was measured, and text was sampled."""
+    def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
+        """What is held out was measured, and a sample was made."""

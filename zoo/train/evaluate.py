@@ -1,17 +1,54 @@
-"""The validation loss and a sample of text."""
+"""How well a model answers what it has not been trained on."""
 
-import math
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from zoo.backbone import IGNORE, Backbone
-from zoo.data.batches import evaluation_windows
-from zoo.data.tokenizers import Tokenizer
-from zoo.errors import UsageError
-from zoo.generate import sample_tokens
+from zoo.backbone import Backbone
+from zoo.data.source import IGNORE, Batch
+
+
+@dataclass
+class Score:
+    """Sums over held-out positions, and what they come to.
+
+    Attributes:
+        nats: the cross-entropy of all positions with a target.
+        targets: how many these are.
+        right: the positions that are scored and answered right.
+        scored: how many are scored.
+        slices: ``[right, scored]`` by what is counted, and by its value.
+    """
+
+    nats: float = 0.0
+    targets: int = 0
+    right: int = 0
+    scored: int = 0
+    slices: defaultdict[str, defaultdict[int, list[int]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    )
+
+    @property
+    def loss(self) -> float:
+        """Nats per target; NaN if there is none."""
+        return self.nats / self.targets if self.targets else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the scored positions at which the likeliest answer is the right one; NaN if none is scored."""
+        return self.right / self.scored if self.scored else float("nan")
+
+    def accuracies(self) -> dict[str, dict[str, float]]:
+        """The same for each slice, by what is counted and by its value, in the order of the values."""
+        return {
+            name: {str(value): right / scored for value, (right, scored) in sorted(values.items())}
+            for name, values in self.slices.items()
+        }
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -20,47 +57,47 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 @torch.no_grad()
-def evaluation_loss(
-    model: Backbone, tokens: np.ndarray, *, batch: int, precision: str, limit: int | None = None
-) -> float:
-    """The cross-entropy in nats per token, each token predicted from its own window of the model's context length.
+def evaluate(model: Backbone, batches: Iterable[Batch], *, precision: str) -> Score:
+    """Measure a model; for a text each token is predicted from its own window.
 
     Args:
         model: is put back into the mode (training or not) in which it came.
-        tokens: the validation split.
-        batch: windows at a time.
+        batches: what is held out.
         precision: ``"fp32"`` or ``"bf16"``.
-        limit: measure about so many tokens, in windows spread over the split; None takes them all.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
-    for inputs, targets in evaluation_windows(tokens, context=model.context, batch=batch, limit=limit):
+    score = Score()
+    for batch in batches:
+        where = None if batch.where is None else batch.where.to(device)
         with autocast(device, precision):
-            logits = model(inputs.to(device)).logits
-        scored = targets.to(device).flatten()
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), scored, ignore_index=IGNORE, reduction="sum")
-        total += losses.item()
-        count += int((targets != IGNORE).sum())
+            logits = model(batch.inputs.to(device), where=where).logits.flatten(0, -2).float()
+        targets = batch.targets.flatten() if batch.where is None else batch.targets.flatten()[batch.where]
+        _add(score, batch, logits, targets.to(device))
     model.train(was_training)
-    return total / count if count else math.nan
+    return score
 
 
-def sample_text(model: Backbone, tokenizer: Tokenizer, *, prompt: str, tokens: int, seed: int) -> str:
-    """A prompt and its continuation."""
-    try:
-        ids = tokenizer.encode(prompt)
-    except UsageError:  # the vocabulary of a small text may lack the characters of the default prompt
-        ids, prompt = np.zeros(1, dtype=np.int64), ""
-    device = next(model.parameters()).device
-    pieces = sample_tokens(
-        model.eval(),
-        torch.as_tensor(ids.astype(np.int64), device=device)[None],
-        tokens=tokens,
-        temperature=0.8,
-        seed=seed,
-    )
-    text = prompt + tokenizer.decode([int(piece) for piece in pieces])
-    model.train()
-    return text
+def _add(score: Score, batch: Batch, logits: Tensor, targets: Tensor) -> None:
+    answered = targets != IGNORE
+    score.nats += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
+    score.targets += int(answered.sum())
+    right = (logits.argmax(-1) == targets).cpu()
+    counted = answered.cpu() if batch.scored is None else _at(batch.scored, batch)
+    score.right += int((right & counted).sum())
+    score.scored += int(counted.sum())
+    for name, values in batch.slices.items():
+        _add_slice(score.slices[name], _at(values, batch)[counted], right[counted])
+
+
+def _add_slice(totals: defaultdict[int, list[int]], values: Tensor, right: Tensor) -> None:
+    for value in values.unique().tolist():
+        here = values == value
+        totals[value][0] += int(right[here].sum())
+        totals[value][1] += int(here.sum())
+
+
+def _at(values: Tensor, batch: Batch) -> Tensor:
+    """What is told of each position, ``(b, t)``, at the positions that were answered."""
+    return values.flatten() if batch.where is None else values.flatten()[batch.where]

@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 
 from zoo.backbone import Backbone, ModelOutput
-from zoo.data.batches import draw_batch
-from zoo.data.dataset import Dataset
+from zoo.data.source import Source
+from zoo.data.task_data import TaskData
 from zoo.errors import ZooError
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.display import Display, Progress
-from zoo.train.evaluate import autocast, evaluation_loss, sample_text
+from zoo.train.evaluate import autocast, evaluate
 from zoo.train.interrupts import Interrupts
 from zoo.train.optimizer import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors
 from zoo.train.run_directory import RunDirectory
+from zoo.train.sample import sample
 from zoo.train.settings import Settings
-
-SAMPLE_PROMPT = "\n"
 
 
 @dataclass
@@ -34,13 +33,14 @@ class Trainer:
     """
 
     model: Backbone
-    dataset: Dataset
+    source: Source
     settings: Settings
     run: RunDirectory
     display: Display = field(default_factory=Display)
     step: int = 0
     seconds: float = 0.0
     validation_loss: float = math.nan
+    validation_accuracy: float = math.nan
     train_loss: float = math.nan
     _loss_sum: float = 0.0
     _loss_count: int = 0
@@ -56,49 +56,76 @@ class Trainer:
         self._saved_step = -1
 
     def train(self, interrupts: Interrupts) -> bool:
-        """Train to the last step, or until interrupted or out of time.
+        """Train to the last step, or until the accuracy is reached, the time is over, or somebody interrupts.
 
         Returns:
-            Whether the run came to its end (by its steps or its time) rather than being interrupted.
+            Whether the run came to its end rather than being interrupted.
         """
         self.model.train()
         deadline = time.monotonic() + (self.settings.max_time or math.inf)
         if self.step == 0:
             self.save()
-        while self.step < self.settings.steps:
+        while self.step < self.settings.steps and not self.is_good_enough:
             self._timed_update()
             out_of_time = time.monotonic() >= deadline
             last = self.step == self.settings.steps or out_of_time
             evaluating = last or self.step % self.settings.evaluate_every == 0
             if evaluating:
-                limit = self.settings.final_evaluation_tokens if last else self.settings.evaluation_tokens
-                self.evaluate(limit)
+                last = self._evaluate_now(last)
             if evaluating or self.step % self.settings.log_every == 0:
                 self._log(with_validation=evaluating)
             if last or interrupts.requested or self.step % self.settings.checkpoint_every == 0:
                 self.save()
-            if out_of_time:
-                return True
-            if interrupts.requested:
-                return self.step == self.settings.steps
+            if last or interrupts.requested:
+                return last
         return True
 
+    @property
+    def is_good_enough(self) -> bool:
+        """Whether the held-out accuracy has reached what the run is to stop at."""
+        wanted = self.settings.stop_accuracy
+        return wanted is not None and self.validation_accuracy >= wanted
+
+    def _evaluate_now(self, last: bool) -> bool:
+        """Measure on some of what is held out, or on all of it if this is the end; returns whether it is."""
+        if not last:
+            self.evaluate(self.settings.evaluation_tokens)
+        if last or self.is_good_enough:  # a part may flatter: it is all of it that counts
+            self.evaluate(self.settings.final_evaluation_tokens)
+        self._show()
+        return last or self.is_good_enough
+
     def evaluate(self, limit: int | None) -> None:
-        """Measure the validation loss and sample some text."""
-        self.validation_loss = evaluation_loss(
-            self.model,
-            self.dataset.validation,
-            batch=self.settings.batch,
-            precision=self.settings.precision,
-            limit=limit,
-        )
-        sample = ""
+        """Measure the loss and the accuracy on about so many held-out tokens."""
+        settings = self.settings
+        held_out = self.source.held_out(context=settings.context, batch=settings.batch, limit=limit)
+        score = evaluate(self.model, held_out, precision=settings.precision)
+        self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
+
+    def test(self) -> dict[str, dict[str, float]]:
+        """The accuracy at each length that the task tests, and for each of its slices at the training length.
+
+        Lengths that the model cannot take are left out. Empty for a text.
+        """
+        if not isinstance(self.source, TaskData):
+            return {}
+        settings, lengths = self.settings, {str(self.settings.context): self.validation_accuracy}
+        slices: dict[str, dict[str, float]] = {}
+        for length in (settings.context, *self.source.lengths):
+            if self.model.max_length is None or length <= self.model.max_length:
+                held_out = self.source.held_out(context=length, batch=settings.batch)
+                score = evaluate(self.model, held_out, precision=settings.precision)
+                lengths[str(length)] = score.accuracy
+                slices = slices or score.accuracies()
+        return {"length": lengths, **slices}
+
+    def _show(self) -> None:
+        text = ""
         if self.settings.sample_tokens:
-            tokens, seed = self.settings.sample_tokens, self.settings.seed + self.step
-            tokenizer = self.dataset.tokenizer
-            sample = sample_text(self.model, tokenizer, prompt=SAMPLE_PROMPT, tokens=tokens, seed=seed)
-            self.run.append_sample(self.step, sample)
-        self.display.evaluation(self.step, self.validation_loss, sample)
+            seed = self.settings.seed + self.step
+            text = sample(self.model, self.source, tokens=self.settings.sample_tokens, seed=seed)
+            self.run.append_sample(self.step, text)
+        self.display.evaluation(self.step, self.validation_loss, self.validation_accuracy, text)
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless one was just written."""
@@ -122,6 +149,7 @@ class Trainer:
         self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]
         self.train_loss = _number(progress["train_loss"])
         self.validation_loss = _number(progress["validation_loss"])
+        self.validation_accuracy = _number(progress.get("validation_accuracy"))
         self._saved_step = checkpoint.step
         return self.run.truncate_logs(progress["logs"])
 
@@ -132,6 +160,7 @@ class Trainer:
             "loss_count": self._loss_count,
             "train_loss": _json(self.train_loss),
             "validation_loss": _json(self.validation_loss),
+            "validation_accuracy": _json(self.validation_accuracy),
             "logs": self.run.log_offsets(),
         }
 
@@ -169,15 +198,16 @@ class Trainer:
 
     def _backward(self, micro: int) -> tuple[ModelOutput, list[int]]:
         settings = self.settings
-        batch = draw_batch(
-            self.dataset.train,
+        batch = self.source.draw(
             context=settings.context,
             batch=settings.batch,
             seed=settings.seed,
             step=self.step * settings.accumulate + micro,
         )
+        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
+        where = None if batch.where is None else batch.where.to(self.device)
         with autocast(self.device, settings.precision):
-            output = self.forward(batch.inputs.to(self.device), batch.targets.to(self.device))
+            output = self.forward(inputs, targets, where)
         (output.loss / settings.accumulate).backward()
         detached = {name: value.detach() for name, value in output.losses.items()}
         return ModelOutput(output.logits.detach(), None, detached, output.metrics), batch.offsets.tolist()
@@ -193,7 +223,7 @@ class Trainer:
             "gradient_norm": self.gradient_norm,
         }
         if with_validation:
-            row["validation_loss"] = self.validation_loss
+            row |= {"validation_loss": self.validation_loss, "validation_accuracy": self.validation_accuracy}
         self.run.append_metrics(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
 

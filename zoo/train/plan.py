@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from zoo.backbone import Backbone
 from zoo.build import count_active_parameters, count_parameters
-from zoo.data.batches import draw_batch
-from zoo.data.dataset import prepare
+from zoo.data.source import Batch
 from zoo.registry import get_registry
 from zoo.train.evaluate import autocast
 from zoo.train.machine import prepare_machine, settle
-from zoo.train.session import check_lengths, model_of
+from zoo.train.session import model_for, source_of
 from zoo.train.settings import Settings
 
 _MOMENTS = 2
@@ -66,16 +65,15 @@ def make_plan(settings: Settings) -> Plan:
     """
     settings = settle(settings)
     device = prepare_machine(settings)
-    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
-    check_lengths(dataset, settings)
-    batch = draw_batch(dataset.train, context=settings.context, batch=2, seed=settings.seed, step=0)
-    model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
+    source = source_of(settings)
+    batch = source.draw(context=settings.context, batch=2, seed=settings.seed, step=0)
+    model = model_for(source, settings, get_registry()).to(device)
     size = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    memory = Memory(size, size, _MOMENTS * size, measure_activations(model, batch.inputs.to(device), settings))
+    memory = Memory(size, size, _MOMENTS * size, measure_activations(model, batch, settings))
     return Plan(settings, count_parameters(model), count_active_parameters(model), memory)
 
 
-def measure_activations(model: Backbone, tokens: Tensor, settings: Settings) -> int:
+def measure_activations(model: Backbone, batch: Batch, settings: Settings) -> int:
     """The bytes that autograd keeps between the forward and the backward pass of one micro-batch.
 
     One and two sequences are run, and the rest is a straight line: what a sequence costs is counted for each, what
@@ -84,16 +82,19 @@ def measure_activations(model: Backbone, tokens: Tensor, settings: Settings) -> 
 
     Args:
         model: in training mode.
-        tokens: two sequences, ``(2, t)``.
+        batch: two sequences.
         settings: for the size of the batch, the precision, and whether activations are checkpointed.
     """
-    one, two = (_saved_bytes(model, tokens[:count].clone(), settings) for count in (1, 2))
+    one, two = (_saved_bytes(model, batch, count, settings) for count in (1, 2))
     return one + (two - one) * (settings.batch - 1)
 
 
-def _saved_bytes(model: Backbone, tokens: Tensor, settings: Settings) -> int:
-    with _recording(model) as record, autocast(tokens.device, settings.precision):
-        model(tokens, tokens)
+def _saved_bytes(model: Backbone, batch: Batch, count: int, settings: Settings) -> int:
+    device = next(model.parameters()).device
+    inputs, targets = (tokens[:count].clone().to(device) for tokens in (batch.inputs, batch.targets))
+    where = None if batch.where is None else batch.where[batch.where < inputs.numel()].to(device)
+    with _recording(model) as record, autocast(device, settings.precision):
+        model(inputs, targets, where)
     if settings.activation_checkpointing:
         return record.outside + sum(record.entering) + max(record.inside)
     return record.outside + sum(record.inside)

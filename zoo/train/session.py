@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from zoo.backbone import Backbone
 from zoo.build import build_model, count_parameters
-from zoo.data.dataset import Dataset, bits_per_byte, prepare
+from zoo.data.dataset import Dataset, bits_per_byte
+from zoo.data.load import load_source, task_call
+from zoo.data.source import Source
 from zoo.errors import UsageError
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
@@ -29,7 +32,17 @@ from zoo.train.settings import Settings, validate
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. Losses are in nats per token, the speed is of training alone, the time of all of it."""
+    """What a run came to.
+
+    Attributes:
+        train_loss: nats per token that has a target; `validation_loss` likewise.
+        bits_per_byte: of held-out text; NaN for a task.
+        validation_accuracy: the share of the scored held-out positions that were answered right.
+        accuracies: the same at each length that was tested, and for each slice of the task, by name and value; the
+            slices are of the training length. Empty for a text.
+        tokens_per_second: of training alone.
+        seconds: of all of it.
+    """
 
     run: str
     mixer: str
@@ -38,8 +51,14 @@ class Summary:
     train_loss: float
     validation_loss: float
     bits_per_byte: float
+    validation_accuracy: float
+    accuracies: dict[str, dict[str, float]]
     tokens_per_second: float
     seconds: float
+
+
+_TASK = "task:"
+"""Stands before the name of a task where names of mixers stand beside it."""
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -64,15 +83,15 @@ def start(settings: Settings, *, root: Path, out: Path | None = None, display: D
     """
     settings = settle(settings)
     device = prepare_machine(settings)
-    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
-    check_lengths(dataset, settings)
+    source = source_of(settings)
     torch.manual_seed(settings.seed)
-    model = model_of(settings, dataset.tokenizer.vocab_size, get_registry()).to(device)
+    model = model_for(source, settings, get_registry()).to(device)
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
     with run.lock():
-        run.write_environment(_environment(settings, dataset))
-        run.write_tokenizer(dataset.tokenizer.to_json())
-        return _drive(Trainer(model, dataset, settings, run, display or Display()), "started")
+        run.write_environment(_environment(settings, source))
+        if source.tokenizer is not None:
+            run.write_tokenizer(source.tokenizer.to_json())
+        return _drive(Trainer(model, source, settings, run, display or Display()), "started")
 
 
 def resume(path: Path, *, steps: int | None = None, display: Display | None = None) -> Summary:
@@ -88,7 +107,23 @@ def resume(path: Path, *, steps: int | None = None, display: Display | None = No
         return _drive(_restored(run, steps, display or Display()), "resumed")
 
 
-def model_of(settings: Settings, vocab_size: int, registry: Registry) -> Backbone:
+def source_of(settings: Settings, registry: Registry | None = None) -> Source:
+    """The text or the task that the settings name, which the context must fit.
+
+    Raises:
+        UsageError: data that cannot be had, or that are too short for the context.
+    """
+    source = load_source(
+        settings.data,
+        tokenizer=settings.tokenizer,
+        validation_fraction=settings.validation_fraction,
+        registry=registry,
+    )
+    source.check_context(settings.context)
+    return source
+
+
+def model_of(settings: Settings, registry: Registry, *, vocab_size: int, readout: nn.Module | None = None) -> Backbone:
     """The model that the settings describe, freshly initialised."""
     return build_model(
         settings.mixer,
@@ -100,26 +135,36 @@ def model_of(settings: Settings, vocab_size: int, registry: Registry) -> Backbon
         channel_mixer=settings.channel_mixer,
         positions=settings.positions,
         dropout=settings.dropout,
+        readout=readout,
         registry=registry,
     )
 
 
+def model_for(source: Source, settings: Settings, registry: Registry) -> Backbone:
+    """The same, with the vocabulary and the readout of what it is to learn."""
+    return model_of(settings, registry, vocab_size=source.vocab_size, readout=source.readout(settings.dim))
+
+
 def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
-    """Which distribution gives each mixer of the pattern, and in which version."""
+    """Which distribution gives each mixer of the pattern, and the task if there is one, and in which version."""
     registry = get_registry()
     names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}
     origins = {name: registry.mixers.find(name).origin for name in sorted(names)}
+    task = task_call(settings.data)
+    if task is not None:
+        origins[f"{_TASK}{task.name}"] = registry.tasks.find(task.name).origin
     return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
 
 
-def distributions_of(environment: Mapping[str, Any]) -> dict[str, str]:
-    """What `plugins_of` recorded, as distributions by mixer name."""
-    return {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
+def remembering(environment: Mapping[str, Any]) -> Registry:
+    """The registry in which plain names mean what they meant when `plugins_of` recorded them."""
+    given = {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
+    tasks = {name.removeprefix(_TASK): owner for name, owner in given.items() if name.startswith(_TASK)}
+    return get_registry().remembering({n: o for n, o in given.items() if not n.startswith(_TASK)}, tasks)
 
 
 def summarize(trainer: Trainer, seconds: float) -> Summary:
     """The figures of a run that has ended."""
-    dataset = trainer.dataset
     made = trainer.step * trainer.tokens_per_step
     return Summary(
         run=str(trainer.run.path),
@@ -128,7 +173,9 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
         steps=trainer.step,
         train_loss=trainer.train_loss,
         validation_loss=trainer.validation_loss,
-        bits_per_byte=bits_per_byte(trainer.validation_loss, len(dataset.validation), dataset.validation_bytes),
+        bits_per_byte=_bits_per_byte(trainer),
+        validation_accuracy=trainer.validation_accuracy,
+        accuracies=trainer.test(),
         tokens_per_second=made / trainer.seconds if trainer.seconds else math.nan,
         seconds=seconds,
     )
@@ -145,12 +192,12 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
     if steps is not None and steps < checkpoint.step:
         raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
     settings = settings.model_copy(update={"steps": steps or settings.steps})
-    dataset = prepare(settings.data, settings.tokenizer, validation_fraction=settings.validation_fraction)
-    if dataset.sha256 != run.environment["data_sha256"]:
+    registry = remembering(run.environment)
+    source = source_of(settings, registry)
+    if source.sha256 != run.environment["data_sha256"]:
         raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
-    registry = get_registry().remembering(distributions_of(run.environment))
-    model = model_of(settings, dataset.tokenizer.vocab_size, registry).to(device)
-    trainer = Trainer(model, dataset, settings, run, display)
+    model = model_for(source, settings, registry).to(device)
+    trainer = Trainer(model, source, settings, run, display)
     for log in trainer.restore(checkpoint):
         display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
     run.write_config(settings.model_dump())
@@ -170,15 +217,12 @@ def _drive(trainer: Trainer, kind: str) -> Summary:
     return summary
 
 
-def _environment(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    return describe_environment(plugins=plugins_of(settings), data_sha256=dataset.sha256, device=settings.device)
+def _environment(settings: Settings, source: Source) -> dict[str, Any]:
+    return describe_environment(plugins=plugins_of(settings), data_sha256=source.sha256, device=settings.device)
 
 
-def check_lengths(dataset: Dataset, settings: Settings) -> None:
-    """Refuse a context that a split of the data cannot fill."""
-    shortest = min(len(dataset.train), len(dataset.validation))
-    if settings.context >= shortest:
-        raise UsageError(
-            f"context={settings.context} is too long for {settings.data!r}: {len(dataset.train)} of its tokens are for "
-            f"training and {len(dataset.validation)} for validation; choose a --context below {shortest}, or more text"
-        )
+def _bits_per_byte(trainer: Trainer) -> float:
+    text = trainer.source
+    if not isinstance(text, Dataset):
+        return math.nan
+    return bits_per_byte(trainer.validation_loss, len(text.validation), text.validation_bytes)

@@ -15,6 +15,8 @@ from zoo.options import did_you_mean
 from zoo.pattern import parse
 
 DEFAULT_PRESET = "quick"
+TASK_PRESET = "synthetic"
+"""Where the settings start from when the data is a task."""
 
 
 def seconds(value: Any) -> Any:
@@ -45,9 +47,9 @@ class Settings(BaseModel):
     positions: Literal["none", "learned"] = Field("none", description="added to the embedding")
     dropout: float = Field(0.0, ge=0, lt=1, description="probability, on the embedding and on every write")
 
-    data: str = Field("python-stdlib", description="python-stdlib, shakespeare, or a path to text")
-    tokenizer: str = Field("byte", description="byte, char, bpe, or bpe(vocab_size=…)")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of the text, held out")
+    data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path to text, or a task")
+    tokenizer: str = Field("byte", description="of a text: byte, char, bpe, or bpe(vocab_size=…)")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of a text, held out")
 
     batch: Size = Field(16, description="sequences in a micro-batch")
     accumulate: Size = Field(1, description="micro-batches in a step")
@@ -66,39 +68,60 @@ class Settings(BaseModel):
     compile: bool = Field(False, description="torch.compile the model")
     threads: Size | None = Field(None, description="of the CPU; none takes every core")
     activation_checkpointing: bool = Field(False, description="less memory, more time")
+    stop_accuracy: float | None = Field(
+        None, gt=0, le=1, description="stop when the held-out accuracy reaches it, e.g. 0.99"
+    )
     max_time: Seconds | None = Field(None, description="stop training after so long, e.g. 90s, 2m, 1h")
 
     log_every: Size = Field(10, description="steps between lines of metrics.jsonl")
     evaluate_every: Size = Field(250, description="steps between evaluations")
-    evaluation_tokens: Size = Field(65536, description="of the validation split, in each evaluation but the last")
-    final_evaluation_tokens: Size | None = Field(None, description="in the last evaluation; none takes the whole split")
-    sample_tokens: int = Field(256, ge=0, description="text sampled at each evaluation")
+    evaluation_tokens: Size = Field(65536, description="of what is held out, in each evaluation but the last")
+    final_evaluation_tokens: Size | None = Field(None, description="in the last evaluation; none takes all")
+    sample_tokens: int = Field(256, ge=0, description="of text sampled at each evaluation; 0 for no sample")
     checkpoint_every: Size = Field(250, description="steps between checkpoints")
     keep_checkpoints: Size = Field(2, description="older ones are removed")
 
 
 def resolve(
     *,
-    preset: str = DEFAULT_PRESET,
+    preset: str | None = None,
     file: Path | None = None,
     assignments: Iterable[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The settings of a run: the preset, over it a file, over it ``key=value`` assignments, over them the flags.
 
+    Where the data is a task and no preset is named, the settings start from those that the task asks for. The
+    length of its sequences is the context.
+
     Raises:
         UsageError: an unknown preset or setting, an unreadable file, a value that is out of range or of a wrong type.
+        PluginError: the task's plugin is broken or missing.
     """
-    defaults = load_preset(preset)
     given = read_file(file) if file is not None else {}
     given |= dict(_assignment(text) for text in assignments)
     given |= {name: value for name, value in (flags or {}).items() if value is not None}
-    settings = validate(defaults | given)
+    settings = validate(_defaults(preset, given.get("data")) | given)
     if "layers" not in given and settings.layers is not None:
         # the depth of a preset is for patterns that fit into it; a longer one is not cut
         longer = max(settings.layers, len(parse(settings.mixer).layers()))
         settings = settings.model_copy(update={"layers": longer})
     return settings
+
+
+def _defaults(preset: str | None, data: Any) -> dict[str, Any]:
+    """What holds where nothing was given."""
+    if not isinstance(data, str):
+        return load_preset(preset or DEFAULT_PRESET)
+    from zoo.data.load import create_task, task_call  # and with it torch, for which the help does not wait
+
+    call = task_call(data)
+    if call is None:
+        return load_preset(preset or DEFAULT_PRESET)
+    task = create_task(call)
+    if preset is not None:
+        return load_preset(preset) | {"context": task.length}
+    return load_preset(TASK_PRESET) | {"context": task.length, **task.settings}
 
 
 def validate(values: Mapping[str, Any]) -> Settings:

@@ -1,0 +1,84 @@
+"""From what ``--data`` says to what a model learns from: a text, or a task with its options."""
+
+from pathlib import Path
+
+from zoo.data.corpus import CORPORA
+from zoo.data.dataset import prepare
+from zoo.data.source import Source
+from zoo.data.task_data import TaskData
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.options import check_options
+from zoo.pattern import Call, parse_call
+from zoo.registry import Registry, get_registry
+from zoo.task import Task
+
+
+def load_source(data: str, *, tokenizer: str, validation_fraction: float, registry: Registry | None = None) -> Source:
+    """The text or the task that `data` names, ready to train on.
+
+    Args:
+        data: a task, with options in brackets if any; or a text, see `zoo.data.corpus.load_corpus`.
+        tokenizer: for a text, see `zoo.data.tokenizers.make_tokenizer`.
+        validation_fraction: of a text, see `zoo.data.dataset.prepare`.
+        registry: where to look for tasks; the installed plugins by default.
+
+    Raises:
+        UsageError: a task, a text or a tokenizer that cannot be had.
+        PluginError: the task's plugin is broken or missing, or the task itself fails.
+    """
+    call = task_call(data, registry)
+    if call is None:
+        return prepare(data, tokenizer, validation_fraction=validation_fraction)
+    return TaskData(create_task(call, registry), str(call))
+
+
+def task_call(data: str, registry: Registry | None = None) -> Call | None:
+    """The task that `data` names, with its options; None if it names a text.
+
+    A corpus keeps its name, then come the tasks; a file that has the name of a task is reached as ``./name``.
+
+    Raises:
+        UsageError: options in brackets that cannot be read, or behind a name that is neither a task nor a file.
+        PluginError: the plugin that should give the task is broken or missing.
+    """
+    if data in CORPORA or not data or set(data) & set("/\\~") or data.startswith("."):
+        return None
+    tasks = (registry or get_registry()).tasks
+    name, bracket, _ = data.partition("(")
+    plain = name.strip().rpartition(":")[2].replace("_", "-")
+    known = any(entry.name == plain for entry in tasks.entries)
+    if not known and Path(data).exists():
+        return None
+    if not (known or bracket or ":" in name):
+        try:
+            tasks.find(name)
+        except UsageError:  # no task; as a text it is told what else there is
+            return None
+    call = parse_call(data)
+    tasks.find(call.name)
+    return call
+
+
+def create_task(task: str | Call, registry: Registry | None = None) -> Task:
+    """A task from its name and options, e.g. ``"mqar(pairs=8, length=128)"``.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that the task refuses.
+        PluginError: the task's plugin is broken or missing, or the task itself fails.
+    """
+    call = parse_call(task) if isinstance(task, str) else task
+    entry = (registry or get_registry()).tasks.find(call.name)
+    given = check_options(entry.cls, call.keywords, entry.name)
+    try:
+        made = entry.cls(**given)
+    except ZooError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{entry.name}: {error}") from error
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(f"{entry.name}, from {entry.origin}, failed to build: {cause}") from error
+    for name in ("vocab_size", "length", "test_examples"):
+        if not (isinstance(getattr(made, name, None), int) and getattr(made, name) >= 1):
+            raise PluginError(f"{entry.name}, from {entry.origin}, has no {name} of 1 or more: its __init__ sets it")
+    return made

@@ -1,0 +1,87 @@
+"""What a model learns from and is measured on, whether that is a text or a task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from zoo.task import IGNORE
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.data.tokenizers import Tokenizer
+
+__all__ = ["IGNORE", "Batch", "Source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences and what is to be answered at their positions.
+
+    Attributes:
+        inputs: tokens, ``(b, t)``, int64.
+        targets: the answer at each of them, for a text the token after it, ``(b, t)``, int64; `IGNORE` where none is.
+        offsets: where each sequence was taken from, ``(b,)``, int64: its place in the text, or its number among the
+            examples.
+        where: the positions that have a target, as indices into all ``b * t``, ``(n,)``; None where nearly all have
+            one, and looking at the others costs little.
+        scored: the positions that count for the accuracy, ``(b, t)``, bool; None for all that have a target.
+        slices: whole numbers by which the accuracy is told apart, ``(b, t)`` each, by what they count.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    offsets: Tensor
+    where: Tensor | None = None
+    scored: Tensor | None = None
+    slices: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """What a model learns from: sequences to train on, drawn as a pure function of the step, and held-out ones.
+
+    Attributes:
+        name: of the corpus, or the task with its options in canonical form.
+        sha256: the checksum of the data.
+        tokenizer: between text and tokens; None where there is no text.
+        lengths: others than the training length at which a trained model is tested.
+    """
+
+    name: str
+    sha256: str
+    tokenizer: "Tokenizer | None" = None
+    lengths: tuple[int, ...] = ()
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+
+    @abstractmethod
+    def check_context(self, context: int) -> None:
+        """Refuse a training length that cannot be.
+
+        Raises:
+            UsageError: with what would do.
+        """
+
+    @abstractmethod
+    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
+        """Sequences to train on, a pure function of the arguments."""
+
+    @abstractmethod
+    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+        """Sequences to measure on, always the same.
+
+        Args:
+            context: tokens of each.
+            batch: sequences at a time; the last time there may be fewer.
+            limit: about so many tokens; None for all.
+        """
+
+    def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - only some tasks have one
+        """What stands between the stream of width d and the unembedding, if anything does."""
+        return None

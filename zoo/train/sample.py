@@ -1,0 +1,61 @@
+"""A glimpse of what a model does: text that it writes, or an example of its task that it answers."""
+
+import numpy as np
+import torch
+
+from zoo.backbone import Backbone
+from zoo.data.source import IGNORE, Source
+from zoo.data.task_data import TaskData
+from zoo.data.tokenizers import Tokenizer
+from zoo.errors import UsageError
+from zoo.generate import sample_tokens
+
+PROMPT = "\n"
+
+
+def sample(model: Backbone, source: Source, *, tokens: int, seed: int) -> str:
+    """Text of so many tokens, or an answered example of a task; the model is left in training mode."""
+    if isinstance(source, TaskData):
+        return answered_example(model, source)
+    assert source.tokenizer is not None
+    return sample_text(model, source.tokenizer, prompt=PROMPT, tokens=tokens, seed=seed)
+
+
+def sample_text(model: Backbone, tokenizer: Tokenizer, *, prompt: str, tokens: int, seed: int) -> str:
+    """A prompt and its continuation."""
+    try:
+        ids = tokenizer.encode(prompt)
+    except UsageError:  # the vocabulary of a small text may lack the characters of the default prompt
+        ids, prompt = np.zeros(1, dtype=np.int64), ""
+    device = next(model.parameters()).device
+    pieces = sample_tokens(
+        model.eval(),
+        torch.as_tensor(ids.astype(np.int64), device=device)[None],
+        tokens=tokens,
+        temperature=0.8,
+        seed=seed,
+    )
+    text = prompt + tokenizer.decode([int(piece) for piece in pieces])
+    model.train()
+    return text
+
+
+@torch.no_grad()
+def answered_example(model: Backbone, data: TaskData) -> str:
+    """The first example of the test, with an arrow to the model's answer wherever one is scored: ``k3→v7``.
+
+    Where the answer is wrong the right one stands behind it in brackets: ``k3→v2(v7)``.
+    """
+    batch = next(data.held_out(context=data.task.length, batch=1))
+    device = next(model.parameters()).device
+    said = model.eval()(batch.inputs.to(device)).logits[0].argmax(-1).tolist()
+    model.train()
+    scored = batch.targets[0] != IGNORE if batch.scored is None else batch.scored[0]
+    symbol = data.task.symbol
+    words = []
+    for token, target, answer, asked in zip(
+        batch.inputs[0].tolist(), batch.targets[0].tolist(), said, scored.tolist(), strict=True
+    ):
+        wrong = f"({symbol(target)})" if answer != target else ""
+        words.append(f"{symbol(token)}→{symbol(answer)}{wrong}" if asked else symbol(token))
+    return " ".join(words)
