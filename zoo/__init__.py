@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.hookspecs import hookimpl as hookimpl
     from zoo.run import load_run as load_run
     from zoo.stream import watch_stream as watch_stream
+    from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
     from zoo.task import Task as Task
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Backbone": "zoo.backbone",
     "Examples": "zoo.task",
+    "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
     "State": "zoo.contract",
     "Task": "zoo.task",

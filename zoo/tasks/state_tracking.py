@@ -1,0 +1,104 @@
+"""State tracking: parity, and the word problems of finite groups."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from zoo import Examples, Task
+from zoo.tasks.distances import positions
+from zoo.tasks.groups import GROUPS
+from zoo.tasks.limits import check_least, check_lengths
+
+
+class Parity(Task):
+    """Parity: bits, and at each the parity of all bits so far.
+
+        1 0 1 1 0        answers: 1 1 0 1 1
+
+    The bits are drawn at random. One bit of memory is enough, and every bit must be able to flip it.
+
+    Options:
+        length: bits of a sequence.
+        examples: how many different sequences are trained on; None draws new ones for every step.
+        test_lengths: other lengths to test.
+
+    Raises:
+        ValueError: a length below 1.
+
+    Source: Grazzi et al. 2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
+    arXiv:2411.12537, who train at lengths up to 40, test up to 256, and score the last position alone; and Delétang et
+    al. 2023, arXiv:2207.02098. The slices tell the accuracy by position, counted from 1.
+    """
+
+    paper: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "batch": 64}
+    vocab_size = 2
+
+    def __init__(
+        self, *, length: int = 40, examples: int | None = None, test_lengths: tuple[int, ...] = (80, 160)
+    ) -> None:
+        check_least(1, examples=examples)
+        self.test_lengths = check_lengths(length, test_lengths, least=1)
+        self.length, self.train_examples = length, examples
+
+    def draw(self, generator: np.random.Generator, examples: int, *, length: int, test: bool) -> Examples:  # noqa: ARG002
+        """Draw sequences; those of the test are made like those of training."""
+        inputs = generator.integers(2, size=(examples, length))
+        return Examples(inputs, np.cumsum(inputs, axis=1) % 2, slices={"position": positions(examples, length)})
+
+
+class WordProblem(Task):
+    """Word problem of a group: elements of it, and at each the product of all elements so far.
+
+        12354 21345 12354        answers in S5: 12354 21354 21345
+
+    The elements are drawn at random. Z60 adds modulo 60; the elements of A5 and S5 are the even, and all, permutations
+    of five things, written as what 1 to 5 become, and a product does the left one first. Z60 and A5 have as many
+    elements, but Z60 can be worked out in parallel and A5 and S5 only step by step, as far as is known (they are not
+    solvable, and their word problem is complete for NC1): a mixer of constant depth that tracks them does what
+    attention cannot.
+
+    Options:
+        group: Z60, A5 or S5.
+        length: elements of a sequence.
+        examples: how many different sequences are trained on; None draws new ones for every step.
+        test_lengths: other lengths to test.
+
+    Raises:
+        ValueError: an unknown group, or a length below 1.
+
+    Source: Merrill et al. 2024, "The Illusion of State in State-Space Models", arXiv:2404.08819, and Grazzi et al.
+    2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues", arXiv:2411.12537. The slices tell the
+    accuracy by position, counted from 1.
+    """
+
+    paper: ClassVar[str] = "Merrill et al. 2024, arXiv:2404.08819"
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 128, "heads": 4, "batch": 64}
+
+    def __init__(
+        self,
+        *,
+        group: Literal["Z60", "A5", "S5"] = "S5",
+        length: int = 32,
+        examples: int | None = None,
+        test_lengths: tuple[int, ...] = (64, 128),
+    ) -> None:
+        if group not in GROUPS:
+            raise ValueError(f"group={group!r} is not known; there are: {', '.join(GROUPS)}")
+        check_least(1, examples=examples)
+        self.test_lengths = check_lengths(length, test_lengths, least=1)
+        self.group = GROUPS[group]()
+        self.length, self.vocab_size, self.train_examples = length, len(self.group.names), examples
+
+    def draw(self, generator: np.random.Generator, examples: int, *, length: int, test: bool) -> Examples:  # noqa: ARG002
+        """Draw sequences; those of the test are made like those of training."""
+        inputs = generator.integers(self.vocab_size, size=(examples, length))
+        targets = inputs.copy()
+        for time in range(1, length):
+            targets[:, time] = self.group.product[targets[:, time - 1], inputs[:, time]]
+        return Examples(inputs, targets, slices={"position": positions(examples, length)})
+
+    def symbol(self, token: int) -> str:
+        """An element: a number of Z60, or what a permutation makes of 12345, e.g. ``21345``."""
+        return self.group.names[token]
