@@ -13,7 +13,7 @@ from zoo.contract import Mixed, TokenMixer
 from zoo.registry import HOST
 
 PUBLIC = {
-    "Backbone", "Examples", "Mixed", "State", "Task", "TokenMixer", "ZooError", "build_model", "create_mixer",
+    "IGNORE", "Backbone", "Examples", "Mixed", "State", "Task", "TokenMixer", "ZooError", "build_model", "create_mixer",
     "hookimpl", "list_mixers", "load_run", "watch_stream",
 }  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_a_star_import_brings_the_public_names():
         (
             "build_model",
             "(pattern, *, vocab_size, dim=128, layers=None, heads=4, context=256, channel_mixer='swiglu', "
-            "positions='none', dropout=0.0, registry=None)",
+            "positions='none', dropout=0.0, readout=None, registry=None)",
         ),
         ("load_run", "(path, *, device='cpu')"),
         ("watch_stream", "(model)"),

@@ -57,9 +57,9 @@ def test_samples_stand_above_the_bar_and_steer_nothing():
     sample = "\n".join(["first\x1b[2Jline", "[bold]no markup[/bold]", "x" * 200, *"abcdefgh"])
     with terminal() as screen, live_display() as display:
         display.progress(at(3))
-        display.evaluation(3, 1.25, sample)
+        display.evaluation(3, 1.25, 0.5, sample)
     lines = [line.split("\r")[-1].rstrip() for line in plain(screen).split("\n")]
-    assert "step 3  validation loss 1.250" in lines
+    assert "step 3  validation loss 1.250  accuracy 50.0%" in lines
     assert "  first\ufffd[2Jline" in lines
     assert "  [bold]no markup[/bold]" in lines
     assert f"  {'x' * 67}…" in lines
@@ -82,8 +82,8 @@ def test_lines_come_now_and_then(capsys, monkeypatch):
 def test_evaluations_always_have_a_line(capsys):
     lines = Lines()
     lines.progress(at(3))
-    lines.evaluation(3, 1.25, "sample")
-    assert capsys.readouterr().err == "step 3/10  validation loss 1.250\n"
+    lines.evaluation(3, 1.25, 0.5, "sample")
+    assert capsys.readouterr().err == "step 3/10  validation loss 1.250  accuracy 50.0%\n"
 
 
 @pytest.mark.parametrize("kind", [Lines, Bar])

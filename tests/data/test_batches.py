@@ -66,7 +66,8 @@ def test_every_place_is_drawn_about_equally_often():
 def test_every_token_but_the_first_is_a_target_once(size, batch):
     context, length = size
     seen = []
-    for inputs, targets in evaluation_windows(counting(length), context=context, batch=batch):
+    for window in evaluation_windows(counting(length), context=context, batch=batch):
+        inputs, targets = window.inputs, window.targets
         assert inputs.dtype == targets.dtype == torch.int64
         assert inputs.shape == targets.shape
         assert 1 <= len(inputs) <= batch
@@ -83,9 +84,9 @@ def test_every_token_but_the_first_is_a_target_once(size, batch):
 def test_a_limit_takes_windows_spread_over_the_text(size, batch, limit):
     context, length = size
     rows = [
-        inputs
-        for inputs, _ in evaluation_windows(counting(length), context=context, batch=batch, limit=limit)
-        for inputs in inputs
+        row
+        for window in evaluation_windows(counting(length), context=context, batch=batch, limit=limit)
+        for row in window.inputs
     ]
     starts = [int(row[0]) for row in rows]
     total = -(-(length - 1) // context)
@@ -97,7 +98,7 @@ def test_a_limit_takes_windows_spread_over_the_text(size, batch, limit):
 
 def test_few_windows_stand_in_the_middles_of_equal_parts():
     windows = evaluation_windows(counting(101), context=10, batch=5, limit=25)
-    assert [inputs[:, 0].tolist() for inputs, _ in windows] == [[20, 70]]
+    assert [window.inputs[:, 0].tolist() for window in windows] == [[20, 70]]
 
 
 def test_a_context_longer_than_the_text():

@@ -84,8 +84,8 @@ def test_a_file_with_the_name_of_a_built_in_corpus_is_reached_by_its_path(tmp_pa
 
 def test_a_missing_path(tmp_path):
     assert error_of(tmp_path / "no.txt") == (
-        f"there is no data {str(tmp_path / 'no.txt')!r}: expected python-stdlib or shakespeare, "
-        "or the path of a UTF-8 text file or of a folder of them"
+        f"there is no data {str(tmp_path / 'no.txt')!r}: expected python-stdlib or shakespeare, a task "
+        "(see: zoo tasks), or the path of a UTF-8 text file or of a folder of them"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_misspelt_corpus(word):
 
 @pytest.mark.parametrize("word", ["", "qqq", "a\nb", "nul\0nul"])
 def test_a_word_that_is_nothing(word):
-    assert error_of(word).startswith(f"there is no data {word!r}: expected python-stdlib or shakespeare, or the path")
+    assert error_of(word).startswith(f"there is no data {word!r}: expected python-stdlib or shakespeare, a task")
 
 
 def test_an_unknown_user():

@@ -148,7 +148,7 @@ def test_a_run_without_samples_says_so(tmp_path):
     run = RunDirectory.create(tmp_path, mixer="x", config={})
     run.write_environment({})
     _, page = page_of(run)
-    assert "No text was sampled." in page.text["p"]
+    assert "No sample was made." in page.text["p"]
 
 
 def test_commands_can_be_pasted_whatever_the_folder_is_called(tmp_path):

@@ -25,7 +25,7 @@ class Recording(Display):
 
             signal.raise_signal(signal.SIGINT)
 
-    def evaluation(self, step, validation_loss, sample):
+    def evaluation(self, step, validation_loss, validation_accuracy, sample):
         self.evaluations.append((step, validation_loss, sample))
 
     def notice(self, text):

@@ -171,23 +171,41 @@ def _report(summary: "Summary", *, json: bool) -> None:
     if json:
         print_json(asdict(summary))
         return
-    from zoo.train.run_directory import RunDirectory
-
-    prompt = " --prompt 'def '" if RunDirectory.open(Path(summary.run)).config["data"] == "python-stdlib" else ""
-    held_out, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
     folder, run = Path(summary.run), shlex.quote(summary.run)
     figures = {
         "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {summary.tokens_per_second:,.0f} tokens/s",
         "model": f"{summary.mixer}, {summary.parameters:,} parameters",
+    }
+    places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
+    longer = f"zoo train --resume {run} --steps {2 * summary.steps}"
+    if summary.accuracies:
+        samples = {"samples": str(folder / "samples.txt")}
+        print_lines(figures | _on_task(summary), places | samples, {"next": longer})
+    else:
+        print_lines(figures | _on_text(summary), places, {"next": f"zoo generate {run}{_prompt(folder)}", "or": longer})
+
+
+def _on_text(summary: "Summary") -> dict[str, str]:
+    held_out, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
+    return {
         "loss": f"{held_out} nats per token on held-out text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
     }
-    places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
-    commands = {
-        "next": f"zoo generate {run}{prompt}",
-        "or": f"zoo train --resume {run} --steps {2 * summary.steps}",
+
+
+def _on_task(summary: "Summary") -> dict[str, str]:
+    longer = [f"{share:.1%} at {length} tokens" for length, share in summary.accuracies["length"].items()][1:]
+    return {
+        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} of held-out answers are right", *longer]),
+        "loss": f"{summary.validation_loss:.4f} nats per held-out answer ({summary.train_loss:.4f} in training)",
     }
-    print_lines(figures, places, commands)
+
+
+def _prompt(run: Path) -> str:
+    """What makes a model of Python write Python."""
+    from zoo.train.run_directory import RunDirectory
+
+    return " --prompt 'def '" if RunDirectory.open(run).config["data"] == "python-stdlib" else ""
 
 
 def _show_plan(settings: "Settings", *, json: bool) -> None:

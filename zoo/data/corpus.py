@@ -66,11 +66,12 @@ def _user_text(data: str) -> tuple[str, str]:
 
 def _no_such_data(data: str) -> str:
     from zoo.options import did_you_mean
+    from zoo.registry import get_registry
 
     is_word = data and not set(data) & set("./\\~")
-    hint = did_you_mean(data, CORPORA) if is_word else ""
+    hint = did_you_mean(data, [*CORPORA, *get_registry().tasks.names]) if is_word else ""
     return (
-        f"there is no data {data!r}{hint}: expected {' or '.join(CORPORA)}, "
+        f"there is no data {data!r}{hint}: expected {' or '.join(CORPORA)}, a task (see: zoo tasks), "
         "or the path of a UTF-8 text file or of a folder of them"
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data.batches import draw_batch, evaluation_windows
 from zoo.data.cache import cache_directory, cached_folder
 from zoo.data.corpus import Corpus, load_corpus
 from zoo.data.source import Batch, Source
@@ -58,10 +57,14 @@ class Dataset(Source):
 
     def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
         """Windows of the training split, drawn at random."""
+        from zoo.data.batches import draw_batch  # and with it torch, for which preparing a text does not wait
+
         return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step)
 
     def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it."""
+        from zoo.data.batches import evaluation_windows
+
         return evaluation_windows(self.validation, context=context, batch=batch, limit=limit)
 
 

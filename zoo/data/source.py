@@ -5,12 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from zoo.task import IGNORE
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from zoo.data.tokenizers import Tokenizer
 
@@ -32,12 +30,12 @@ class Batch:
         slices: whole numbers by which the accuracy is told apart, ``(b, t)`` each, by what they count.
     """
 
-    inputs: Tensor
-    targets: Tensor
-    offsets: Tensor
-    where: Tensor | None = None
-    scored: Tensor | None = None
-    slices: Mapping[str, Tensor] = field(default_factory=dict)
+    inputs: "Tensor"
+    targets: "Tensor"
+    offsets: "Tensor"
+    where: "Tensor | None" = None
+    scored: "Tensor | None" = None
+    slices: "Mapping[str, Tensor]" = field(default_factory=dict)
 
 
 class Source(ABC):
@@ -52,7 +50,7 @@ class Source(ABC):
 
     name: str
     sha256: str
-    tokenizer: "Tokenizer | None" = None
+    tokenizer: "Tokenizer | None"
     lengths: tuple[int, ...] = ()
 
     @property

@@ -32,6 +32,7 @@ class TaskData(Source):
 
     task: Task
     name: str
+    tokenizer: None = None
 
     @property
     def vocab_size(self) -> int:

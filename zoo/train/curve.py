@@ -25,23 +25,24 @@ _SMOOTHED_FROM = 20
 _MARKED_UP_TO = 25
 
 
-def draw_curve(metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+def draw_curve(metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str, accuracy: bool = False) -> None:
     """Draw training and validation loss against the step, as a PNG file.
 
     Args:
         metrics: the rows of metrics.jsonl.
         path: the file to write.
         title: what stands above, e.g. the pattern.
+        accuracy: draw the held-out accuracy below, too.
 
     Raises:
         ZooError: the file cannot be written.
     """
-    write_atomically(path, render(partial(_figure, metrics, title), "png"))
+    write_atomically(path, render(partial(_figure, metrics, title, accuracy), "png"))
 
 
-def curve_svg(metrics: Sequence[Mapping[str, Any]], *, title: str) -> str:
+def curve_svg(metrics: Sequence[Mapping[str, Any]], *, title: str, accuracy: bool = False) -> str:
     """The same picture as an ``<svg>`` element, to stand in a page."""
-    return svg_element(partial(_figure, metrics, title))
+    return svg_element(partial(_figure, metrics, title, accuracy))
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,9 +86,11 @@ def _almost_highest(losses: NDArray[np.float64]) -> float:
     return float(max(np.quantile(losses, 0.97, method="lower"), losses[-1]))
 
 
-def _figure(metrics: Sequence[Mapping[str, Any]], title: str) -> "Figure":
-    figure = new_figure()
-    axes = figure.add_subplot()
+def _figure(metrics: Sequence[Mapping[str, Any]], title: str, accuracy: bool) -> "Figure":
+    figure = new_figure(height=6.2 if accuracy else 4.2)
+    axes = figure.add_subplot(2, 1, 1) if accuracy else figure.add_subplot()
+    if accuracy:
+        _plot_accuracy(figure.add_subplot(2, 1, 2, sharex=axes), *_points(metrics, "validation_accuracy"))
     training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
     _decorate(axes, title)
     shown = loss_range(training[1], validation[1])
@@ -127,6 +130,14 @@ def _plot_validation(axes: "Axes", steps: NDArray[np.float64], losses: NDArray[n
     marker = "s" if len(steps) <= _MARKED_UP_TO else None
     label = f"validation, last {_text(losses[-1])}"
     axes.plot(steps, losses, color=_VALIDATION, linewidth=1.8, marker=marker, markersize=4, label=label, zorder=3)
+
+
+def _plot_accuracy(axes: "Axes", steps: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
+    marker = "s" if len(steps) <= _MARKED_UP_TO else None
+    axes.plot(steps, 100 * shares, color=_VALIDATION, linewidth=1.8, marker=marker, markersize=4)
+    _decorate(axes, "")
+    axes.set_ylabel("held-out accuracy (%)")
+    axes.set_ylim(-3, 103)
 
 
 def _decorate(axes: "Axes", title: str) -> None:

@@ -26,7 +26,7 @@ def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
     """
     run.write_summary(summary)
     run.write_metrics_csv()
-    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"])
+    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"], accuracy=_is_task(summary))
     write_report(run, summary=summary)
 
 
@@ -35,8 +35,7 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
 
     Args:
         run: a run with its settings, environment and logs.
-        summary: its figures: ``run``, ``mixer``, ``parameters``, ``steps``, ``train_loss``, ``validation_loss``
-            (nats per token), ``bits_per_byte``, ``tokens_per_second``, ``seconds``.
+        summary: its figures, those of `zoo.train.session.Summary`.
 
     Raises:
         ZooError: the file cannot be written.
@@ -47,7 +46,9 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         mixer=summary["mixer"],
         name=run.path.name,
         figures=_figures(summary),
-        curve=_markup(curve_svg(run.metrics(), title="")),
+        curve=_markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary))),
+        task=run.config["data"] if _is_task(summary) else None,
+        accuracies=_accuracies(summary),
         samples=samples,
         settings=list(_flat(run.config)),
         environment=list(_flat(run.environment)),
@@ -73,14 +74,31 @@ def format_duration(seconds: float) -> str:
 
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What, how much, in which unit."""
+    per = "nats per answer" if _is_task(summary) else "nats per token"
+    if _is_task(summary):
+        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), "of held-out answers are right")
+    else:
+        told = ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte")
     return [
-        ("validation loss", _number(summary["validation_loss"], ".4f"), "nats per token"),
-        ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte"),
-        ("training loss", _number(summary["train_loss"], ".4f"), "nats per token"),
+        ("validation loss", _number(summary["validation_loss"], ".4f"), per),
+        told,
+        ("training loss", _number(summary["train_loss"], ".4f"), per),
         ("size", _number(summary["parameters"], ",d"), "parameters"),
         ("length", _number(summary["steps"], ",d"), "steps"),
         ("speed", _number(summary["tokens_per_second"], ",.0f"), "tokens per second"),
         ("time", format_duration(summary["seconds"]), ""),
+    ]
+
+
+def _is_task(summary: Mapping[str, Any]) -> bool:
+    return bool(summary.get("accuracies"))
+
+
+def _accuracies(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What the accuracy is told apart by, and for each value how high it is."""
+    told = summary.get("accuracies") or {}
+    return [
+        (name, [(value, _number(share, ".1%")) for value, share in shares.items()]) for name, shares in told.items()
     ]
 
 
@@ -92,8 +110,9 @@ def _next_commands(path: Path, summary: Mapping[str, Any]) -> list[tuple[str, st
     run, steps = shlex.quote(str(path)), summary["steps"]
     other = "dot-product" if summary["mixer"] != "dot-product" else "correlation"
     config = shlex.quote(str(path / "config.json"))
+    write = [] if _is_task(summary) else [("Let it write", f"zoo generate {run} --tokens 300")]
     return [
-        ("Let it write", f"zoo generate {run} --tokens 300"),
+        *write,
         ("Train it longer", f"zoo train --resume {run} --steps {2 * steps}"),
         ("Train another mixer the same way", f"zoo train --config {config} --mixer {other}"),
     ]
