@@ -111,6 +111,14 @@ def test_fuzzy_values_are_all_orders_alike():
     assert abs(excess([seen[order] for order in orders], np.full(6, 1 / 6))) < 4
 
 
+def test_the_last_fuzzy_key_is_one_of_those_before_each_as_likely():
+    task = FuzzyRecall(length=8, vocab=5, key_tokens=1, value_tokens=1)
+    keys = drawn(task, 20_000).inputs[:, 0::2]
+    assert (keys[:, -1:] == keys[:, :-1]).any(axis=1).all()
+    twice = keys[(keys[:, 0] == keys[:, 1]) & (keys[:, 0] != keys[:, 2])]
+    assert np.mean(twice[:, 3] == twice[:, 2]) == pytest.approx(1 / 2, abs=4 * (0.25 / len(twice)) ** 0.5)
+
+
 def test_fuzzy_slices_tell_which_token_of_the_value_and_how_often_its_key_was_seen():
     task = FuzzyRecall()
     examples = drawn(task, 100)
