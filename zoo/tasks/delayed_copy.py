@@ -36,7 +36,7 @@ class DelayedCopy(Task):
     """
 
     paper: ClassVar[str] = "unpublished"
-    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "batch": 64}
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 1, "channel_mixer": "none"}
 
     def __init__(
         self,

@@ -5,8 +5,8 @@ import numpy as np
 
 def power_of_two(distance: np.ndarray) -> np.ndarray:
     """The largest power of two that is not above the distance; 0 for a distance below 1."""
-    distance = np.maximum(distance, 0)
-    return np.where(distance > 0, 1 << np.maximum(np.frexp(distance)[1] - 1, 0), 0).astype(np.int64)
+    exponent = np.frexp(np.maximum(distance, 1))[1].astype(np.int64) - 1
+    return np.where(distance < 1, 0, np.int64(1) << exponent)
 
 
 def positions(examples: int, length: int) -> np.ndarray:

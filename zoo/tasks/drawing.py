@@ -13,7 +13,7 @@ def draw_distinct(generator: np.random.Generator, population: int, *, rows: int,
         population: from how many is drawn, at least `count`.
         rows, count: how many rows, and how many numbers in each.
     """
-    if 2 * count > population:
+    if 4 * count > population:
         everybody = np.tile(np.arange(population), (rows, 1))
         return generator.permuted(everybody, axis=1)[:, :count]
     # For few out of many it is much cheaper to draw what repeats an earlier number anew. No choice gains by that:

@@ -1,5 +1,6 @@
 """Fuzzy recall of MAD: keys and values of several tokens."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ class FuzzyRecall(Task):
     A key is 1 to `key_tokens` different tokens in an order, a value 1 to `value_tokens`: the number is drawn evenly,
     then the tokens. In the test every key has the full number. A sequence is made of such keys, each followed by its
     value, which is the one that it had before if it has been seen; the last key is one of those that came before.
-    Filler stands in front where no pair fits. The model learns to say the next token at every position, and what
+    Filler stands in front of it. The model learns to say the next token at every position, and what
     counts are the tokens of the value after a key that has been seen.
 
     Options:
@@ -65,8 +66,12 @@ class FuzzyRecall(Task):
                 f"vocab={vocab} should be {least} or more: half of it, without the filler, gives the different tokens "
                 f"of a key (key_tokens={key_tokens}), and half those of a value (value_tokens={value_tokens})"
             )
-        if (self.key_vocab + 1) ** key_tokens >= 2**63:
-            raise ValueError(f"key_tokens={key_tokens} makes more keys of {self.key_vocab} tokens than can be counted")
+        most = int(63 / math.log2(self.key_vocab + 1))
+        if key_tokens > most:
+            raise ValueError(
+                f"key_tokens={key_tokens} of {self.key_vocab} tokens make more keys than can be numbered; "
+                f"choose {most} or fewer, or a smaller vocab"
+            )
         self.longest_pair = key_tokens + value_tokens
         why = f"two pairs of {key_tokens} + {value_tokens} tokens, as long as they come"
         self.test_lengths = check_lengths(length, test_lengths, least=2 * self.longest_pair, why=why)

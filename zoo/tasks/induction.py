@@ -35,7 +35,7 @@ class Induction(Task):
     """
 
     paper: ClassVar[str] = "Olsson et al. 2022, arXiv:2209.11895"
-    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "batch": 64}
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 1, "channel_mixer": "none"}
 
     def __init__(
         self,

@@ -35,7 +35,8 @@ class MultiQueryRecall(Task):
         test_lengths: other lengths to test, with as many pairs.
 
     Raises:
-        ValueError: an odd length, one below 4 * pairs, or one that the vocabulary does not exceed.
+        ValueError: an odd length, one below 4 * pairs, or one that the vocabulary does not exceed; a power below 0 or
+            above 10.
 
     Source: Arora et al. 2023, "Zoology: Measuring and Improving Recall in Efficient Language Models",
     arXiv:2312.04927. The slices tell the accuracy by the distance from the query back to its key, in powers of two.
@@ -67,6 +68,8 @@ class MultiQueryRecall(Task):
         longest = max(length, *test_lengths, 0)
         if vocab <= longest:
             raise ValueError(f"vocab={vocab} should be more than the {longest} tokens of the longest sequence")
+        if not 0 <= power <= 10:
+            raise ValueError(f"power={power} should be from 0 to 10; 1 spreads the queries evenly")
         self.pairs, self.length, self.vocab_size, self.train_examples = pairs, length, vocab, examples
         self.random_filler, self.power = random_filler, power
 

@@ -32,7 +32,7 @@ class Parity(Task):
     """
 
     paper: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
-    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "batch": 64}
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "channel_mixer": "swiglu"}
     vocab_size = 2
 
     def __init__(
@@ -74,7 +74,7 @@ class WordProblem(Task):
     """
 
     paper: ClassVar[str] = "Merrill et al. 2024, arXiv:2404.08819"
-    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 128, "heads": 4, "batch": 64}
+    settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 128, "heads": 4, "channel_mixer": "swiglu"}
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""The lab: how big models are, and how they are compared."""
