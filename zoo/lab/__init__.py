@@ -1,0 +1,1 @@
+"""The lab: tasks, fair comparisons, benchmarks, and looking inside."""
