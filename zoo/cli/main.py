@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.bench import bench
 from zoo.cli.check import check
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
@@ -36,6 +37,7 @@ app.command("generate", cls=Command)(generate)
 app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
+app.command("bench", cls=Command)(bench)
 app.command("plugins", cls=Command)(plugins)
 
 

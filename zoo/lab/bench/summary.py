@@ -6,11 +6,18 @@ from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell, failures
 from zoo.lab.bench.words import UNITS, cost_text, number, percent, powers, rate
 
+LEGEND = {
+    "~": "how the cost grows with the tokens t; upper: the same over the upper half of the lengths",
+    "x sdpa": "the cost over that of as many layers of plain attention, at the longest length",
+    "bound": "there, the share of what the machine can do (causal attention counts as full)",
+}
+"""What the columns mean."""
+
 MOST_LENGTHS = 6
 """Lengths that fit beside each other; of more the table shows some, and the files all."""
 
-_NAME = 24
-"""Columns of a name; a longer one has a line to itself."""
+WIDTH = 100
+"""Columns of a line. A name that does not fit beside its figures has a line to itself."""
 
 
 def summary(bench: Bench) -> str:
@@ -27,24 +34,29 @@ def some_lengths(lengths: Sequence[int]) -> list[int]:
 
 
 def _block(bench: Bench, kind: str) -> Iterator[str]:
-    yield f"{kind}: {UNITS[kind]} ({KINDS[kind]}), by tokens"
+    yield f"{kind}: {KINDS[kind]}; {UNITS[kind]}, at so many tokens"
     lengths = some_lengths(bench.request.lengths)
-    rows = [(name, _row(bench, kind, name, lengths)) for name in bench.names]
-    table = [("", _header(kind, lengths)), *rows]
+    rows = [(name, row(bench, kind, name, lengths)) for name in bench.names]
+    table = [("", header(kind, lengths)), *rows]
     widths = [max(len(cells[column]) for _, cells in table) for column in range(len(rows[0][1]))]
+    beside = min(max(map(len, bench.names)), max(0, WIDTH - sum(width + 2 for width in widths)))
     for name, cells in table:
-        if len(name) > _NAME:
+        if len(name) > beside:
             yield name
-            name = ""
-        yield f"{name:<{_NAME}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        yield f"{name if len(name) <= beside else '':<{beside}}" + "".join(
+            f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
+        )
 
 
-def _header(kind: str, lengths: Sequence[int]) -> list[str]:
+def header(kind: str, lengths: Sequence[int]) -> list[str]:
+    """What stands above the columns of `row`."""
     last = ["state ~"] if kind == "decode" else [] if kind == "memory" else ["bound"]
-    return [*(f"{length:,}" for length in lengths), "~", "upper", "x sdpa", *last]
+    growing = "memory ~" if kind == "memory" else "time ~"
+    return [*(f"{length:,}" for length in lengths), growing, "upper", "x sdpa", *last]
 
 
-def _row(bench: Bench, kind: str, name: str, lengths: Sequence[int]) -> list[str]:
+def row(bench: Bench, kind: str, name: str, lengths: Sequence[int]) -> list[str]:
+    """The figures of a contestant: its cost at each length, how it grows, and how it compares."""
     cells = {cell.length: cell for cell in bench.row(kind, name)}
     longest = max((cell for cell in cells.values() if cell.cost is not None), key=_length, default=None)
     ratio = number(bench.ratio(longest) if longest else None)
@@ -61,19 +73,20 @@ def _length(cell: Cell) -> int:
 
 
 def _closing(bench: Bench) -> Iterator[str]:
-    for line in failures(bench):
-        yield f"failed: {line}"
-    for note in bench.notes:
-        yield f"note: {note}"
+    yield from (f"failed: {line}" for line in failures(bench))
+    yield from (f"note: {note}" for note in bench.notes)
+    for name, meaning in LEGEND.items():
+        yield f"{name}: {meaning}"
+    flops, copies = rate(bench.peaks.flops, "FLOP"), rate(bench.peaks.bandwidths[-1][1], "B")
+    yield f"machine: {flops} in {bench.request.precision} matrix products, {copies} in copies beyond the caches"
+    yield f"times: {spread(bench)}"
+
+
+def spread(bench: Bench) -> str:
+    """How sure the times are, in a line."""
     timed = [cell for cell in bench.cells if cell.seconds]
-    yield "~ is how the cost grows with the tokens t, upper the same over the upper half of the lengths."
-    yield "x sdpa is the cost over that of as many layers of plain attention, at the longest length;"
-    yield "bound is how much of what the machine could do was reached there."
-    yield f"The machine: {rate(bench.peaks.flops, 'FLOP')} in {bench.request.precision} matrix products, " + (
-        f"copies of {rate(bench.peaks.bandwidths[-1][1], 'B')} from memory."
-    )
-    if timed:
-        widest = max(timed, key=lambda cell: cell.spread)
-        yield f"Times are medians; quartiles lie at most {percent(widest.spread)} apart " + (
-            f"({widest.contestant}, {widest.kind} at {widest.length:,})."
-        )
+    if not timed:
+        return "none was measured"
+    widest = max(timed, key=lambda cell: cell.spread)
+    where = f"{widest.contestant}, {widest.kind} at {widest.length:,}"
+    return f"medians, whose quartiles are at most {percent(widest.spread)} apart ({where})"

@@ -7,7 +7,7 @@ UNITS = {"forward": "ms a pass", "train": "ms a step", "decode": "µs a token", 
 
 _SCALES = {"forward": 1e3, "train": 1e3, "decode": 1e6, "memory": 2**-20}
 
-NOTHING = "–"
+NOTHING = "-"
 """Where there is no figure."""
 
 
