@@ -57,6 +57,14 @@ def test_the_hidden_width_is_a_multiple_of_16(name, expansion, hidden):
     assert create_channel_mixer(name, {"expansion": expansion}, 16).project_out.in_features == hidden
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", [{"hidden": 37}, {"hidden": 37, "expansion": 2}])
+def test_a_given_hidden_width_is_taken_exactly(name, options, x):
+    mixer = create_channel_mixer(name, options, 16)
+    assert count_parameters(mixer) == {"swiglu": 3, "mlp": 2}[name] * 16 * 37
+    assert mixer(x).shape == x.shape
+
+
 def test_none_is_no_module():
     assert create_channel_mixer("none", {}, 16) is None
 
@@ -70,10 +78,12 @@ def test_none_is_no_module():
             "no channel mixer is named 'swigly' (did you mean 'swiglu'?); there are: swiglu, mlp, none",
         ),
         ("none", {"expansion": 2}, "the channel mixer 'none' has no options"),
-        ("mlp", {"width": 2}, "mlp has no option 'width'; its options: expansion"),
+        ("mlp", {"width": 2}, "mlp has no option 'width'; its options: expansion, hidden"),
         ("mlp", {"expansion": "2"}, "mlp: option expansion='2' should be a valid number"),
         ("mlp", {"expansion": 0}, "expansion=0.0 should be greater than 0"),
         ("swiglu", {"expansion": float("nan")}, "expansion=nan should be greater than 0"),
+        ("swiglu", {"hidden": 0}, "hidden=0 should be 1 or more"),
+        ("mlp", {"hidden": 2.5}, "mlp: option hidden=2.5 should be a valid integer"),
     ],
 )
 def test_what_cannot_be_is_refused(name, options, text):

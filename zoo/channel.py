@@ -15,13 +15,14 @@ class SwiGLU(nn.Module):
 
     Options:
         expansion: hidden width over model width; the default has as many parameters as an `MLP` of expansion 4.
+        hidden: the hidden width itself, taken exactly; None for that of the expansion, a multiple of 16.
     """
 
-    def __init__(self, dim: int, expansion: float = 8 / 3) -> None:
+    def __init__(self, dim: int, expansion: float = 8 / 3, hidden: int | None = None) -> None:
         super().__init__()
-        hidden = _hidden(dim, expansion)
-        self.project_in = nn.Linear(dim, 2 * hidden, bias=False)
-        self.project_out = nn.Linear(hidden, dim, bias=False)
+        width = _hidden(dim, expansion, hidden)
+        self.project_in = nn.Linear(dim, 2 * width, bias=False)
+        self.project_out = nn.Linear(width, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d), each token by itself."""
@@ -34,13 +35,14 @@ class MLP(nn.Module):
 
     Options:
         expansion: hidden width over model width.
+        hidden: the hidden width itself, taken exactly; None for that of the expansion, a multiple of 16.
     """
 
-    def __init__(self, dim: int, expansion: float = 4.0) -> None:
+    def __init__(self, dim: int, expansion: float = 4.0, hidden: int | None = None) -> None:
         super().__init__()
-        hidden = _hidden(dim, expansion)
-        self.project_in = nn.Linear(dim, hidden, bias=False)
-        self.project_out = nn.Linear(hidden, dim, bias=False)
+        width = _hidden(dim, expansion, hidden)
+        self.project_in = nn.Linear(dim, width, bias=False)
+        self.project_out = nn.Linear(width, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d), each token by itself."""
@@ -70,8 +72,12 @@ def create_channel_mixer(name: str, options: Mapping[str, Any], dim: int) -> nn.
     return cls(dim, **check_options(cls, options, name))
 
 
-def _hidden(dim: int, expansion: float) -> int:
-    """The hidden width, rounded up to a multiple of 16, which matrix units like."""
+def _hidden(dim: int, expansion: float, hidden: int | None) -> int:
+    """The hidden width: as given, or that of the expansion, rounded up to a multiple of 16, which matrix units like."""
     if not expansion > 0:
         raise UsageError(f"expansion={expansion} should be greater than 0")
+    if hidden is not None:
+        if hidden < 1:
+            raise UsageError(f"hidden={hidden} should be 1 or more")
+        return hidden
     return -(-max(1, round(dim * expansion)) // 16) * 16

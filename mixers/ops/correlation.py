@@ -3,8 +3,6 @@
 A key at a lag is called a node: each token s has one node a lag l, with its own key and the token's value.
 """
 
-from functools import reduce
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,8 +62,10 @@ def add_lags(x: Tensor, weights: Tensor, axis: str, past: Tensor | None = None) 
     if axis == "time":
         return mix_lags(x, weights, past)
     by_lag = _by_node(weights.to(x.dtype)).unbind(2)
-    terms = [shift_channels(x, lag) * w for lag, w in zip(lags_of(len(by_lag) // 2, axis), by_lag, strict=True)]
-    return reduce(torch.add, terms)
+    mixed = x * by_lag[0]
+    for lag, weight in zip(lags_of(len(by_lag) // 2, axis)[1:], by_lag[1:], strict=True):
+        mixed = torch.addcmul(mixed, shift_channels(x, lag), weight)
+    return mixed
 
 
 def weigh_nodes(nodes: Tensor, weights: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from mixers.ops.lagged_keys import lag_keys, lag_keys_backward
 
@@ -147,3 +148,30 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 attend_cells.register_autograd(_differentiate, setup_context=_keep)
+
+
+# How many keys a query sees hangs on the routing: counted are all, as torch counts causal attention.
+@register_flop_formula(torch.ops.mixer_zoo.attend_cells)
+def _count(
+    query: torch.Size, key: torch.Size, value: torch.Size, weights: torch.Size, _p: Any, _c: Any, rope: bool, **_: Any
+) -> int:
+    scored = query[:2].numel() * key[2]
+    return 2 * scored * (key[3] + value[3]) + _combining(key, weights) + rope * _turning(key, weights)
+
+
+@register_flop_formula(torch.ops.mixer_zoo.attend_cells_backward)
+def _count_backward(_gradient: Any, _mixed: Any, *inputs: Any, **_: Any) -> int:
+    """The scores anew and four gradients; the lags anew, their gradients and those of their weights."""
+    query, key, value, weights, _, _, rope = inputs
+    scored = query[:2].numel() * key[2]
+    return 2 * scored * (3 * key[3] + 2 * value[3]) + 3 * _combining(key, weights) + 2 * rope * _turning(key, weights)
+
+
+def _combining(key: torch.Size, weights: torch.Size) -> int:
+    """Adding up the lags of all keys once for each expert."""
+    return 2 * key.numel() * weights[1] * weights[2]
+
+
+def _turning(key: torch.Size, weights: torch.Size) -> int:
+    """Rotating all keys once for each lag but the first: two multiply-adds a channel."""
+    return 4 * key.numel() * (weights[2] - 1)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 
 class Dispatch(NamedTuple):
@@ -141,6 +142,16 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 multiply_groups.register_autograd(_differentiate, setup_context=_keep)
+
+
+@register_flop_formula(torch.ops.mixer_zoo.multiply_groups)
+def _count(rows: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * rows.numel() * weight[1]
+
+
+@register_flop_formula(torch.ops.mixer_zoo.multiply_groups_backward)
+def _count_backward(_gradient: torch.Size, rows: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    return 4 * rows.numel() * weight[1]
 
 
 def balance_loss(logits: Tensor, load: Tensor) -> Tensor:

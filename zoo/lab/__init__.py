@@ -1,1 +1,1 @@
-"""The lab: tasks, fair comparisons, benchmarks, and looking inside."""
+"""The lab: how big models are, what they cost, and how they are compared."""

@@ -1,0 +1,103 @@
+"""How big a model is: what it keeps, what it computes, and what it remembers."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from zoo.backbone import Backbone
+from zoo.build import count_active_parameters, count_parameters
+from zoo.lab.flops import count_flops
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a model, for sequences of one length.
+
+    Attributes:
+        parameters: all that are trained, the embedding and every expert among them.
+        active_parameters: those that take part in the computation of one token; less in a mixture of experts.
+        embedding_parameters: of the tokens, which are those of the unembedding too, and of learned positions.
+        forward_flops: floating-point operations of the forward pass per token, as `count_flops` counts them.
+        training_flops: likewise of a training step, forward and backward without the optimizer.
+        state: how many numbers the mixers remember of one sequence; None if the model cannot stream.
+    """
+
+    parameters: int
+    active_parameters: int
+    embedding_parameters: int
+    forward_flops: float
+    training_flops: float
+    state: int | None
+
+
+def measure_size(model: Backbone, *, length: int) -> Size:
+    """Measure a model by running a copy of it on one sequence, in float32 on the CPU.
+
+    The model itself is neither run nor changed, and neither is the global random state.
+
+    Args:
+        model: on any device, in any mode and dtype.
+        length: tokens of the sequence.
+
+    Raises:
+        UsageError: the model does not take so many tokens.
+    """
+    embeddings = [model.embedding, *([] if model.positions is None else [model.positions])]
+    return Size(
+        parameters=count_parameters(model),
+        active_parameters=count_active_parameters(model),
+        embedding_parameters=sum(map(count_parameters, embeddings)),
+        forward_flops=measure_forward_flops(model, length=length),
+        training_flops=measure_training_flops(model, length=length),
+        state=measure_state(model, length=length),
+    )
+
+
+def measure_forward_flops(model: Backbone, *, length: int) -> float:
+    """The floating-point operations of a forward pass per token, `Size.forward_flops`."""
+    probe, tokens = _probe(model).eval(), _draw_tokens(model, length)
+
+    def run() -> None:
+        with torch.no_grad():
+            probe(tokens)
+
+    return count_flops(run) / length
+
+
+def measure_training_flops(model: Backbone, *, length: int) -> float:
+    """The floating-point operations of a forward and a backward pass per token, `Size.training_flops`.
+
+    No layer is computed again in the backward pass, whether or not the model does so to save memory.
+    """
+    probe, tokens = _probe(model).train(), _draw_tokens(model, length)
+    probe.activation_checkpointing = False
+
+    def run() -> None:
+        probe(tokens, tokens).loss.backward()
+
+    with torch.random.fork_rng(devices=[]):  # for dropout
+        return count_flops(run) / length
+
+
+def measure_state(model: Backbone, *, length: int) -> int | None:
+    """How many numbers the mixers remember of one sequence after so many tokens, `Size.state`."""
+    if not all(mixer.causal for layer in model.each_layer() for _, mixer in layer.named_mixers()):
+        return None
+    try:
+        with torch.no_grad():
+            _, state = _probe(model).eval().step(_draw_tokens(model, length))
+    except NotImplementedError:
+        return None
+    return sum(leaf.numel() for leaf in tree_leaves(state["layers"]) if isinstance(leaf, Tensor))
+
+
+def _probe(model: Backbone) -> Backbone:
+    """A copy to be run, so that nothing that a run leaves behind is left in the model."""
+    return copy.deepcopy(model).to("cpu", torch.float32)
+
+
+def _draw_tokens(model: Backbone, length: int) -> Tensor:
+    return torch.randint(model.vocabulary, (1, length), generator=torch.Generator().manual_seed(0))
