@@ -15,7 +15,8 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
     is not.
 
     Args:
-        call: is run once; what it builds at its first time, e.g. a table that it keeps, counts too.
+        call: is run once; what it builds at its first time, e.g. a table that it keeps, counts too. It frees nothing
+            that was there before.
         device: whose memory is meant.
     """
     if device.type == "cuda":

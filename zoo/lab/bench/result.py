@@ -119,6 +119,11 @@ class Bench:
         """Whether a contestant was not built, or a cell could not be measured."""
         return bool(self.unbuilt) or any(cell.failure for cell in self.cells)
 
+    @property
+    def widest(self) -> Cell | None:
+        """The timed cell whose repeats agree least."""
+        return max((cell for cell in self.cells if cell.seconds), key=lambda cell: cell.spread, default=None)
+
     def row(self, kind: str, name: str) -> list[Cell]:
         """The cells of one contestant, the shortest length first."""
         return sorted((c for c in self.cells if (c.kind, c.contestant) == (kind, name)), key=lambda cell: cell.length)

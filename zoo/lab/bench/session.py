@@ -20,6 +20,9 @@ from zoo.lab.flops import count_flops
 OUT_OF_MEMORY = one_line(MemoryError())
 """What is told of a cell that needs more memory than there is."""
 
+RESTLESS = 0.3
+"""How far apart the quartiles of a cell may be, as a fraction of its median, before a reader is warned."""
+
 
 class Stopped(Exception):  # noqa: N818 - it is no error
     """The user had enough. A `Watcher` raises it."""
@@ -82,6 +85,8 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
         bench.complete = True
     except (Stopped, KeyboardInterrupt):
         bench.notes.append("It was interrupted: this is what was measured until then.")
+    if bench.widest is not None and bench.widest.spread > RESTLESS:
+        bench.notes.append("Repeats differ widely: something else kept the machine busy, so trust no small difference.")
     bench.seconds = time.monotonic() - began
     return bench
 

@@ -84,9 +84,8 @@ def _closing(bench: Bench) -> Iterator[str]:
 
 def spread(bench: Bench) -> str:
     """How sure the times are, in a line."""
-    timed = [cell for cell in bench.cells if cell.seconds]
-    if not timed:
+    widest = bench.widest
+    if widest is None:
         return "none was measured"
-    widest = max(timed, key=lambda cell: cell.spread)
     where = f"{widest.contestant}, {widest.kind} at {widest.length:,}"
     return f"medians, whose quartiles are at most {percent(widest.spread)} apart ({where})"
