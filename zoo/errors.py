@@ -23,3 +23,9 @@ class PluginError(ZooError):
     """A plugin that is needed is broken or not installed."""
 
     exit_code = 4
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.bench import bench
 from zoo.cli.check import check
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
@@ -16,7 +17,7 @@ from zoo.cli.list import list_mixers
 from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
 from zoo.cli.plugins import plugins
 from zoo.cli.train import TrainCommand, train
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 
 # typer exports one kind of its usage errors; the others share this base.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -36,6 +37,7 @@ app.command("generate", cls=Command)(generate)
 app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
+app.command("bench", cls=Command)(bench)
 app.command("plugins", cls=Command)(plugins)
 
 
@@ -104,17 +106,11 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
         return _report_usage(error, arguments)
     if isinstance(error, OSError):
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return _fail("out of memory: try a smaller --batch or --context; `zoo train --dry-run` tells what a run needs")
     cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
     hint = "" if "--debug" in arguments else "; see where with: zoo --debug …"
     return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
 
 
 def _report_usage(error: Exception, arguments: Sequence[str]) -> int:

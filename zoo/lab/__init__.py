@@ -1,1 +1,1 @@
-"""The lab: how big models are, and how they are compared."""
+"""The lab: how big models are, what they cost, and how they are compared."""

@@ -1,20 +1,16 @@
 """The page that a person opens when a run has ended."""
 
 import math
-import re
 import shlex
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.train.curve import curve_svg, draw_curve
 from zoo.train.durable import write_atomically
 from zoo.train.logs import Sample
+from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.run_directory import RunDirectory
-
-# What HTML has no way to write: control characters, lone surrogates and the like.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
@@ -41,17 +37,18 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         ZooError: the file cannot be written.
     """
     path = run.path / "report.html"
-    samples = [Sample(step, _printable(text)) for step, text in reversed(run.samples())]
-    page = _template().render(
+    samples = [Sample(step, printable(text)) for step, text in reversed(run.samples())]
+    page = render_page(
+        "zoo.train/report.html.j2",
         mixer=summary["mixer"],
         name=run.path.name,
         figures=_figures(summary),
-        curve=_markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary))),
+        curve=markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary))),
         task=run.config["data"] if _is_task(summary) else None,
         accuracies=_accuracies(summary),
         samples=samples,
-        settings=list(_flat(run.config)),
-        environment=list(_flat(run.environment)),
+        settings=list(flat(run.config)),
+        environment=list(flat(run.environment)),
         events=run.events(),
         reproduce=f"zoo train --config {shlex.quote(str(run.path / 'config.json'))}",
         next_commands=_next_commands(run.path, summary),
@@ -116,39 +113,3 @@ def _next_commands(path: Path, summary: Mapping[str, Any]) -> list[tuple[str, st
         ("Train it longer", f"zoo train --resume {run} --steps {2 * steps}"),
         ("Train another mixer the same way", f"zoo train --config {config} --mixer {other}"),
     ]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values, those of tables within the table too."""
-    for name, value in table.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _value(value)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value == {}:
-        return "none"
-    return _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """The text with its control characters as the signs that Unicode has for them."""
-    text = text.replace("\r\n", "\n")
-    return _UNPRINTABLE.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", text)
-
-
-def _markup(trusted: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(trusted)
-
-
-def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    source = (resources.files("zoo.train") / "report.html.j2").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)

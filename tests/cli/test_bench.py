@@ -1,0 +1,143 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from zoo.cli import watching
+
+TINY = ["--lengths", "8,16,32", "--dim", "16", "--heads", "2", "--repeats", "2", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    for name, value in {"_SECONDS": 1e-4, "_MATRICES": (32,), "_COPIES": (2**12,)}.items():
+        monkeypatch.setattr(f"zoo.lab.bench.machine.{name}", value)
+    for name, value in {"SHORTEST": 1e-4, "_WARM_SECONDS": 0.0}.items():
+        monkeypatch.setattr(f"zoo.lab.bench.measure.{name}", value)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_tables_and_files(zoo, tmp_path):
+    out = tmp_path / "out"
+    result = zoo("bench", "correlation", *TINY, "--out", out)
+    assert result.code == 0, result.err
+    titles = [line.split(":")[0] for line in result.out.splitlines() if "; " in line and line[0] in "ftdm"]
+    assert titles == ["forward", "train", "decode", "memory"]
+    assert result.out.count("\ncorrelation ") == result.out.count("\nplain sdpa ") == 4
+    assert max(map(len, result.out.splitlines())) <= 100
+    assert result.err == f"report: {out / 'report.html'}\n"
+    rows = list(csv.DictReader((out / "bench.csv").read_text().splitlines()))
+    assert len(rows) == 4 * 3 * 2
+
+
+def test_json(zoo, tmp_path):
+    result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", "--json")
+    told = json.loads(result.out)
+    assert told.pop("folder") == str(tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert told == written
+    assert [cell["length"] for cell in told["cells"]] == [8, 8, 16, 16, 32, 32]
+
+
+def test_the_folder_is_named_after_time_and_patterns(zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert zoo("bench", "correlation", *TINY, "--what", "memory").code == 0
+    (folder,) = (tmp_path / "bench").iterdir()
+    assert folder.name.endswith("-correlation")
+
+
+def test_a_contestant_that_fails_is_told_and_the_code_is_1(zoo, tmp_path):
+    out = tmp_path / "out"
+    result = zoo("bench", "corelation", "involution", *TINY, "--what", "memory", "--out", out)
+    assert result.code == 1
+    assert "failed: corelation: not built: no mixer is named 'corelation' (did you mean 'correlation'?)" in result.out
+    assert "\ninvolution " in result.out
+    assert "corelation: not built: " in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["corelation"], ["no mixer is named 'corelation'", "did you mean 'correlation'"]),
+        (["x", "y"], ["none of the 2 patterns can be built"]),
+        (["correlation", "--lengths", "8,many"], ["--lengths", "whole numbers"]),
+        (["correlation", "--what", "tran"], ["--what", "did you mean 'train'"]),
+        (["correlation", "--repeats", "0"], ["--repeats 0 should be 1 or more"]),
+        (["correlation", "--precision", "fp16"], ["should be fp32 or bf16"]),
+        (["correlation", "--device", "tpu"], ["should be auto, cpu or cuda"]),
+        (["correlation", "--dim", "18", "--heads", "4"], ["--dim 18 cannot be shared out among --heads 4"]),
+        ([], ["missing argument", "PATTERN", "try: zoo bench --help"]),
+    ],
+)
+def test_mistakes_are_told_and_leave_no_folder(zoo, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    result = zoo("bench", *arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    for word in words:
+        assert word in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_exists_is_not_touched(zoo, tmp_path):
+    result = zoo("bench", "correlation", *TINY, "--out", tmp_path)
+    assert result.code == 2
+    assert "exists: choose another --out" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(watching.Lines, "pause", 0.0)
+    result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out")
+    lines = result.err.splitlines()
+    assert lines[0] == "0 of 6 cells  memory at 8 tokens: plain sdpa"
+    assert lines[5] == "5 of 6 cells  memory at 32 tokens: correlation"
+
+
+def test_on_a_terminal_the_line_is_gone_at_the_end(zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(watching.LiveLine, "pause", 0.0)
+    result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", terminal=True)
+    assert result.code == 0
+    assert "5 of 6 cells  memory at 32 tokens: correlation" in result.err
+    assert result.err.splitlines()[-1].endswith(f"report: {tmp_path / 'out' / 'report.html'}")
+    assert "\x1b[2K" in result.err
+
+
+def test_stopped_before_anything_was_measured_nothing_is_written(zoo, tmp_path, monkeypatch):
+    def stop(self, kind, length, name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching.Lines, "turn", stop)
+    result = zoo("bench", "correlation", *TINY, "--out", tmp_path / "out")
+    assert (result.code, result.out, result.err) == (130, "", "interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_what_was_measured(tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", "from zoo.cli.main import main; main()", "bench", "dot-product", "--out", str(out)]
+    command += ["--lengths", ",".join(str(64 * n) for n in range(1, 60)), "--threads", "1", "--what", "memory,train"]
+    bench = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not out.exists():
+        time.sleep(0.1)
+        assert bench.poll() is None
+    time.sleep(8)  # the machine's peaks take four
+    bench.send_signal(signal.SIGINT)
+    told, words = bench.communicate(timeout=60)
+    assert bench.returncode == 130
+    assert "stopping after this call" in words
+    assert "marked as incomplete" in words
+    assert "note: It was interrupted" in told
+    written = json.loads((out / "bench.json").read_text())
+    assert written["complete"] is False
+    assert 0 < len(written["cells"]) < 2 * 59 * 2
+    assert "It was interrupted" in (out / "report.html").read_text()

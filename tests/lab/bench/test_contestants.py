@@ -1,0 +1,104 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from zoo.errors import PatternError, UsageError
+from zoo.lab.bench.contestants import PLAIN, PlainAttention, build_contestants, one_line, plain_attention
+from zoo.lab.bench.request import Request
+
+CPU = torch.device("cpu")
+
+
+def request(*patterns, **sizes):
+    return Request(patterns=patterns, **{"dim": 16, "heads": 2} | sizes)
+
+
+def test_plain_attention_is_attention():
+    torch.manual_seed(0)
+    mixer, reads = PlainAttention(16, 2).double(), torch.randn(3, 7, 16, dtype=torch.float64)
+    query, key, value = (mixer.project_in(reads)[..., 16 * i : 16 * i + 16].reshape(3, 7, 2, 8) for i in range(3))
+    scores = torch.einsum("bthk,bshk->bhts", query, key) * 8**-0.5
+    weights = scores.masked_fill(torch.ones(7, 7).triu(1).bool(), -torch.inf).softmax(-1)
+    mixed = torch.einsum("bhts,bshk->bthk", weights, value).reshape(3, 7, 16)
+    assert_close(mixer(reads), mixer.project_out(mixed))
+
+
+@pytest.mark.parametrize("cuts", [(7,), (1,) * 7, (3, 1, 3), (1, 6)])
+def test_plain_attention_streams(cuts):
+    mixer, reads = PlainAttention(16, 2).double(), torch.randn(3, 7, 16, dtype=torch.float64)
+    state, writes = None, []
+    for piece in reads.split(list(cuts), dim=1):
+        write, state = mixer.step(piece, state)
+        writes.append(write)
+    assert_close(torch.cat(writes, 1), mixer(reads))
+    assert [leaf.shape for leaf in state] == [(3, 2, 7, 8)] * 2
+
+
+def test_contestants_are_layers_alone():
+    (plain, pair), failures = build_contestants(request("correlation*2,dot-product/mlp"), CPU)
+    assert plain.name == PLAIN
+    assert pair.name == "correlation*2, dot-product/mlp"
+    assert [layer.channel is not None for layer in pair.layers] == [False, False, True]
+    assert failures == {}
+    # The projections of plain attention and the scale of its norm.
+    assert plain.describe() == {"name": PLAIN, "layers": 1, "parameters": 4 * 256 + 16, "active_parameters": 1040}
+    assert plain.parameters_bytes == 4 * 1040
+
+
+def test_a_contestant_steps_as_it_runs():
+    (_, contestant), _ = build_contestants(request("correlation + involution, dot-product"), CPU)
+    stream = torch.randn(2, 9, 16)
+    first, states = contestant.step(stream[:, :4])
+    second, _ = contestant.step(stream[:, 4:], states)
+    assert_close(torch.cat([first, second], 1), contestant(stream)[0])
+
+
+def test_auxiliary_losses_take_part():
+    (_, contestant), _ = build_contestants(request("leviathan-moe(balance='loss')"), CPU)
+    _, losses = contestant(torch.randn(1, 9, 16))
+    assert losses
+    assert all(loss.ndim == 0 for loss in losses)
+
+
+def test_the_seed_decides():
+    first, second = (
+        plain_attention(request("x", seed=seed), CPU).layers[0].mixers[0].project_in.weight for seed in (0, 1)
+    )
+    again = plain_attention(request("x"), CPU).layers[0].mixers[0].project_in.weight
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_one_that_cannot_be_built_does_not_stop_the_others():
+    built, failures = build_contestants(request("corelation", "dot-product", "correlation(max_lag=-1)"), CPU)
+    assert [contestant.name for contestant in built] == [PLAIN, "dot-product"]
+    assert list(failures) == ["corelation", "correlation(max_lag=-1)"]
+    assert "did you mean 'correlation'" in failures["corelation"]
+    assert all("\n" not in reason for reason in failures.values())
+
+
+def test_none_that_can_be_built_is_a_mistake():
+    with pytest.raises(PatternError, match=r"(?s)no mixer is named 'corelation'.*\^\^\^"):
+        build_contestants(request("corelation"), CPU)
+    with pytest.raises(UsageError, match=r"^none of the 2 patterns can be built: 'x': no .*; 'y': no .*$"):
+        build_contestants(request("x", "y"), CPU)
+
+
+def test_the_same_one_twice_is_a_mistake():
+    with pytest.raises(UsageError, match=r"^PATTERN: dot-product \+ correlation is given twice; once is enough$"):
+        build_contestants(request("dot-product+correlation", "dot_product + correlation"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9"), "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (RuntimeError("first\nsecond"), "RuntimeError: first"),
+        (ValueError(), "ValueError: without a message"),
+        (UsageError("plain\n  ^"), "plain"),
+    ],
+)
+def test_an_error_is_told_in_a_line(error, line):
+    assert one_line(error) == line

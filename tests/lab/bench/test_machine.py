@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from zoo.errors import UsageError
+from zoo.lab.bench import machine
+from zoo.lab.bench.machine import Peaks, elapsed, measure_peaks, prepare
+from zoo.lab.bench.request import Request
+
+PEAKS = Peaks(1e9, ((1000, 5e6), (10_000, 8e6), (100_000, 2e6)))
+
+
+@pytest.mark.parametrize(("size", "speed"), [(10, 8e6), (1000, 8e6), (10_000, 8e6), (10_001, 2e6), (10**9, 2e6)])
+def test_what_fits_a_cache_may_move_as_fast_as_anything_that_large(size, speed):
+    assert PEAKS.bandwidth(size) == speed
+
+
+def test_the_bound_is_the_longer_of_computing_and_moving():
+    assert PEAKS.bound(3_000_000, 1000) == pytest.approx(3e-3)
+    assert PEAKS.bound(3_000_000, 20_000) == pytest.approx(1e-2)
+
+
+def test_peaks_are_of_the_fastest_matrix_product_and_copy(monkeypatch):
+    monkeypatch.setattr(machine, "_fastest", lambda call, device: call() is None or 2.0)
+    peaks = measure_peaks(torch.device("cpu"), "fp32")
+    assert peaks == Peaks(2 * 32**3 / 2.0, ((2**12, 2**12 / 2.0), (2**14, 2**14 / 2.0)))
+
+
+def test_the_precision_is_that_of_the_matrices(monkeypatch):
+    seen = []
+    real = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: seen.append(a.dtype) or real(a, b, out=out))
+    measure_peaks(torch.device("cpu"), "bf16")
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_elapsed_calls_so_often():
+    calls = []
+    assert elapsed(lambda: calls.append(1), 7, torch.device("cpu")) > 0
+    assert len(calls) == 7
+
+
+def test_the_machine_is_settled():
+    request, device = prepare(Request(patterns=("x",), threads=1))
+    assert (device.type, request.threads, torch.get_num_threads()) == (request.device, 1, 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_told():
+    with pytest.raises(UsageError, match=r"device 'cuda' cannot be used here .* try --device cpu"):
+        prepare(Request(patterns=("x",), device="cuda"))

@@ -1,0 +1,167 @@
+import pytest
+import torch
+
+from zoo import TokenMixer
+from zoo.lab.bench import session, work
+from zoo.lab.bench.contestants import PLAIN, Contestant
+from zoo.lab.bench.request import Request
+from zoo.lab.bench.result import Cell
+from zoo.lab.bench.session import Stopped, Watcher, make_ready, run_bench
+
+TINY = {"dim": 16, "heads": 2, "device": "cpu", "repeats": 2, "threads": 1}
+LENGTHS = (8, 16, 32)
+
+
+class Log(Watcher):
+    def __init__(self, stop_at=None):
+        self.turns, self.cells, self.expected, self.stop_at = [], [], 0, stop_at
+
+    def begin(self, cells):
+        self.expected = cells
+
+    def turn(self, kind, length, name):
+        self.turns.append((kind, length, name))
+        if len(self.turns) == self.stop_at:
+            raise Stopped
+
+    def done(self, cell):
+        self.cells.append(cell)
+
+
+def bench(*patterns, watcher=None, **options):
+    return run_bench(make_ready(Request(patterns=patterns, **{"lengths": LENGTHS} | TINY | options)), watcher)
+
+
+def test_every_cell_is_measured():
+    watcher = Log()
+    made = bench("correlation + involution", "leviathan-moe", watcher=watcher)
+    assert made.complete
+    assert not made.failed
+    assert made.cells == watcher.cells
+    assert len(made.cells) == watcher.expected == 4 * 3 * 3
+    for cell in made.cells:
+        assert cell.cost > 0
+        if cell.kind == "memory":
+            assert cell.peak >= 2 * 4 * 16 * cell.length  # the gradient of the reads, and what is written
+        else:
+            assert len(cell.seconds) == 2
+            assert cell.bound > 0
+            assert cell.flops > 0
+    states = [cell.state for cell in made.row("decode", PLAIN)]
+    assert states == [2 * 4 * 16 * length for length in LENGTHS]
+
+
+def test_everyone_is_measured_at_a_length_before_the_next_length():
+    watcher = Log()
+    bench("correlation", "involution", watcher=watcher, kinds=("train",), lengths=(8, 16))
+    assert [length for _, length, _ in watcher.turns] == sorted(length for _, length, _ in watcher.turns)
+    rounds = [name for _, length, name in watcher.turns if length == 8][-6:]
+    assert rounds == [PLAIN, "correlation", "involution", "correlation", "involution", PLAIN]
+
+
+def test_what_was_measured_is_there_when_somebody_stops_it():
+    made = bench("correlation", watcher=Log(stop_at=17), kinds=("forward", "train"))
+    assert not made.complete
+    assert made.notes[0] == "It was interrupted: this is what was measured until then."
+    assert 0 < len(made.cells) < 12
+    assert all(cell.seconds for cell in made.cells)
+
+
+def test_a_note_tells_of_a_restless_machine(monkeypatch):
+    monkeypatch.setattr(session, "RESTLESS", -1.0)
+    assert any("kept the machine busy" in note for note in bench("correlation", kinds=("forward",)).notes)
+    monkeypatch.setattr(session, "RESTLESS", 1e9)
+    assert bench("correlation", kinds=("forward",)).notes == []
+
+
+def test_a_slow_cell_is_said_to_be_repeated_less(monkeypatch):
+    monkeypatch.setattr("zoo.lab.bench.measure.SLOW", 0.0)
+    made = bench("correlation", kinds=("train",), lengths=(8,), repeats=5)
+    assert [len(cell.seconds) for cell in made.cells] == [3, 3]
+    told = [note for note in made.notes if note.startswith("correlation, train at 8: a call takes ")]
+    assert len(told) == 1
+    assert told[0].endswith("so it was repeated 3 times.")
+
+
+class Short(TokenMixer):
+    """Takes no more than 16 tokens."""
+
+    max_length = 16
+
+    def forward(self, x):
+        return x
+
+
+class Hungry(TokenMixer):
+    """Needs more memory than there is from 16 tokens."""
+
+    def forward(self, x):
+        if x.shape[1] >= 16:
+            raise MemoryError
+        return x
+
+
+@pytest.fixture
+def among(monkeypatch):
+    """Put mixers of one's own among the contestants."""
+
+    def put(cls):
+        def build(pattern, request, device):
+            from zoo.backbone import Layer, NamedMixer
+
+            layer = Layer([NamedMixer("own", cls())], None, dim=request.dim, write_scale=1.0, dropout=0.0)
+            return Contestant(pattern, [layer], cls.max_length)
+
+        monkeypatch.setattr("zoo.lab.bench.contestants._build", build)
+
+    return put
+
+
+def failed(made):
+    return [(cell.kind, cell.length, cell.failure) for cell in made.cells if cell.failure]
+
+
+def test_what_is_too_long_fails_for_itself(among):
+    among(Short)
+    made = bench("own", kinds=("forward", "decode", "memory"))
+    too_long = "it takes at most 16 tokens"
+    assert failed(made) == [
+        ("forward", 32, too_long),
+        ("decode", 16, too_long),
+        ("decode", 32, too_long),
+        ("memory", 32, too_long),
+    ]
+    assert all(cell.cost for cell in made.cells if cell.contestant == PLAIN)
+    assert made.failed
+    assert made.complete
+
+
+@pytest.mark.parametrize("kind", ["forward", "memory"])
+def test_what_ran_out_of_memory_is_not_tried_at_longer_lengths(among, kind):
+    among(Hungry)
+    made = bench("own", kinds=(kind,))
+    assert failed(made) == [(kind, 16, "out of memory"), (kind, 32, "not tried, since it ran out of memory at 16")]
+    assert isinstance(made.cells[0], Cell)
+    assert torch.get_num_threads() == 1
+
+
+def test_a_failure_in_a_later_repeat_counts(monkeypatch):
+    calls = []
+    real = work._forward
+
+    def failing(contestant, length, request, device):
+        prepared = real(contestant, length, request, device)
+
+        def call():
+            calls.append(contestant.name)
+            if contestant.name == "correlation" and calls.count("correlation") == 5:
+                raise RuntimeError("worn out")
+            prepared.call()
+
+        return work.Work(call, prepared.tokens, prepared.moved)
+
+    monkeypatch.setattr(work, "_forward", failing)
+    monkeypatch.setattr("zoo.lab.bench.measure.SHORTEST", 0.0)
+    made = bench("correlation", kinds=("forward",), lengths=(8,), repeats=5)
+    assert failed(made) == [("forward", 8, "RuntimeError: worn out")]
+    assert len(made.row("forward", PLAIN)[0].seconds) == 5

@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from zoo.errors import UsageError
+from zoo.lab.bench.contestants import Contestant, build_contestants, plain_attention
+from zoo.lab.bench.request import Request
+from zoo.lab.bench.work import prepare_work
+from zoo.lab.flops import count_flops
+
+CPU = torch.device("cpu")
+REQUEST = Request(patterns=("correlation",), dim=16, heads=2, batch=3, device="cpu")
+PARAMETERS = 4 * (4 * 16 * 16 + 16)
+READS = 4 * 3 * 20 * 16
+
+
+def work(kind, length=20, contestant=None, request=REQUEST):
+    return prepare_work(kind, contestant or plain_attention(request, CPU), length, request, CPU)
+
+
+@pytest.mark.parametrize(
+    ("kind", "moved", "tokens"),
+    [
+        ("forward", PARAMETERS + 2 * READS, 60),
+        ("train", 2 * PARAMETERS + 4 * READS, 60),
+        ("memory", 2 * PARAMETERS + 4 * READS, 60),
+        ("decode", PARAMETERS + 2 * READS, 3),  # keys and values
+    ],
+)
+def test_bytes_and_tokens_counted_by_hand(kind, moved, tokens):
+    prepared = work(kind)
+    assert (prepared.moved, prepared.tokens) == (moved, tokens)
+    assert prepared.state == (2 * READS if kind == "decode" else None)
+
+
+def test_operations_counted_by_hand():
+    projections, scores = 2 * 60 * 4 * 16 * 16, 2 * 2 * 3 * 20 * 20 * 16
+    assert count_flops(work("forward").call) == projections + scores
+    # The gradient of the norm sums some products on top.
+    assert count_flops(work("train").call) == pytest.approx(3 * projections + scores + 5 * scores / 2, rel=0.02)
+    assert count_flops(work("decode").call) == 2 * 3 * 4 * 16 * 16 + 2 * 2 * 3 * 21 * 16
+
+
+def test_training_reaches_every_parameter_and_leaves_no_gradient():
+    contestant = plain_attention(REQUEST, CPU)
+    reached = set()
+    for name, parameter in contestant.named_parameters():
+        parameter.register_hook(lambda gradient, name=name: reached.add(name) or None)
+    work("train", contestant=contestant).call()
+    assert reached == {name for name, _ in contestant.named_parameters()}
+    assert all(parameter.grad is None for parameter in contestant.parameters())
+    assert contestant.training
+
+
+def test_a_forward_pass_keeps_no_graph():
+    seen = []
+
+    class Spy(Contestant):
+        def forward(self, stream):
+            seen.append((torch.is_grad_enabled(), self.training))
+            return super().forward(stream)
+
+    plain = plain_attention(REQUEST, CPU)
+    work("forward", contestant=Spy("spy", list(plain.layers))).call()
+    assert seen == [(False, False)]
+
+
+def test_decoding_goes_on_from_one_state_that_stays():
+    seen = []
+
+    class Spy(Contestant):
+        def step(self, stream, states=None):
+            seen.append((stream.shape[1], 0 if states is None else states[0][0][0].shape[2]))
+            return super().step(stream, states)
+
+    prepared = work("decode", 600, Spy("spy", list(plain_attention(REQUEST, CPU).layers)))
+    assert seen == [(512, 0), (88, 512)]
+    prepared.call()
+    prepared.call()
+    assert seen[2:] == [(1, 600), (1, 600)]
+
+
+def test_what_is_too_long_is_told():
+    contestant = plain_attention(REQUEST, CPU)
+    contestant.max_length = 20
+    assert work("forward", 20, contestant).tokens == 60
+    for kind, length in [("forward", 21), ("decode", 20)]:
+        with pytest.raises(UsageError, match=r"^it takes at most 20 tokens$"):
+            work(kind, length, contestant)
+
+
+def test_half_precision_is_autocast():
+    request = Request(patterns=("correlation",), dim=16, heads=2, device="cpu", precision="bf16")
+    (_, contestant), _ = build_contestants(request, CPU)
+    dtypes = []
+    contestant.layers[0].mixers[0].register_forward_hook(lambda _m, _a, out: dtypes.append(out.dtype))
+    work("train", contestant=contestant, request=request).call()
+    assert dtypes == [torch.bfloat16]

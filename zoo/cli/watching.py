@@ -1,0 +1,93 @@
+"""How a bench is shown while it goes: a line that changes on a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zoo.cli.output import console, say, warn
+from zoo.cli.progress import SECONDS_BETWEEN_FRAMES, SECONDS_BETWEEN_LINES, Speaker
+from zoo.lab.bench.result import Cell
+from zoo.lab.bench.session import Stopped, Watcher
+from zoo.train.interrupts import Interrupts
+
+STOPPING = "stopping after this call, and writing what was measured; Ctrl-C again stops at once"
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """What suits the place where stderr goes. Ctrl-C ends the bench after the call that is being made."""
+    watcher = LiveLine() if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal else Lines()
+    with Interrupts(lambda: watcher.speaker.notice(STOPPING)) as watcher.interrupts, watcher:
+        yield watcher
+
+
+class Lines(Watcher):
+    """A plain line on stderr every ten seconds, and one for whatever fails."""
+
+    pause = SECONDS_BETWEEN_LINES
+
+    def __init__(self) -> None:
+        self.speaker = Speaker()
+        self.interrupts = Interrupts()
+        self._cells, self._done = 0, 0
+        self._last = time.monotonic()
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the place as it was."""
+
+    def begin(self, cells: int) -> None:
+        """So many cells are to be measured."""
+        self._cells = cells
+
+    def turn(self, kind: str, length: int, name: str) -> None:
+        """A contestant is about to run; say so, if the last time is long enough ago."""
+        if self.interrupts.requested:
+            raise Stopped
+        if time.monotonic() - self._last >= self.pause:
+            with self.speaker.speaking():
+                self.show(f"{self._done:,} of {self._cells:,} cells  {kind} at {length:,} tokens: {name}")
+            self._last = time.monotonic()
+
+    def done(self, cell: Cell) -> None:
+        """A cell is measured, or failed."""
+        self._done += 1
+        if cell.failure:
+            with self.speaker.speaking():
+                warn(f"{cell.contestant}, {cell.kind} at {cell.length:,}: {cell.failure}")
+
+    def show(self, text: str) -> None:
+        """Tell where the bench is."""
+        say(text)
+
+
+class LiveLine(Lines):
+    """A line at the foot of the terminal that changes, and is gone at the end."""
+
+    pause = SECONDS_BETWEEN_FRAMES
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        super().__init__()
+        # Drawn between calls: a thread of its own would take time from the mixers.
+        self._live = Live(
+            "measuring what the machine can do", console=console(sys.stderr), auto_refresh=False, transient=True
+        )
+
+    def __enter__(self) -> "LiveLine":
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the line."""
+        self._live.stop()
+
+    def show(self, text: str) -> None:
+        """Change the line."""
+        from rich.text import Text
+
+        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)

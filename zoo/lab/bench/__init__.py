@@ -1,0 +1,1 @@
+"""What mixers cost, as a function of length."""

@@ -1,0 +1,151 @@
+"""Who takes part: the layers of a pattern, and plain attention beside them."""
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.backbone import Layer, NamedMixer
+from zoo.build import build_model, count_active_parameters, count_parameters
+from zoo.contract import State, TokenMixer
+from zoo.errors import UsageError, ZooError, is_out_of_memory
+from zoo.lab.bench.request import Request
+from zoo.pattern import parse
+
+PLAIN = "plain sdpa"
+"""The contestant that the others are compared with."""
+
+States: TypeAlias = tuple[tuple[State, ...], ...]
+"""What a step leaves for the next one, by layer and mixer; None at the start."""
+
+
+class PlainAttention(TokenMixer):
+    """Causal attention as plainly as torch has it: one projection, one fused call, one projection."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project_in = nn.Linear(dim, 3 * dim, bias=False)
+        self.project_out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
+        query, key, value = self._project(x)
+        return self._join(F.scaled_dot_product_attention(query, key, value, is_causal=True))
+
+    def step(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Mix the next reads; the state is the keys and the values so far, ``(b, h, s, k)`` each."""
+        query, key, value = self._project(x)
+        if state is not None:
+            key, value = torch.cat([state[0], key], dim=2), torch.cat([state[1], value], dim=2)
+        mask = None
+        if x.shape[1] > 1:
+            past = key.shape[2] - x.shape[1]
+            mask = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(past)
+        return self._join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)), (key, value)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self.project_in(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def _join(self, mixed: Tensor) -> Tensor:
+        return self.project_out(mixed.transpose(1, 2).flatten(2))
+
+
+class Contestant(nn.Module):
+    """Layers on a residual stream, without embedding and unembedding.
+
+    Args:
+        name: under which it is told.
+        layers: each the host's own, with its norm and the addition of what is written.
+        max_length: the longest sequence that they take, None for any.
+    """
+
+    def __init__(self, name: str, layers: Sequence[Layer], max_length: int | None = None) -> None:
+        super().__init__()
+        self.name, self.max_length = name, max_length
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def parameters_bytes(self) -> int:
+        """Bytes of the parameters that one token uses."""
+        size = next((parameter.element_size() for parameter in self.parameters()), 0)
+        return count_active_parameters(self) * size
+
+    def describe(self) -> dict[str, object]:
+        """What there is to tell of it, of JSON's types."""
+        return {
+            "name": self.name,
+            "layers": len(self.layers),
+            "parameters": count_parameters(self),
+            "active_parameters": count_active_parameters(self),
+        }
+
+    def forward(self, stream: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The stream after the layers, ``(b, t, d)``, and the auxiliary losses of the mixers."""
+        losses: list[Tensor] = []
+        for layer in self.layers:
+            stream, said, _ = layer(stream)
+            losses += said.values()
+        return stream, losses
+
+    def step(self, stream: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        """The next piece of the stream after the layers, ``(b, t, d)``, and the states after it."""
+        layers = [cast(Layer, layer) for layer in self.layers]
+        states = states or tuple((None,) * len(layer.labels) for layer in layers)
+        later = []
+        for layer, before in zip(layers, states, strict=True):
+            stream, after = layer.step(stream, before)
+            later.append(after)
+        return stream, tuple(later)
+
+
+def plain_attention(request: Request, device: torch.device) -> Contestant:
+    """The contestant that the others are compared with: one layer of `PlainAttention`."""
+    torch.manual_seed(request.seed)
+    mixer = PlainAttention(request.dim, request.heads)
+    layer = Layer([NamedMixer("plain", mixer)], None, dim=request.dim, write_scale=2**-0.5, dropout=0.0)
+    return Contestant(PLAIN, [layer]).to(device)
+
+
+def build_contestants(request: Request, device: torch.device) -> tuple[list[Contestant], dict[str, str]]:
+    """Plain attention and the contestants of the request, and why the others could not be built, by pattern.
+
+    Raises:
+        UsageError: none of the patterns can be built.
+    """
+    built, failures, last = [plain_attention(request, device)], {}, None
+    for pattern in request.patterns:
+        try:
+            contestant = _build(pattern, request, device)
+        except ZooError as error:
+            failures[pattern], last = one_line(error), error
+            continue
+        if contestant.name in {other.name for other in built}:
+            raise UsageError(f"PATTERN: {contestant.name} is given twice; once is enough")
+        built.append(contestant)
+    if len(built) == 1:
+        if len(failures) == 1 and last is not None:
+            raise last
+        reasons = "; ".join(f"{pattern!r}: {reason}" for pattern, reason in failures.items())
+        raise UsageError(f"none of the {len(failures)} patterns can be built: {reasons}")
+    return built, failures
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in a line."""
+    if is_out_of_memory(error):
+        return "out of memory"
+    text = str(error).strip().splitlines()
+    if isinstance(error, ZooError):
+        return text[0]
+    return f"{type(error).__name__}: {text[0] if text else 'without a message'}"
+
+
+def _build(pattern: str, request: Request, device: torch.device) -> Contestant:
+    torch.manual_seed(request.seed)
+    # A context of one token, so that a length that is too long fails for itself.
+    model = build_model(pattern, vocab_size=2, dim=request.dim, heads=request.heads, context=1, channel_mixer="none")
+    return Contestant(str(parse(pattern)), list(model.each_layer()), model.max_length).to(device)

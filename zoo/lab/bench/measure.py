@@ -1,0 +1,109 @@
+"""Timing in turn: every contestant once in a round, so that what befalls the machine befalls all of them."""
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from zoo.lab.bench.machine import elapsed
+
+SHORTEST = 0.02
+"""Seconds that a repeat takes at least: what is quicker is called several times in it."""
+
+SLOW = 3.0
+"""Seconds of a call from which it is repeated fewer times."""
+
+FEWEST = 3
+"""Times that a slow call is repeated, if so many were asked for."""
+
+_WARM_CALLS, _WARM_SECONDS = 2, 0.1
+
+
+@dataclass
+class Timing:
+    """How long the calls of one contestant took.
+
+    Attributes:
+        estimate: seconds of a call, from the warm-up.
+        calls: in each repeat.
+        repeats: that are to be made.
+        seconds: of one call, in each repeat made so far.
+        error: what went wrong; then nothing more is measured.
+    """
+
+    estimate: float = 0.0
+    calls: int = 1
+    repeats: int = 0
+    seconds: list[float] = field(default_factory=list)
+    error: Exception | None = None
+
+
+def time_in_turn(
+    work: Mapping[str, Callable[[], object]],
+    timings: dict[str, Timing],
+    *,
+    repeats: int,
+    device: torch.device,
+    told: Callable[[str], None],
+) -> None:
+    """Time each call so many times, in rounds whose order rotates.
+
+    Args:
+        work: the calls by contestant.
+        timings: filled as they are made, so that they are there when somebody stops the rounds.
+        repeats: of each; of calls that take seconds no more than three.
+        device: where the work is done.
+        told: is called with a contestant's name before its turn. What it raises ends the rounds.
+    """
+    with _no_garbage_collection():
+        for name, call in work.items():
+            told(name)
+            timings[name] = _warmed(call, repeats, device)
+        for turn in range(repeats):
+            for name in rotated(list(work), turn):
+                if turn < timings[name].repeats and timings[name].error is None:
+                    told(name)
+                    _repeat(work[name], timings[name], device)
+
+
+def rotated(names: list[str], turn: int) -> list[str]:
+    """The names in the order of that turn: each is first once before one is first again."""
+    first = turn % len(names) if names else 0
+    return names[first:] + names[:first]
+
+
+def _warmed(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
+    """Call it until it has run in; how often to call and to repeat it follows from the last call."""
+    calls, spent, took = 0, 0.0, math.inf
+    while calls < _WARM_CALLS or spent < _WARM_SECONDS:
+        try:
+            took = elapsed(call, 1, device)
+        except Exception as error:
+            return Timing(error=error)
+        calls, spent = calls + 1, spent + took
+        if took > SLOW:
+            break
+    return Timing(took, max(1, math.ceil(SHORTEST / max(took, 1e-7))), min(repeats, FEWEST) if took > SLOW else repeats)
+
+
+def _repeat(call: Callable[[], object], timing: Timing, device: torch.device) -> None:
+    try:
+        timing.seconds.append(elapsed(call, timing.calls, device) / timing.calls)
+    except Exception as error:
+        timing.error = error
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect now, and not while the block runs."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,106 @@
+"""The page of a bench that a person opens: one file that needs no other, no script and no network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.lab.bench.plot import plot_svg
+from zoo.lab.bench.request import KINDS
+from zoo.lab.bench.result import Bench, Cell, failures
+from zoo.lab.bench.summary import LEGEND, header, row, spread
+from zoo.lab.bench.words import UNITS, cost_text, number, percent, rate, shown
+from zoo.train.durable import write_atomically
+from zoo.train.page import flat, markup, printable, render_page
+from zoo.train.report import format_duration
+
+_METHOD = {
+    "what runs": "layers on a stream of random reads, without embedding and unembedding, each with the norm of its "
+    "read and the addition of its write; plain sdpa is one such layer around a projection, a fused causal attention, "
+    "and a projection",
+    "bound": "the floating-point operations at the speed of the fastest matrix product, or the bytes of parameters, "
+    "reads and writes (in decoding of parameters and state) at the speed of the fastest copy of so many, whichever "
+    "takes longer; causal attention counts as full, so a kernel that leaves out what is masked may beat it",
+    "memory": "bytes of tensors that are alive at once, those within kernels too; measured once, since it is the same "
+    "each time",
+}
+
+
+def write_report(bench: Bench, environment: Mapping[str, Any], folder: Path) -> Path:
+    """Write report.html.
+
+    Args:
+        bench: what was measured.
+        environment: what `describe_environment` told.
+        folder: where the page goes.
+
+    Raises:
+        ZooError: the file cannot be written.
+    """
+    path = folder / "report.html"
+    page = render_page(
+        "zoo.lab.bench/report.html.j2",
+        heading=f"bench: {', '.join(printable(pattern) for pattern in bench.request.patterns)}",
+        name=folder.name,
+        problems=[printable(line) for line in [*bench.notes, *failures(bench)]],
+        figures=_figures(bench),
+        blocks=[_block(bench, kind) for kind in bench.kinds],
+        legend=[*LEGEND.items(), ("times", spread(bench)), *_METHOD.items()],
+        command=bench.request.command,
+        contestants=bench.contestants,
+        environment=list(flat(environment)),
+    )
+    write_atomically(path, page)
+    return path
+
+
+def _figures(bench: Bench) -> list[tuple[str, str, str]]:
+    """What, how much, in which unit."""
+    request, peaks = bench.request, bench.peaks
+    return [
+        ("matrix products", rate(peaks.flops, "FLOP"), f"at most, in {request.precision}"),
+        ("copies", rate(peaks.bandwidths[-1][1], "B"), "beyond the caches"),
+        ("threads", f"{request.threads}", f"device {request.device}"),
+        ("width", f"{request.dim}", f"{request.heads} heads, {request.batch} in a batch"),
+        ("repeats", f"{request.repeats}", "in turn; medians are told"),
+        ("time", format_duration(bench.seconds), "for all of it"),
+    ]
+
+
+def _block(bench: Bench, kind: str) -> dict[str, Any]:
+    lengths = bench.request.lengths
+    return {
+        "title": f"{kind}: {KINDS[kind]}",
+        "picture": markup(plot_svg(bench, kind)),
+        "unit": UNITS[kind],
+        "header": header(kind, lengths),
+        "rows": [(name, row(bench, kind, name, lengths)) for name in bench.names],
+        "detail_header": ["tokens", UNITS[kind], *(("x sdpa",) if kind == "memory" else _DETAILS)],
+        "details": [(name, _details(bench, cell)) for name in bench.names for cell in bench.row(kind, name)],
+    }
+
+
+_DETAILS = ("quartiles", "fastest", "slowest", "repeats", "tokens/s", "MFLOP", "bound", "reached", "x sdpa")
+
+
+def _details(bench: Bench, cell: Cell) -> list[str]:
+    figures = [f"{cell.length:,}", cost_text(cell)]
+    if cell.kind != "memory":
+        figures += _details_of_time(cell)
+    return [*figures, number(bench.ratio(cell))]
+
+
+def _details_of_time(cell: Cell) -> list[str]:
+    def told(seconds: float | None) -> str:
+        return number(None if seconds is None else shown(cell.kind, seconds))
+
+    low, high = cell.quartiles or (None, None)
+    return [
+        f"{told(low)} to {told(high)}",
+        told(min(cell.seconds, default=None)),
+        told(max(cell.seconds, default=None)),
+        f"{len(cell.seconds)} of {cell.calls}",
+        number(cell.tokens_per_second),
+        number(None if cell.flops is None else cell.flops / 1e6),
+        told(cell.bound),
+        percent(cell.reached),
+    ]

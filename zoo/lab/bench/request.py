@@ -1,0 +1,112 @@
+"""What is asked of a bench."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zoo.errors import UsageError
+from zoo.options import did_you_mean
+
+KINDS = {
+    "forward": "a forward pass without gradients",
+    "train": "a forward pass, and the backward pass to parameters and reads",
+    "decode": "one more token after so many",
+    "memory": "the peak of a training step, above what was there before",
+}
+"""What can be measured, each with what it is the cost of."""
+
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A bench as it was asked for.
+
+    Attributes:
+        patterns: of the contestants, as the user wrote them.
+        lengths: tokens in a sequence, ascending.
+        kinds: what to measure, of `KINDS`.
+        dim: the model width d.
+        heads: for the mixers that set none, and for plain attention.
+        batch: sequences side by side.
+        device: ``"auto"``, ``"cpu"`` or a CUDA device.
+        precision: ``"fp32"``, or ``"bf16"`` by autocast.
+        threads: of the CPU; None takes every core.
+        repeats: times that a cell is measured; a slow one fewer times.
+        seed: of parameters and reads.
+    """
+
+    patterns: tuple[str, ...]
+    lengths: tuple[int, ...] = LENGTHS
+    kinds: tuple[str, ...] = tuple(KINDS)
+    dim: int = 128
+    heads: int = 4
+    batch: int = 1
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    repeats: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_distinct("PATTERN", self.patterns)
+        _check_distinct("--lengths", self.lengths)
+        _check_distinct("--what", self.kinds)
+        sizes = {"dim": self.dim, "heads": self.heads, "batch": self.batch, "repeats": self.repeats}
+        sizes |= {"threads": self.threads} if self.threads is not None else {}
+        for name, size in sizes.items():
+            if size < 1:
+                raise UsageError(f"--{name} {size} should be 1 or more")
+        if self.dim % self.heads:
+            raise UsageError(f"--dim {self.dim} cannot be shared out among --heads {self.heads}: choose a multiple")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"--seed {self.seed} should be from 0 to 2147483647")
+        if self.precision not in ("fp32", "bf16"):
+            raise UsageError(f"--precision {self.precision} should be fp32 or bf16")
+        if self.device != "auto" and self.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise UsageError(f"--device {self.device} should be auto, cpu or cuda")
+
+    @property
+    def command(self) -> str:
+        """The command that asks the same."""
+        words = ["zoo", "bench", *self.patterns, "--lengths", ",".join(map(str, self.lengths))]
+        words += ["--what", ",".join(self.kinds)]
+        for name in ("dim", "heads", "batch", "device", "precision", "threads", "repeats", "seed"):
+            value = getattr(self, name)
+            words += [f"--{name}", str(value)] if value is not None else []
+        return shlex.join(words)
+
+
+def read_lengths(text: str) -> tuple[int, ...]:
+    """Lengths from a list with commas, in ascending order.
+
+    Raises:
+        UsageError: one is no whole number of 1 or more.
+    """
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(f"--lengths {text!r} should be whole numbers of tokens with commas, e.g. 256,1024,4096")
+    return tuple(sorted(int(word) for word in words))
+
+
+def read_kinds(text: str) -> tuple[str, ...]:
+    """What to measure, from a list with commas.
+
+    Raises:
+        UsageError: one is not of `KINDS`.
+    """
+    kinds = tuple(word.strip() for word in text.split(","))
+    for kind in kinds:
+        if kind not in KINDS:
+            hint = did_you_mean(kind, KINDS)
+            raise UsageError(f"--what {kind!r}: nothing of that name is measured{hint}; choose of {', '.join(KINDS)}")
+    return kinds
+
+
+def _check_distinct(name: str, values: Sequence[object]) -> None:
+    if not values:
+        raise UsageError(f"{name}: give at least one")
+    value, count = Counter(values).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"{name}: {value} is given {count} times; once is enough")

@@ -1,0 +1,159 @@
+"""What came out of a bench: cells, and what is told of them."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.lab.bench.contestants import PLAIN
+from zoo.lab.bench.exponent import exponent, upper_exponent
+from zoo.lab.bench.machine import Peaks
+from zoo.lab.bench.request import Request
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one contestant costs at one length.
+
+    Attributes:
+        contestant: its name.
+        kind: what was measured, of `KINDS`.
+        length: tokens in a sequence.
+        tokens: that a call takes in, all sequences together.
+        seconds: of one call, in each repeat; none where memory was measured.
+        calls: that each repeat is the mean of.
+        peak: bytes, where memory was measured.
+        state: bytes of the state that decoding starts from.
+        flops: floating-point operations of a call.
+        moved: bytes that a call must move at least.
+        bound: seconds below which a call cannot be on this machine.
+        failure: why there are no figures, in a line.
+    """
+
+    contestant: str
+    kind: str
+    length: int
+    tokens: int = 0
+    seconds: tuple[float, ...] = ()
+    calls: int = 0
+    peak: int | None = None
+    state: int | None = None
+    flops: int | None = None
+    moved: int | None = None
+    bound: float | None = None
+    failure: str | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """The median of the seconds, or the peak in bytes."""
+        return statistics.median(self.seconds) if self.seconds else self.peak
+
+    @property
+    def quartiles(self) -> tuple[float, float] | None:
+        """Between which the middle half of the seconds lies."""
+        if len(self.seconds) < 2:
+            return (self.seconds[0], self.seconds[0]) if self.seconds else None
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+    @property
+    def spread(self) -> float:
+        """How far apart the quartiles are, as a fraction of the median."""
+        return (self.quartiles[1] - self.quartiles[0]) / self.cost if self.quartiles and self.cost else 0.0
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of all sequences."""
+        return self.tokens / self.cost if self.seconds and self.cost else None
+
+    @property
+    def reached(self) -> float | None:
+        """The fraction of what the machine could do: the bound over the seconds."""
+        return self.bound / self.cost if self.seconds and self.cost and self.bound is not None else None
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a cost grows: the exponent over all lengths, and over the upper half of them; None where none can be told."""
+
+    exponent: float | None
+    upper: float | None
+
+
+@dataclass
+class Bench:
+    """A bench, while it is made and when it has ended.
+
+    Attributes:
+        request: what was asked, as it was settled.
+        peaks: of the machine.
+        contestants: those that were built, in order, plain attention first, each with its ``layers`` and parameters.
+        unbuilt: why the others were not, by pattern.
+        cells: in the order in which they were measured.
+        notes: what a reader of the figures should know.
+        complete: nothing was cut short.
+        seconds: that all of it took.
+    """
+
+    request: Request
+    peaks: Peaks
+    contestants: list[dict[str, Any]]
+    unbuilt: dict[str, str]
+    cells: list[Cell] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    complete: bool = False
+    seconds: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the contestants, in order."""
+        return [contestant["name"] for contestant in self.contestants]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of which there is a cell, in the order of the request."""
+        return [kind for kind in self.request.kinds if any(cell.kind == kind for cell in self.cells)]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a contestant was not built, or a cell could not be measured."""
+        return bool(self.unbuilt) or any(cell.failure for cell in self.cells)
+
+    @property
+    def widest(self) -> Cell | None:
+        """The timed cell whose repeats agree least."""
+        return max((cell for cell in self.cells if cell.seconds), key=lambda cell: cell.spread, default=None)
+
+    def row(self, kind: str, name: str) -> list[Cell]:
+        """The cells of one contestant, the shortest length first."""
+        return sorted((c for c in self.cells if (c.kind, c.contestant) == (kind, name)), key=lambda cell: cell.length)
+
+    def growth(self, kind: str, name: str, *, of_state: bool = False) -> Growth:
+        """How the cost of a contestant grows, or the state that it decodes from."""
+        pairs = [(cell.length, cell.state if of_state else cell.cost) for cell in self.row(kind, name)]
+        known = [(length, cost) for length, cost in pairs if cost is not None]
+        lengths, costs = [length for length, _ in known], [cost for _, cost in known]
+        return Growth(exponent(lengths, costs), upper_exponent(lengths, costs))
+
+    def ratio(self, cell: Cell) -> float | None:
+        """The cost over that of as many layers of plain attention at the same length."""
+        plain = next((c.cost for c in self.row(cell.kind, PLAIN) if c.length == cell.length), None)
+        layers = next(c["layers"] for c in self.contestants if c["name"] == cell.contestant)
+        return cell.cost / (layers * plain) if cell.cost is not None and plain else None
+
+
+def failures(bench: Bench) -> list[str]:
+    """A line for whatever failed: who, where and why; lengths that failed alike share one."""
+    lines = [f"{name}: not built: {reason}" for name, reason in bench.unbuilt.items()]
+    for kind in bench.kinds:
+        for name in bench.names:
+            reasons: dict[str, list[int]] = {}
+            for cell in bench.row(kind, name):
+                if cell.failure:
+                    reasons.setdefault(cell.failure, []).append(cell.length)
+            lines += [f"{name}, {kind} at {_listed(lengths)}: {reason}" for reason, lengths in reasons.items()]
+    return lines
+
+
+def _listed(lengths: Sequence[int]) -> str:
+    return ", ".join(f"{length:,}" for length in lengths)

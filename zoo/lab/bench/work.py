@@ -1,0 +1,99 @@
+"""What is run in a cell: the calls that are timed, and how much they compute and move at least."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from zoo.errors import UsageError
+from zoo.lab.bench.contestants import Contestant, States
+from zoo.lab.bench.request import Request
+from zoo.train.evaluate import autocast
+
+PIECE = 512
+"""Tokens at a time when the state for decoding is built."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of a contestant at a length.
+
+    Attributes:
+        call: does it once.
+        tokens: that a call takes in.
+        moved: bytes that must be read or written at least: parameters, reads and writes, or the state.
+        state: bytes of the state that decoding starts from; None for other kinds.
+    """
+
+    call: Callable[[], object]
+    tokens: int
+    moved: int
+    state: int | None = None
+
+
+def prepare_work(kind: str, contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+    """What a cell of that kind is to run, with everything built that is not part of its cost.
+
+    Raises:
+        UsageError: the contestant does not take so many tokens.
+    """
+    needed = length + 1 if kind == "decode" else length
+    if contestant.max_length is not None and needed > contestant.max_length:
+        raise UsageError(f"it takes at most {contestant.max_length:,} tokens")
+    contestant.train(kind in ("train", "memory"))
+    prepared = {"forward": _forward, "train": _train, "memory": _train, "decode": _decode}[kind]
+    return prepared(contestant, length, request, device)
+
+
+def _forward(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+    reads = _reads(length, request, device)
+
+    def call() -> None:
+        with torch.no_grad(), autocast(device, request.precision):
+            contestant(reads)
+
+    return Work(call, reads.shape[0] * length, contestant.parameters_bytes + 2 * reads.nbytes)
+
+
+def _train(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+    reads = _reads(length, request, device).requires_grad_()
+    gradient = torch.randn(reads.shape, generator=torch.Generator().manual_seed(request.seed + 1)).to(device)
+    leaves = [reads, *contestant.parameters()]
+
+    def call() -> None:
+        with autocast(device, request.precision):
+            stream, losses = contestant(reads)
+        torch.autograd.backward([stream, *losses], [gradient, *(torch.ones_like(loss) for loss in losses)])
+        for leaf in leaves:
+            leaf.grad = None
+
+    # Parameters and reads are read and their gradients written; writes are written and their gradients read.
+    return Work(call, reads.shape[0] * length, 2 * contestant.parameters_bytes + 4 * reads.nbytes)
+
+
+def _decode(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+    reads = _reads(length + 1, request, device)
+    states, last = _states(contestant, reads[:, :-1], request), reads[:, -1:].clone()
+
+    def call() -> None:
+        with torch.no_grad(), autocast(device, request.precision):
+            contestant.step(last, states)
+
+    size = sum(leaf.nbytes for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
+    return Work(call, reads.shape[0], contestant.parameters_bytes + size, size)
+
+
+def _states(contestant: Contestant, reads: Tensor, request: Request) -> States | None:
+    """What came of the reads, taken in pieces."""
+    states: States | None = None
+    with torch.no_grad(), autocast(reads.device, request.precision):
+        for piece in reads.split(PIECE, dim=1):
+            _, states = contestant.step(piece, states)
+    return states
+
+
+def _reads(length: int, request: Request, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(request.seed)
+    return torch.randn(request.batch, length, request.dim, generator=generator).to(device)

@@ -1,0 +1,129 @@
+"""The folder of a bench: its figures as CSV and JSON, its pictures, and the page that a person opens."""
+
+import json
+import math
+import os
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import UsageError, ZooError
+from zoo.lab.bench.plot import save_plots
+from zoo.lab.bench.report import write_report
+from zoo.lab.bench.request import Request
+from zoo.lab.bench.result import Bench, Cell, failures
+from zoo.train.durable import reason, write_atomically
+from zoo.train.environment import describe_environment
+from zoo.train.logs import table
+from zoo.train.session import plugins_of
+from zoo.train.settings import validate
+
+
+def new_folder(request: Request, *, root: Path, out: Path | None = None) -> Path:
+    """Make the folder of a bench: `out`, or ``<utc time>-<patterns>`` under `root`.
+
+    Raises:
+        UsageError: `out` exists.
+        ZooError: it cannot be made.
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", " ".join(request.patterns).lower()).strip("-")
+    path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{words[:40].strip('-') or 'bench'}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        if os.path.lexists(path):
+            raise UsageError(f"{path} exists: choose another --out, so that no earlier figures are lost") from None
+        raise ZooError(f"cannot make the folder {path}: {reason(error)}; choose another place with --out") from None
+    return path
+
+
+def write_bench(bench: Bench, folder: Path) -> None:
+    """Write bench.csv, bench.json, the pictures and report.html into a folder that is there.
+
+    Raises:
+        ZooError: a file cannot be written.
+    """
+    told = as_json(bench)
+    write_atomically(folder / "bench.json", json.dumps(_plain(told), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "bench.csv", table([csv_row(bench, cell) for cell in bench.cells]))
+    save_plots(bench, folder)
+    write_report(bench, told["environment"], folder)
+
+
+def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
+    """A cell as a row: costs in seconds and bytes."""
+    low, high = cell.quartiles or (None, None)
+    return {
+        "contestant": cell.contestant,
+        "what": cell.kind,
+        "length": cell.length,
+        "median_seconds": cell.cost if cell.seconds else None,
+        "lower_quartile_seconds": low,
+        "upper_quartile_seconds": high,
+        "repeats": len(cell.seconds),
+        "calls_a_repeat": cell.calls,
+        "tokens_per_second": cell.tokens_per_second,
+        "peak_bytes": cell.peak,
+        "state_bytes": cell.state,
+        "flops": cell.flops,
+        "moved_bytes": cell.moved,
+        "bound_seconds": cell.bound,
+        "fraction_of_bound": cell.reached,
+        "ratio_to_plain_sdpa": bench.ratio(cell),
+        "failure": cell.failure,
+    }
+
+
+def as_json(bench: Bench) -> dict[str, Any]:
+    """All that is known of a bench, of JSON's types."""
+    return {
+        "command": bench.request.command,
+        "complete": bench.complete,
+        "seconds": bench.seconds,
+        "request": asdict(bench.request),
+        "machine": {
+            "flops_per_second": bench.peaks.flops,
+            "bytes_per_second": {str(size): speed for size, speed in bench.peaks.bandwidths},
+        },
+        "contestants": [
+            {**contestant, "growth": _growths(bench, contestant["name"])} for contestant in bench.contestants
+        ],
+        "unbuilt": bench.unbuilt,
+        "failures": failures(bench),
+        "notes": bench.notes,
+        "cells": [_cell(bench, cell) for cell in bench.cells],
+        "environment": _environment(bench),
+    }
+
+
+def _cell(bench: Bench, cell: Cell) -> dict[str, Any]:
+    seconds = list(cell.seconds)
+    extremes = {"fastest_seconds": min(seconds, default=None), "slowest_seconds": max(seconds, default=None)}
+    return csv_row(bench, cell) | extremes | {"seconds": seconds}
+
+
+def _growths(bench: Bench, name: str) -> dict[str, Any]:
+    growths = {kind: asdict(bench.growth(kind, name)) for kind in bench.kinds}
+    return growths | ({"state": asdict(bench.growth("decode", name, of_state=True))} if "decode" in growths else {})
+
+
+def _environment(bench: Bench) -> dict[str, Any]:
+    plugins: dict[str, Any] = {}
+    for pattern in bench.request.patterns:
+        if pattern not in bench.unbuilt:
+            plugins |= plugins_of(validate({"mixer": pattern, "layers": None}))
+    environment = describe_environment(plugins=plugins, data_sha256="", device=bench.request.device)
+    del environment["data_sha256"]  # nothing is read
+    return environment
+
+
+def _plain(content: Any) -> Any:
+    """The same with null for what is no finite number."""
+    if isinstance(content, dict):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
