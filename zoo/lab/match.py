@@ -1,0 +1,194 @@
+"""Making a model as big as another: by its width, and then by the hidden width of its channel mixer."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+
+from zoo.backbone import Backbone
+from zoo.channel import CHANNEL_MIXERS
+from zoo.errors import UsageError
+from zoo.lab.scale import Quantity, Scale, Trial
+from zoo.lab.size import Size, measure_size
+from zoo.options import options_of
+from zoo.pattern import Call, parse, parse_call
+from zoo.train.settings import Settings
+
+LIMITS: dict[Quantity, float] = {"params": 0.01, "flops": 0.03, "state": 0.05}
+"""By how much of the target a model may miss it."""
+
+_WORDS: dict[Quantity, str] = {
+    "params": "parameters",
+    "flops": "floating-point operations per token",
+    "state": "numbers of state",
+}
+_STEPS = (8, 4, 2, 1)
+"""Multiples of those that divide the given width are tried in turn: heads and groups have to divide widths."""
+_BROADEST = 8
+"""No hidden width of more than so many times the width is tried."""
+_REFUSALS = 256
+"""So many widths around a wanted one are tried before none is held to fit."""
+_NEIGHBOURS = 12
+"""Widths around the nearest that are tried as well where nothing else adjusts: a size may go up and down with them."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A model that is as big as it should be.
+
+    Attributes:
+        settings: those given, with another ``dim`` and perhaps another ``channel_mixer``.
+        size: of the model that they describe.
+        ratio: its quantity over the target.
+    """
+
+    settings: Settings
+    size: Size
+    ratio: float
+
+
+def match(
+    build: Callable[[Settings], Backbone], settings: Settings, *, quantity: Quantity, target: float, length: int
+) -> Matched:
+    """Find the width at which a model is as big as the target, with the hidden width as the fine adjustment.
+
+    The nearest width comes first, among those that the mixers take, and as round as the given one (a multiple of 8, 4
+    or 2) if that will do. What is then missing is made up by the hidden width of the settings' channel mixer, if it
+    has one and some layer uses it; otherwise the widths alone have to come near enough. The global random state is
+    left as it was.
+
+    Args:
+        build: makes the model of some settings; also called under ``torch.device("meta")``. Where it raises a
+            `UsageError`, the width is held to be refused.
+        settings: of the model that is to be resized.
+        quantity: what is to be equal: ``"params"``, all of them, ``"flops"``, of training per token, or ``"state"``,
+            numbers after `length` tokens.
+        target: what it is to equal, more than 0.
+        length: tokens in the sequence that is measured.
+
+    Raises:
+        UsageError: no width comes within `LIMITS` of the target, none builds, or the model cannot stream and has no
+            state.
+    """
+    if not target > 0:
+        raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
+    scale = Scale(build, settings, quantity, target, length)
+    tunable = quantity != "state" and _has_hidden_width(settings)
+    found: list[Trial] = []
+    for step in (step for step in _STEPS if settings.dim % step == 0):
+        sides = sorted(_search(scale, step), key=_by_miss)
+        if not sides:
+            scale.model(settings)  # says what no width mends
+        for trial in (_tuned(scale, side) for side in sides) if tunable else _with_neighbours(scale, sides, step):
+            if trial.miss <= LIMITS[quantity]:
+                return Matched(trial.settings, measure_size(scale.model(trial.settings), length=length), trial.ratio)
+            found.append(trial)
+    raise UsageError(_explain(scale, found, tunable))
+
+
+def _by_miss(trial: Trial) -> float:
+    return trial.miss
+
+
+def _search(scale: Scale, step: int) -> list[Trial]:
+    """The trials on both sides of the target with no buildable width between them; one if the other has none."""
+    below: Trial | None = None
+    above: Trial | None = None
+    guess: float = scale.settings.dim
+    for turn in count():
+        after = below.settings.dim if below else 0
+        before = above.settings.dim if above else scale.widest + 1
+        trials = (scale.weigh(dim=width) for width in islice(_outward(guess, step, after, before), _REFUSALS))
+        trial = next((trial for trial in trials if trial), None)
+        if trial is None:
+            break
+        if trial.ratio < 1:
+            below = trial
+        else:
+            above = trial
+        guess = _guess(below, above, turn)
+    return [side for side in (below, above) if side]
+
+
+def _outward(guess: float, step: int, after: int, before: int) -> Iterator[int]:
+    """The multiples of `step` between two widths, neither included, from the guess outward."""
+    first = round(guess / step) * step
+    first = min(max(first, after // step * step + step), (before - 1) // step * step)
+    for offset in range(0, max(before - first, first - after), step):
+        for width in (first + offset, first - offset)[: 2 if offset else 1]:
+            if after < width < before:
+                yield width
+
+
+def _guess(below: Trial | None, above: Trial | None, turn: int) -> float:
+    """Where the target may lie: between two widths by a power law and by halves in turn, beyond one at most twice."""
+    if below and above:
+        low, high = below.settings.dim, above.settings.dim
+        if turn % 2 and 0 < below.ratio < above.ratio:
+            power = math.log(above.ratio / below.ratio) / math.log(high / low)
+            return low * math.exp(-math.log(below.ratio) / power)
+        return (low + high) / 2
+    # most sizes grow as the square of the width: for those the guess is a little beyond the target
+    if below:
+        return below.settings.dim * (1.05 * below.ratio**-0.5 if below.ratio > 0.25 else 2)
+    assert above is not None
+    return above.settings.dim * max(0.95 * above.ratio**-0.5, 0.25)
+
+
+def _with_neighbours(scale: Scale, sides: Sequence[Trial], step: int) -> Iterator[Trial]:
+    """The trials, and behind them those of the widths around the first, if the target lies among them."""
+    yield from sides
+    if len(sides) == 2:
+        for width in islice(_outward(sides[0].settings.dim, step, 0, scale.widest + 1), _NEIGHBOURS):
+            if trial := scale.weigh(dim=width):
+                yield trial
+
+
+def _has_hidden_width(settings: Settings) -> bool:
+    """Whether the channel mixer of the settings has a hidden width, and some layer has no other."""
+    channel = CHANNEL_MIXERS.get(parse_call(settings.channel_mixer).name)
+    has = channel is not None and any(option.name == "hidden" for option in options_of(channel))
+    return has and any(layer.channel is None for layer in parse(settings.mixer).layers(settings.layers))
+
+
+def _tuned(scale: Scale, trial: Trial) -> Trial:
+    """The same width with the hidden width that comes nearest: all that is matched grows with it in a straight line."""
+    if trial.miss <= LIMITS[scale.quantity] / 4:
+        return trial  # its own hidden width is a multiple of 16, which matrix units like
+    width, name = trial.settings.dim, parse_call(trial.settings.channel_mixer).name
+
+    def with_hidden(hidden: int) -> Trial | None:
+        return scale.weigh(dim=width, channel_mixer=str(Call(name, (("hidden", hidden),))))
+
+    few, more = with_hidden(16), with_hidden(32)
+    if few is None or more is None or more.ratio <= few.ratio:
+        return trial
+    wanted = max(round(16 + 16 * (1 - few.ratio) / (more.ratio - few.ratio)), 1)
+    tuned = with_hidden(wanted) if wanted <= _BROADEST * width else None
+    return min(trial, tuned or trial, key=_by_miss)
+
+
+def _explain(scale: Scale, found: Iterable[Trial], tunable: bool) -> str:
+    """One line: how near it came on both sides, and what to do."""
+    found = sorted(found, key=_by_miss)
+    below = next((trial for trial in found if trial.ratio < 1), None)
+    above = next((trial for trial in found if trial.ratio >= 1), None)
+    told = [
+        _told(below, scale.settings) if below else "nothing narrower can be built",
+        _told(above, scale.settings) if above else f"wider than dim={scale.widest} is not tried",
+    ]
+    if scale.is_late:
+        told.append("and the time for the search is over")
+    channel = [] if tunable or scale.quantity == "state" else ["a channel mixer, whose width fills gaps"]
+    advice = ", ".join(["another --dim", *channel, "or --match none"])
+    return (
+        f"{str(parse(scale.settings.mixer))!r} cannot have {scale.target:,.0f} {_WORDS[scale.quantity]} to within "
+        f"{LIMITS[scale.quantity]:.0%}: {', '.join(told)}; choose {advice}"
+    )
+
+
+def _told(trial: Trial, given: Settings) -> str:
+    channel = trial.settings.channel_mixer
+    with_channel = "" if channel == given.channel_mixer else f" with {channel}"
+    side = "less" if trial.ratio < 1 else "more"
+    return f"dim={trial.settings.dim}{with_channel} has {trial.miss:.1%} {side}"

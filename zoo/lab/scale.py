@@ -1,0 +1,100 @@
+"""Weighing models of many widths against one target."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.build import count_parameters
+from zoo.errors import PluginError, UsageError
+from zoo.lab.size import measure_state, measure_training_flops
+from zoo.pattern import parse
+from zoo.train.settings import Settings
+
+Quantity: TypeAlias = Literal["params", "flops", "state"]
+
+WIDEST = 8192
+"""No width beyond is tried."""
+
+LARGEST = 2**28
+"""Nor, where models have to be run, one whose model may have more parameters, unless the settings' own nearly does."""
+
+PATIENCE = 60.0
+"""Seconds after which no further model is measured."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings, and the quantity of their model over the target."""
+
+    settings: Settings
+    ratio: float
+
+    @property
+    def miss(self) -> float:
+        """By how much of the target it misses it."""
+        return abs(self.ratio - 1)
+
+
+class Scale:
+    """Weighs models against the target, each once."""
+
+    def __init__(
+        self, build: Callable[[Settings], Backbone], settings: Settings, quantity: Quantity, target: float, length: int
+    ) -> None:
+        self.build, self.settings, self.quantity, self.target, self.length = build, settings, quantity, target, length
+        self._deadline = time.monotonic() + PATIENCE
+        self.widest = WIDEST
+        if quantity != "params":
+            layers = settings.layers or len(parse(settings.mixer).layers())
+            # a layer of attention or involution has about 12 d**2 parameters, a mixture of experts some more
+            self.widest = min(WIDEST, max(2 * settings.dim, math.isqrt(LARGEST // (16 * layers))))
+        self._weighed: dict[Settings, Trial | None] = {}
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time for measuring is up."""
+        return time.monotonic() > self._deadline
+
+    def model(self, settings: Settings) -> Backbone:
+        """The model of some settings."""
+        with torch.random.fork_rng(devices=[]):
+            return self.build(settings)
+
+    def weigh(self, **changes: int | str) -> Trial | None:
+        """The model of the settings with these changes; None where it cannot be built, or time is up."""
+        settings = self.settings.model_copy(update=changes)
+        if settings.dim > self.widest or (self._weighed and self.is_late):
+            return None
+        if settings not in self._weighed:
+            self._weighed[settings] = self._measured(settings)
+        return self._weighed[settings]
+
+    def _measured(self, settings: Settings) -> Trial | None:
+        try:
+            outline = self._outline(settings)
+        except UsageError:
+            return None
+        if self.quantity == "params":
+            return Trial(settings, count_parameters(outline) / self.target)
+        return Trial(settings, self._run(self.model(settings)) / self.target)
+
+    def _outline(self, settings: Settings) -> Backbone:
+        """The model without memory for its parameters, if all its mixers can be built so."""
+        try:
+            with torch.device("meta"):
+                return self.model(settings)
+        except (PluginError, RuntimeError):
+            return self.model(settings)
+
+    def _run(self, model: Backbone) -> float:
+        if self.quantity == "flops":
+            return measure_training_flops(model, length=self.length)
+        state = measure_state(model, length=self.length)
+        if state is None:
+            raise UsageError(f"{self.settings.mixer} cannot stream, and has no state to match: choose another --match")
+        return state
