@@ -48,7 +48,13 @@ class Matched:
 
 
 def match(
-    build: Callable[[Settings], Backbone], settings: Settings, *, quantity: Quantity, target: float, length: int
+    build: Callable[[Settings], Backbone],
+    settings: Settings,
+    *,
+    quantity: Quantity,
+    target: float,
+    length: int,
+    answers: int | None = None,
 ) -> Matched:
     """Find the width at which a model is as big as the target, with the hidden width as the fine adjustment.
 
@@ -65,6 +71,7 @@ def match(
             numbers after `length` tokens.
         target: what it is to equal, more than 0.
         length: tokens in the sequence that is measured.
+        answers: at how many of its positions the model predicts; None for all.
 
     Raises:
         UsageError: no width comes within `LIMITS` of the target, none builds, or the model cannot stream and has no
@@ -72,7 +79,7 @@ def match(
     """
     if not target > 0:
         raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
-    scale = Scale(build, settings, quantity, target, length)
+    scale = Scale(build, settings, quantity, target, length, answers=answers)
     tunable = quantity != "state" and _has_hidden_width(settings)
     found: list[Trial] = []
     for step in (step for step in _STEPS if settings.dim % step == 0):
@@ -81,7 +88,11 @@ def match(
             scale.model(settings)  # says what no width mends
         for trial in (_tuned(scale, side) for side in sides) if tunable else _with_neighbours(scale, sides, step):
             if trial.miss <= LIMITS[quantity]:
-                return Matched(trial.settings, measure_size(scale.model(trial.settings), length=length), trial.ratio)
+                return Matched(
+                    trial.settings,
+                    measure_size(scale.model(trial.settings), length=length, answers=answers),
+                    trial.ratio,
+                )
             found.append(trial)
     raise UsageError(_explain(scale, found, tunable))
 

@@ -44,9 +44,17 @@ class Scale:
     """Weighs models against the target, each once."""
 
     def __init__(
-        self, build: Callable[[Settings], Backbone], settings: Settings, quantity: Quantity, target: float, length: int
+        self,
+        build: Callable[[Settings], Backbone],
+        settings: Settings,
+        quantity: Quantity,
+        target: float,
+        length: int,
+        *,
+        answers: int | None,
     ) -> None:
         self.build, self.settings, self.quantity, self.target, self.length = build, settings, quantity, target, length
+        self.answers = answers
         self._deadline = time.monotonic() + PATIENCE
         self.widest = WIDEST
         if quantity != "params":
@@ -93,7 +101,7 @@ class Scale:
 
     def _run(self, model: Backbone) -> float:
         if self.quantity == "flops":
-            return measure_training_flops(model, length=self.length)
+            return measure_training_flops(model, length=self.length, answers=self.answers)
         state = measure_state(model, length=self.length)
         if state is None:
             raise UsageError(f"{self.settings.mixer} cannot stream, and has no state to match: choose another --match")

@@ -33,7 +33,7 @@ class Size:
     state: int | None
 
 
-def measure_size(model: Backbone, *, length: int) -> Size:
+def measure_size(model: Backbone, *, length: int, answers: int | None = None) -> Size:
     """Measure a model by running a copy of it on one sequence, in float32 on the CPU.
 
     The model itself is neither run nor changed, and neither is the global random state.
@@ -41,6 +41,8 @@ def measure_size(model: Backbone, *, length: int) -> Size:
     Args:
         model: on any device, in any mode and dtype.
         length: tokens of the sequence.
+        answers: at how many of its positions the model predicts; None for all. What it does not predict is not
+            computed either, see `Backbone.forward`.
 
     Raises:
         UsageError: the model does not take so many tokens.
@@ -50,24 +52,24 @@ def measure_size(model: Backbone, *, length: int) -> Size:
         parameters=count_parameters(model),
         active_parameters=count_active_parameters(model),
         embedding_parameters=sum(map(count_parameters, embeddings)),
-        forward_flops=measure_forward_flops(model, length=length),
-        training_flops=measure_training_flops(model, length=length),
+        forward_flops=measure_forward_flops(model, length=length, answers=answers),
+        training_flops=measure_training_flops(model, length=length, answers=answers),
         state=measure_state(model, length=length),
     )
 
 
-def measure_forward_flops(model: Backbone, *, length: int) -> float:
+def measure_forward_flops(model: Backbone, *, length: int, answers: int | None = None) -> float:
     """The floating-point operations of a forward pass per token, `Size.forward_flops`."""
     probe, tokens = _probe(model).eval(), _draw_tokens(model, length)
 
     def run() -> None:
         with torch.no_grad():
-            probe(tokens)
+            probe(tokens, where=_where(answers))
 
     return count_flops(run) / length
 
 
-def measure_training_flops(model: Backbone, *, length: int) -> float:
+def measure_training_flops(model: Backbone, *, length: int, answers: int | None = None) -> float:
     """The floating-point operations of a forward and a backward pass per token, `Size.training_flops`.
 
     No layer is computed again in the backward pass, whether or not the model does so to save memory.
@@ -76,7 +78,7 @@ def measure_training_flops(model: Backbone, *, length: int) -> float:
     probe.activation_checkpointing = False
 
     def run() -> None:
-        probe(tokens, tokens).loss.backward()
+        probe(tokens, tokens, _where(answers)).loss.backward()
 
     with torch.random.fork_rng(devices=[]):  # for dropout
         return count_flops(run) / length
@@ -97,6 +99,10 @@ def measure_state(model: Backbone, *, length: int) -> int | None:
 def _probe(model: Backbone) -> Backbone:
     """A copy to be run, so that nothing that a run leaves behind is left in the model."""
     return copy.deepcopy(model).to("cpu", torch.float32)
+
+
+def _where(answers: int | None) -> Tensor | None:
+    return None if answers is None else torch.arange(answers)
 
 
 def _draw_tokens(model: Backbone, length: int) -> Tensor:

@@ -17,7 +17,7 @@ def settle(settings: Settings) -> Settings:
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    _check_device(device)
+    check_device(device)
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if bf16_pays(device, settings.dim) else "fp32"
@@ -47,7 +47,7 @@ def prepare_machine(settings: Settings) -> torch.device:
     Raises:
         UsageError: the device is not there, e.g. that of a run which was begun elsewhere.
     """
-    _check_device(settings.device)
+    check_device(settings.device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if sys.platform == "linux":
@@ -58,7 +58,12 @@ def prepare_machine(settings: Settings) -> torch.device:
     return torch.device(settings.device)
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        UsageError: with the reason.
+    """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -68,7 +68,15 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
         super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {shlex.quote(str(run))}")
 
 
-def start(settings: Settings, *, root: Path, out: Path | None = None, display: Display | None = None) -> Summary:
+def start(
+    settings: Settings,
+    *,
+    root: Path,
+    out: Path | None = None,
+    display: Display | None = None,
+    interrupts: Interrupts | None = None,
+    pages: bool = True,
+) -> Summary:
     """Train a new model.
 
     Args:
@@ -76,6 +84,8 @@ def start(settings: Settings, *, root: Path, out: Path | None = None, display: D
         root: the folder in which the run directory is made, unless `out` names the run directory itself.
         out: must not exist yet.
         display: hears how it goes.
+        interrupts: who may stop it; Ctrl-C by default.
+        pages: whether to write what a person opens, the curve and the report; they can be had later.
 
     Raises:
         ZooError: of the kind that says whose fault it is.
@@ -91,10 +101,17 @@ def start(settings: Settings, *, root: Path, out: Path | None = None, display: D
         run.write_environment(_environment(settings, source))
         if source.tokenizer is not None:
             run.write_tokenizer(source.tokenizer.to_json())
-        return _drive(Trainer(model, source, settings, run, display or Display()), "started")
+        return _drive(Trainer(model, source, settings, run, display or Display()), "started", interrupts, pages)
 
 
-def resume(path: Path, *, steps: int | None = None, display: Display | None = None) -> Summary:
+def resume(
+    path: Path,
+    *,
+    steps: int | None = None,
+    display: Display | None = None,
+    interrupts: Interrupts | None = None,
+    pages: bool = True,
+) -> Summary:
     """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
 
     Raises:
@@ -104,7 +121,7 @@ def resume(path: Path, *, steps: int | None = None, display: Display | None = No
     """
     run = RunDirectory.open(path)
     with run.lock():
-        return _drive(_restored(run, steps, display or Display()), "resumed")
+        return _drive(_restored(run, steps, display or Display()), "resumed", interrupts, pages)
 
 
 def source_of(settings: Settings, registry: Registry | None = None) -> Source:
@@ -204,16 +221,20 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
     return trainer
 
 
-def _drive(trainer: Trainer, kind: str) -> Summary:
+def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
     run, began = trainer.run, time.perf_counter()
-    with Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now")) as interrupts:
+    heard = interrupts or Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now"))
+    with heard:
         run.append_event(kind, step=trainer.step)
-        finished = trainer.train(interrupts)
+        finished = trainer.train(heard)
         run.append_event("finished" if finished else "interrupted", step=trainer.step)
     if not finished:
         raise Interrupted(run.path, trainer.step)
     summary = summarize(trainer, time.perf_counter() - began)
-    finish(run, summary=asdict(summary))
+    if pages:
+        finish(run, summary=asdict(summary))
+    else:
+        run.write_summary(asdict(summary))
     return summary
 
 

@@ -1,0 +1,1 @@
+"""Fair comparisons: the same batches, equal sizes, several seeds, and what they say."""

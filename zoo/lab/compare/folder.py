@@ -1,0 +1,122 @@
+"""The folder of a comparison: what was planned, the runs, and what came of them."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from zoo.errors import UsageError, ZooError
+from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
+from zoo.train.durable import reason, write_atomically, writing
+
+PLAN = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a comparison lies."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, plan: Plan, *, root: Path, out: Path | None) -> "Folder":
+        """Make the folder of a new comparison and write its plan.
+
+        Args:
+            plan: of the comparison.
+            root: where comparisons lie, each as ``<utc time>-<hash>``.
+            out: the folder itself, where the user named it; it may be there if it is empty.
+
+        Raises:
+            UsageError: `out` holds something.
+            ZooError: it cannot be made or written.
+        """
+        digest = hashlib.sha256(plan.command.encode()).hexdigest()[:8]
+        path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UsageError(f"{path} holds other files: choose another --out, so that nothing of them is lost")
+        except OSError as error:
+            if os.path.lexists(path) and not path.is_dir():
+                raise UsageError(f"{path} is a file: choose another --out") from None
+            cause = f"cannot make the folder {path}: {reason(error)}"
+            raise ZooError(f"{cause}; choose another place with --out") from None
+        folder = cls(path)
+        write_atomically(path / PLAN, json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False) + "\n")
+        return folder
+
+    @classmethod
+    def holds_one(cls, path: Path) -> bool:
+        """Whether a comparison was begun there."""
+        return (path / PLAN).is_file()
+
+    @property
+    def plan(self) -> Plan:
+        """What was planned.
+
+        Raises:
+            UsageError: there is no comparison, or its plan is damaged.
+        """
+        return plan_from_json(self.read(PLAN))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out.
+
+        Raises:
+            UsageError: another one is at work.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with writing(self.path / ".lock"):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise UsageError(f"another process is at work in {self.path}: wait until it ends, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def trial(self, plan: Plan, trial: Trial) -> Path:
+        """Where a run lies."""
+        arm = plan.arms[trial.arm]
+        kind = "sweep" if trial.sweep else "run"
+        name = f"{trial.arm:02d}-{_slug(arm.data)}-{_slug(arm.pattern)}"
+        return self.path / "runs" / name / f"{kind}-lr{trial.lr:g}-seed{trial.seed}"
+
+    def read(self, name: str) -> dict[str, Any]:
+        """One of its JSON files.
+
+        Raises:
+            UsageError: it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UsageError(f"{self.path} holds no comparison: {name} is missing") from None
+        except OSError as error:
+            raise ZooError(f"cannot read {path}: {reason(error)}") from None
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}): put back a good copy") from None
+
+    def write(self, name: str, text: str) -> Path:
+        """Write one of its files, in place of an earlier one."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+        return path
+
+
+def _slug(text: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return words[:32].strip("-") or "x"

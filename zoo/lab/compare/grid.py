@@ -1,0 +1,133 @@
+"""All runs of a comparison, made side by side; what is there already is not made again."""
+
+from dataclasses import dataclass, field
+
+from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.plan import Plan, Trial
+from zoo.lab.compare.trial import Outcome, read_outcome
+from zoo.lab.compare.workers import Job, Word, Workers, working
+from zoo.train.interrupts import Interrupts
+from zoo.train.machine import check_device
+from zoo.train.session import plugins_of
+
+
+class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The user stopped the comparison; every run was saved."""
+
+
+class Onlooker:
+    """Whoever looks on while a comparison is made. This one is silent; a subclass shows what it likes."""
+
+    def begin(self, plan: Plan) -> None:
+        """The comparison begins."""
+
+    def word(self, word: Word) -> None:
+        """A run has got so far."""
+
+    def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
+        """A run has ended, or was found to have ended earlier."""
+
+    def moment(self) -> None:
+        """Some time has passed."""
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know."""
+
+
+@dataclass
+class Grid:
+    """The runs of a comparison, and what became of them so far."""
+
+    plan: Plan
+    folder: Folder
+    onlooker: Onlooker = field(default_factory=Onlooker)
+    outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Make every run that is not there yet.
+
+        An arm's learning rate is chosen as soon as its own sweep is over.
+
+        Raises:
+            GridInterrupted: Ctrl-C; every run was saved.
+            UsageError: a plugin is not what it was, or a run cannot be gone on with.
+            PluginError: a plugin is missing or broken.
+        """
+        for arm in self.plan.arms:
+            if arm.settings is not None:
+                plugins_of(arm.settings)
+                check_device(arm.settings.device)
+        self.onlooker.begin(self.plan)
+        notice = "saving every run after its step; Ctrl-C again stops now"
+        with Interrupts(lambda: self.onlooker.notice(notice)) as interrupts, working(self.plan.jobs) as workers:
+            for trial in self._first():
+                self._take(trial, workers)
+            while workers.are_busy:
+                if interrupts.requested:
+                    workers.stop()
+                self._listen(workers)
+            if interrupts.requested and not self.is_over:
+                raise GridInterrupted
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every run has ended."""
+        return sum(outcome.is_over for outcome in self.outcomes.values()) == self.plan.runs
+
+    def _first(self) -> list[Trial]:
+        trials: list[Trial] = []
+        for index, arm in enumerate(self.plan.arms):
+            if arm.settings is not None:
+                trials += self.plan.sweeps(index) or self.plan.results(index, self.plan.only_lr(index))
+        return trials
+
+    def _take(self, trial: Trial, workers: Workers) -> None:
+        """Make a run, or take what it came to earlier."""
+        path = self.folder.trial(self.plan, trial)
+        outcome = read_outcome(path)
+        if outcome.is_over:
+            self._end(trial, outcome, workers, found=True)
+        else:
+            workers.submit(Job(trial, path, self.plan.settings(trial)))
+
+    def _listen(self, workers: Workers) -> None:
+        ended, words = workers.hear()
+        for word in words:
+            self.onlooker.word(word)
+        for job, outcome in ended:
+            self._end(job.trial, outcome, workers, found=False)
+        self.onlooker.moment()
+
+    def _end(self, trial: Trial, outcome: Outcome, workers: Workers, *, found: bool) -> None:
+        self.outcomes[trial] = outcome
+        if not outcome.is_over:
+            return
+        self.onlooker.ended(trial, outcome, found=found)
+        if trial.sweep:
+            lr = chosen_lr(self.plan, trial.arm, self.outcomes)
+            if lr is not None:
+                for following in self.plan.results(trial.arm, lr):
+                    self._take(following, workers)
+
+
+def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | None:
+    """The learning rate whose sweep run came off best; None while one of them is not over.
+
+    Where all have failed it is the lowest.
+    """
+    sweeps = plan.sweeps(arm)
+    if not sweeps:
+        return plan.only_lr(arm)
+    if not all(outcomes.get(trial, Outcome()).is_over for trial in sweeps):
+        return None
+    losses = {trial.lr: _loss(outcomes[trial]) for trial in sweeps}
+    return min(losses, key=lambda lr: (losses[lr], lr))
+
+
+def _loss(outcome: Outcome) -> tuple[float, float]:
+    """What a learning rate is chosen by: the share of wrong answers, and among equals the loss."""
+    summary = outcome.summary
+    if summary is None or summary["validation_loss"] is None:
+        return (float("inf"), float("inf"))
+    wrong = 1 - summary["validation_accuracy"] if summary["accuracies"] else 0.0
+    return (wrong, summary["validation_loss"])

@@ -1,0 +1,273 @@
+"""A comparison worked out: the settings, the size and the steps of every arm, and the runs that it takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from zoo.backbone import Backbone
+from zoo.data.load import task_call
+from zoo.data.source import Source
+from zoo.errors import UsageError, ZooError
+from zoo.lab.compare.request import Budget, Request
+from zoo.lab.compare.speed import measure_step_seconds
+from zoo.lab.match import match
+from zoo.lab.size import Size, measure_size
+from zoo.lab.tier import Tier, find_tier
+from zoo.registry import get_registry
+from zoo.train.machine import settle
+from zoo.train.session import model_for, source_of
+from zoo.train.settings import Settings, validate
+
+FORMAT = 1
+"""Counts the ways in which a comparison was written down."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One pattern on one text or task.
+
+    Attributes:
+        pattern: of token mixers.
+        data: as it was asked for.
+        settings: of its runs, but for the learning rate and the seed; None if it cannot be built.
+        size: of its model, at the training length; None likewise.
+        ratio: of what was matched, over that of the first pattern; None if nothing was.
+        error: why it cannot be built.
+    """
+
+    pattern: str
+    data: str
+    settings: Settings | None
+    size: Size | None
+    ratio: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of an arm. A `sweep` looks for the learning rate, on a seed that no result is taken from."""
+
+    arm: int
+    lr: float
+    seed: int
+    sweep: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a comparison will do.
+
+    Attributes:
+        command: that makes it again.
+        tier: its name.
+        match: what was made equal.
+        seeds: whose results count.
+        sweep_seed: on which learning rates are tried.
+        lrs: to be tried, if more than one; with one, or none, there is nothing to try.
+        jobs: runs at a time.
+        arms: data by data, in the order of the patterns.
+        checksums: of each text or task, by its name.
+    """
+
+    command: str
+    tier: str
+    match: str
+    seeds: tuple[int, ...]
+    sweep_seed: int
+    lrs: tuple[float, ...]
+    jobs: int
+    arms: tuple[Arm, ...]
+    checksums: Mapping[str, str]
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The texts and tasks, in order."""
+        return tuple(dict.fromkeys(arm.data for arm in self.arms))
+
+    def sweeps(self, arm: int) -> tuple[Trial, ...]:
+        """The runs that look for an arm's learning rate; none where there is no choice."""
+        if self.arms[arm].settings is None or len(self.lrs) < 2:
+            return ()
+        return tuple(Trial(arm, lr, self.sweep_seed, sweep=True) for lr in self.lrs)
+
+    def results(self, arm: int, lr: float) -> tuple[Trial, ...]:
+        """The runs whose results count, once the learning rate is known."""
+        return tuple(Trial(arm, lr, seed, sweep=False) for seed in self.seeds)
+
+    def only_lr(self, arm: int) -> float:
+        """The learning rate of an arm that has no choice."""
+        settings = self.arms[arm].settings
+        assert settings is not None
+        return self.lrs[0] if self.lrs else settings.lr
+
+    def settings(self, trial: Trial) -> Settings:
+        """The settings of one run."""
+        settings = self.arms[trial.arm].settings
+        assert settings is not None
+        return settings.model_copy(update={"lr": trial.lr, "seed": trial.seed})
+
+    @property
+    def runs(self) -> int:
+        """How many runs it takes in all."""
+        return sum(
+            len(self.sweeps(index)) + len(self.seeds) for index, arm in enumerate(self.arms) if arm.settings is not None
+        )
+
+
+def make_plan(request: Request) -> Plan:
+    """Work a request out: build each model once, measure it, and match it.
+
+    Raises:
+        UsageError: a request that cannot be, data that cannot be had, or no pattern that can be built.
+    """
+    tier = find_tier(request.tier)
+    seeds = tier.seeds if request.seeds is None else request.seeds
+    lrs = tier.lrs if request.lrs is None else request.lrs
+    arms: list[Arm] = []
+    checksums = {}
+    jobs = None
+    for data in request.data:
+        first = tier.settings(request.patterns[0], data, request.settings)
+        device = settle(first).device
+        jobs = jobs or _jobs(request.jobs, device)
+        source = source_of(first)
+        checksums[data] = source.sha256
+        threads = max(1, torch.get_num_threads() // jobs)
+        arms += _arms_of(request, tier, source, data, threads)
+    if all(arm.settings is None for arm in arms):
+        raise UsageError(f"no pattern can be built: {arms[0].error}")
+    assert jobs is not None
+    return Plan(
+        command=request.command,
+        tier=tier.name,
+        match=request.match,
+        seeds=tuple(range(seeds)),
+        sweep_seed=seeds,
+        lrs=tuple(lrs),
+        jobs=jobs,
+        arms=tuple(arms),
+        checksums=checksums,
+    )
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON has it."""
+    told = asdict(plan) | {"format": FORMAT}
+    for arm, made in zip(told["arms"], plan.arms, strict=True):
+        arm["settings"] = made.settings.model_dump() if made.settings is not None else None
+    return told
+
+
+def plan_from_json(saved: Mapping[str, Any]) -> Plan:
+    """The plan that gave this.
+
+    Raises:
+        UsageError: another version of the zoo wrote it, or somebody changed it.
+    """
+    try:
+        if saved["format"] != FORMAT:
+            raise UsageError(f"it has format {saved['format']}, and this zoo reads format {FORMAT}")
+        arms = tuple(
+            Arm(
+                **arm
+                | {
+                    "settings": validate(arm["settings"]) if arm["settings"] is not None else None,
+                    "size": Size(**arm["size"]) if arm["size"] is not None else None,
+                }
+            )
+            for arm in saved["arms"]
+        )
+        values = {name: value for name, value in saved.items() if name != "format"}
+        sequences = {name: tuple(values[name]) for name in ("seeds", "lrs")}
+        return Plan(**values | sequences | {"arms": arms})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"the comparison's plan is damaged ({type(error).__name__}: {error})") from None
+
+
+def _jobs(asked: int | None, device: str) -> int:
+    """Runs at a time: on a CPU one for each core, elsewhere one after the other."""
+    if asked is not None:
+        return asked
+    return torch.get_num_threads() if device == "cpu" else 1
+
+
+def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: int) -> Iterator[Arm]:
+    """The arms of one text or task; one that cannot be built is told with its reason."""
+    target = None
+    for index, pattern in enumerate(request.patterns):
+        try:
+            settings = settle(tier.settings(pattern, data, {**request.settings, "threads": threads}))
+            settings, size, ratio = _sized(request, settings, source, target)
+            settings = settings.model_copy(update=_kept(settings) | _length(request.budget, settings, source, size))
+        except ZooError as error:
+            if index == 0 and request.match != "none":
+                raise UsageError(
+                    f"the first pattern, by which the others are measured, cannot be built: {error}"
+                ) from error
+            yield Arm(pattern, data, None, None, error=_one_line(error))
+            continue
+        if target is None and request.match != "none":
+            target = _quantity(size, request.match)
+        yield Arm(pattern, data, settings, size, ratio)
+
+
+def _sized(
+    request: Request, settings: Settings, source: Source, target: float | None
+) -> tuple[Settings, Size, float | None]:
+    """The settings at the width that was asked for, or at which the model is as big as the target."""
+    build, answers = partial(_build, source), _answers(source, settings)
+    if target is None or request.match == "none":
+        size = measure_size(build(settings), length=settings.context, answers=answers)
+        return settings, size, None if request.match == "none" else 1.0
+    matched = match(build, settings, quantity=request.match, target=target, length=settings.context, answers=answers)
+    return matched.settings, matched.size, matched.ratio
+
+
+def _build(source: Source, settings: Settings) -> Backbone:
+    return model_for(source, settings, get_registry())
+
+
+def _answers(source: Source, settings: Settings) -> int | None:
+    """At how many positions of a sequence there is something to predict, on average; None for nearly all."""
+    batch = source.draw(context=settings.context, batch=64, seed=0, step=0)
+    return None if batch.where is None else round(len(batch.where) / 64)
+
+
+def _quantity(size: Size, what: str) -> float:
+    value = {"params": size.parameters, "flops": size.training_flops, "state": size.state}[what]
+    if not value:
+        raise UsageError("the first pattern has no state that others could match; choose another --match")
+    return float(value)
+
+
+def _kept(settings: Settings) -> dict[str, Any]:
+    """What a run of a comparison leaves behind: one checkpoint, to go on from, and no samples of text."""
+    samples = settings.sample_tokens if task_call(settings.data) is not None else 0
+    return {"keep_checkpoints": 1, "sample_tokens": samples, "log_every": settings.evaluate_every}
+
+
+def _length(budget: Budget | None, settings: Settings, source: Source, size: Size) -> dict[str, Any]:
+    """How many steps the budget allows."""
+    if budget is None:
+        return {}
+    if budget.kind == "steps":
+        steps = budget.amount
+    elif budget.kind == "flops":
+        steps = budget.amount / (size.training_flops * settings.batch * settings.accumulate * settings.context)
+    else:
+        steps = budget.amount / measure_step_seconds(settings, source)
+    if steps < 1:
+        raise UsageError(f"the budget {budget} is over before the first step; give more")
+    return {"steps": int(steps)}
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0]  # below it may stand the pattern, with a caret
+
+
+def patterns_of(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The patterns, in order."""
+    return tuple(dict.fromkeys(arm.pattern for arm in arms))

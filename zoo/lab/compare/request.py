@@ -1,0 +1,175 @@
+"""What is to be compared, as a person asked for it."""
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
+
+from zoo.errors import UsageError
+from zoo.options import did_you_mean
+from zoo.pattern import parse
+from zoo.registry import get_registry
+from zoo.train.settings import seconds
+
+Match: TypeAlias = Literal["none", "params", "flops", "state"]
+
+MOST_PATTERNS = 24
+MOST_SEEDS = 1000
+MOST_STEPS = 10**9
+
+# What the command line has a word of its own for, or what belongs to the comparison and not to a run.
+_TAKEN = {
+    "mixer": "the patterns are the arguments of the command",
+    "data": "write --data",
+    "seed": "write --seeds",
+    "lr": "write --lrs",
+    "steps": "write --budget steps:…",
+    "max_time": "write --budget seconds:…",
+    "threads": "write --jobs, among which the cores are shared",
+}
+
+
+class Budget(NamedTuple):
+    """How long each run is trained: so many steps, seconds of training, or floating-point operations."""
+
+    kind: Literal["steps", "seconds", "flops"]
+    amount: float
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.amount:g}" if self.kind != "steps" else f"steps:{self.amount:.0f}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison to make.
+
+    Attributes:
+        patterns: of token mixers, in canonical form; the first one is what the others are made as big as.
+        data: texts and tasks.
+        tier: where the settings start from.
+        seeds: how many; None for those of the tier.
+        lrs: learning rates to try; None for those of the tier.
+        match: what is made equal.
+        budget: None for the steps of the tier.
+        settings: over those of the tier, by name.
+        jobs: runs at a time; None for as many as the machine has cores.
+    """
+
+    patterns: tuple[str, ...]
+    data: tuple[str, ...]
+    tier: str
+    seeds: int | None = None
+    lrs: tuple[float, ...] | None = None
+    match: Match = "none"
+    budget: Budget | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that makes this comparison again."""
+        words = ["zoo", "compare", *self.patterns]
+        for data in self.data:
+            words += ["--data", data]
+        words += ["--tier", self.tier]
+        if self.seeds is not None:
+            words += ["--seeds", str(self.seeds)]
+        if self.lrs is not None:
+            words += ["--lrs", ",".join(f"{lr:g}" for lr in self.lrs)]
+        if self.match != "none":
+            words += ["--match", self.match]
+        if self.budget is not None:
+            words += ["--budget", str(self.budget)]
+        for name, value in self.settings.items():
+            words += ["--set", f"{name}={'none' if value is None else value}"]
+        if self.jobs is not None:
+            words += ["--jobs", str(self.jobs)]
+        return shlex.join(words)
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be compared, before anything is built.
+
+    Raises:
+        UsageError: with what would do.
+    """
+    if not request.patterns:
+        raise UsageError(
+            "there is nothing to compare: name one pattern or more, e.g. zoo compare correlation dot-product"
+        )
+    if len(request.patterns) > MOST_PATTERNS:
+        raise UsageError(
+            f"{len(request.patterns)} patterns are too many for one comparison; take {MOST_PATTERNS} or fewer"
+        )
+    for what, names in {"pattern": request.patterns, "data": request.data}.items():
+        double = [name for index, name in enumerate(names) if name in names[:index]]
+        if double:
+            raise UsageError(f"the {what} {double[0]!r} is named twice; name it once")
+    if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds {request.seeds} should be from 1 to {MOST_SEEDS}")
+    if request.jobs is not None and not 1 <= request.jobs <= 256:
+        raise UsageError(f"--jobs {request.jobs} should be from 1 to 256")
+    for name in request.settings:
+        if name in _TAKEN:
+            raise UsageError(f"--set {name}=… is not for a comparison: {_TAKEN[name]}")
+
+
+def read_match(text: str) -> Match:
+    """What is made equal: none, params, flops or state."""
+    if text not in get_args(Match):
+        raise UsageError(
+            f"--match {text!r} should be one of {', '.join(get_args(Match))}{did_you_mean(text, get_args(Match))}"
+        )
+    return cast(Match, text)
+
+
+def read_budget(text: str) -> Budget:
+    """A budget as ``steps:2000``, ``seconds:90`` (or ``seconds:2m``) or ``flops:1e13``."""
+    kind, _, amount = text.partition(":")
+    try:
+        value = seconds(amount) if kind == "seconds" else float(amount)
+    except ValueError:
+        value = math.nan
+    most = MOST_STEPS if kind == "steps" else 1e30
+    if kind not in ("steps", "seconds", "flops") or not 0 < value <= most or (kind == "steps" and value % 1):
+        raise UsageError(f"--budget {text!r} should read steps:2000, seconds:90 or flops:1e13")
+    return Budget(cast(Any, kind), value)
+
+
+def read_lrs(text: str) -> tuple[float, ...]:
+    """Learning rates with commas, each once, from the lowest to the highest."""
+    try:
+        rates = {float(part) for part in text.split(",")}
+    except ValueError:
+        rates = {math.nan}
+    if not all(0 < rate < math.inf for rate in rates):
+        raise UsageError(f"--lrs {text!r} should be numbers above 0 with commas, e.g. 1e-3,3e-3")
+    return tuple(sorted(rates))
+
+
+def read_patterns(texts: Sequence[str]) -> tuple[str, ...]:
+    """Patterns in canonical form.
+
+    Raises:
+        PatternError: one that cannot be read; one that only cannot be built is told later, beside the others' results.
+    """
+    return tuple(str(parse(text)) for text in texts)
+
+
+def read_data(names: Sequence[str]) -> tuple[str, ...]:
+    """Texts and tasks, the name of a suite replaced by all of its tasks."""
+    chosen: list[str] = []
+    suites: dict[str, list[str]] = {}
+    tasks = get_registry().tasks
+    for entry in tasks.list():
+        if entry.cls.suite:
+            suites.setdefault(_plain(entry.cls.suite), []).append(tasks.display_name(entry))
+    for name in names:
+        chosen += suites.get(_plain(name), [name])
+    return tuple(chosen)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_]+", "-", name.strip().lower())

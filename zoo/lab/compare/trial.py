@@ -1,0 +1,108 @@
+"""One run of a comparison: begun, gone on with, or found finished."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import UsageError, ZooError, is_out_of_memory
+from zoo.train.display import Display
+from zoo.train.durable import write_atomically
+from zoo.train.interrupts import Interrupts
+from zoo.train.session import Interrupted, resume, start
+from zoo.train.settings import Settings
+
+FAILURE = "failure.json"
+"""Why a run came to nothing. What failed once would fail again: it is not tried until somebody removes the file."""
+
+
+class StuckError(UsageError):
+    """A run that was begun and cannot be gone on with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        summary: its figures, those of `zoo.train.session.Summary`; None if it failed or was interrupted.
+        error: why it failed, in a line.
+    """
+
+    summary: dict[str, Any] | None = None
+    error: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.summary is not None or self.error is not None
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """What a run has come to so far.
+
+    Raises:
+        UsageError: one of its files is damaged.
+    """
+    for name in ("summary.json", FAILURE):
+        path = folder / name
+        if path.is_file():
+            try:
+                told = json.loads(path.read_text(encoding="utf-8"))
+                return Outcome(summary=told) if name != FAILURE else Outcome(error=str(told["error"]))
+            except (ValueError, KeyError, TypeError):
+                raise UsageError(f"{path} is damaged: remove the folder {folder}, and the run is made again") from None
+    return Outcome()
+
+
+def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts: Interrupts) -> Outcome:
+    """Bring a run to its end, from wherever it stands.
+
+    Args:
+        folder: of the run; it may not be there yet.
+        settings: in full.
+        display: hears how it goes.
+        interrupts: who may stop it.
+
+    Returns:
+        What became of it; an `Outcome` that is not over if it was interrupted, and then it is saved.
+    """
+    outcome = read_outcome(folder)
+    if outcome.is_over:
+        return outcome
+    try:
+        _bring_to_its_end(folder, settings, display, interrupts)
+    except Interrupted:
+        return Outcome()
+    except StuckError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) or (isinstance(error, ZooError) and isinstance(error.__cause__, OSError)):
+            raise  # a full disk says nothing of the mixer
+        return _failed(folder, error)
+    return read_outcome(folder)
+
+
+def _bring_to_its_end(folder: Path, settings: Settings, display: Display, interrupts: Interrupts) -> None:
+    if any((folder / "checkpoints").glob("step-*")):
+        try:
+            resume(folder, display=display, interrupts=interrupts, pages=False)
+        except UsageError as error:
+            raise StuckError(f"cannot go on with {folder}: {error}") from error
+        return
+    if folder.exists():  # it was stopped before its first checkpoint
+        shutil.rmtree(folder)
+    start(settings, root=folder.parent, out=folder, display=display, interrupts=interrupts, pages=False)
+
+
+def _failed(folder: Path, error: Exception) -> Outcome:
+    if is_out_of_memory(error):
+        text = "out of memory"
+    elif isinstance(error, ZooError):
+        text = str(error).splitlines()[0]
+    else:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / FAILURE, json.dumps({"error": text}, ensure_ascii=False) + "\n")
+    return Outcome(error=text)

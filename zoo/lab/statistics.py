@@ -1,0 +1,114 @@
+"""What a few seeds say: a mean and its interval, and whether two mixers differ by more than chance."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean, stdev
+
+CONFIDENCE = 0.95
+"""Of the intervals."""
+
+LEVEL = 0.05
+"""Below it, after correction, a difference is called one."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, and the interval that holds the true one with 95 % confidence (Student's t).
+
+    Attributes:
+        low, high: None with fewer than two seeds.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much a first mixer's values lie above a second one's, seed by seed.
+
+    Attributes:
+        first, second: names.
+        mean: of the differences; `low` and `high` are its interval, None with fewer than two seeds.
+        p: of the paired t-test, corrected for the number of pairs (Holm 1979); None with fewer than two seeds.
+        seeds: in which both have a value.
+    """
+
+    first: str
+    second: str
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: int
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether it is larger than what chance gives."""
+        return self.p is not None and self.p < LEVEL
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """The mean of some values, at least one, and its interval."""
+    mean = fmean(values)
+    if len(values) < 2:
+        return Estimate(mean, None, None, len(values))
+    reach = _reach(values)
+    return Estimate(mean, mean - reach, mean + reach, len(values))
+
+
+def differences(values: dict[str, dict[int, float]]) -> list[Difference]:
+    """Every pair compared on the seeds that both have, with one correction for all.
+
+    Args:
+        values: by name and seed.
+    """
+    pairs = [_difference(first, second, values) for first, second in combinations(values, 2)]
+    told = [pair for pair in pairs if pair is not None]
+    corrected = iter(holm([pair.p for pair in told if pair.p is not None]))
+    return [pair if pair.p is None else replace(pair, p=next(corrected)) for pair in told]
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, so that all of them together are wrong as seldom as one alone.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    corrected, highest = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda index: ps[index])):
+        highest = max(highest, min(1.0, ps[index] * (len(ps) - rank)))
+        corrected[index] = highest
+    return corrected
+
+
+def _difference(first: str, second: str, values: dict[str, dict[int, float]]) -> Difference | None:
+    both = [seed for seed in values[first] if seed in values[second]]
+    if not both:
+        return None
+    apart = [values[first][seed] - values[second][seed] for seed in both]
+    mean = fmean(apart)
+    if len(apart) < 2:
+        return Difference(first, second, mean, None, None, None, len(apart))
+    reach = _reach(apart)
+    return Difference(first, second, mean, mean - reach, mean + reach, _p(apart), len(apart))
+
+
+def _reach(values: Sequence[float]) -> float:
+    """Half the width of the interval of a mean."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+
+
+def _p(apart: Sequence[float]) -> float:
+    """How often chance alone gives differences as far from zero as these: paired t-test, two-sided."""
+    from scipy.stats import t
+
+    spread = stdev(apart) / math.sqrt(len(apart))
+    if spread == 0:  # the same in every seed: by nothing, or by something that chance does not explain
+        return 1.0 if fmean(apart) == 0 else 0.0
+    return float(2 * t.sf(abs(fmean(apart)) / spread, len(apart) - 1))
