@@ -55,9 +55,8 @@ class WordProblem(Task):
 
     The elements are drawn at random. Z60 adds modulo 60; the elements of A5 and S5 are the even, and all, permutations
     of five things, written as what 1 to 5 become, and a product does the left one first. Z60 and A5 have as many
-    elements, but Z60 can be worked out in parallel and A5 and S5 only step by step, as far as is known (they are not
-    solvable, and their word problem is complete for NC1): a mixer of constant depth that tracks them does what
-    attention cannot.
+    elements, but A5 and S5 are not solvable: their word problem is complete for NC1, which circuits of constant depth,
+    and attention with them, are held not to reach. The one of Z60 is within their reach.
 
     Options:
         group: Z60, A5 or S5.
