@@ -27,8 +27,8 @@ class Parity(Task):
         ValueError: a length below 1.
 
     Source: Grazzi et al. 2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
-    arXiv:2411.12537, who train at lengths up to 40, test up to 256, and score the last position alone; and Delétang et
-    al. 2023, arXiv:2207.02098. The slices tell the accuracy by position, counted from 1.
+    arXiv:2411.12537, who train at lengths up to 40 and test up to 256; and Delétang et al. 2023, arXiv:2207.02098, who
+    score the last position alone. The slices tell the accuracy by position, counted from 1.
     """
 
     paper: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
