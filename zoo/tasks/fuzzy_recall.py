@@ -110,14 +110,15 @@ class FuzzyRecall(Task):
         count = there.sum(axis=(1, 2))
         column = length - count[row] + np.arange(len(row)) - (np.cumsum(count) - count)[row]
         inputs = np.full((len(tokens), length), self.filler)
-        targets, seen_then, place_then = np.full_like(inputs, IGNORE), np.zeros_like(inputs), np.zeros_like(inputs)
-        inputs[row, column] = tokens[there]
-        targets[:, :-1] = inputs[:, 1:]
-        # What a token is asked for is asked at the position before it; a key is never the first of a sequence.
-        seen_then[row, column - 1] = seen[there]
-        place_then[row, column - 1] = np.broadcast_to(place, there.shape)[there]
-        slices = {"times the key was seen": seen_then, "token of the value": np.where(seen_then > 0, place_then, 0)}
-        return Examples(inputs, targets, scored=seen_then > 0, slices=slices)
+        seen_here, place_here = np.zeros_like(inputs), np.zeros_like(inputs)
+        inputs[row, column], seen_here[row, column] = tokens[there], seen[there]
+        place_here[row, column] = np.broadcast_to(place, there.shape)[there]
+        targets, times_seen, place_asked = np.full_like(inputs, IGNORE), np.zeros_like(inputs), np.zeros_like(inputs)
+        # a token is asked for at the position before it
+        targets[:, :-1], times_seen[:, :-1] = inputs[:, 1:], seen_here[:, 1:]
+        place_asked[:, :-1] = np.where(seen_here > 0, place_here, 0)[:, 1:]
+        slices = {"times the key was seen": times_seen, "token of the value": place_asked}
+        return Examples(inputs, targets, scored=times_seen > 0, slices=slices)
 
     def symbol(self, token: int) -> str:
         """``·`` for the filler, ``k3`` and ``v8`` for the tokens of keys and values."""

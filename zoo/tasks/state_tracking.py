@@ -27,8 +27,8 @@ class Parity(Task):
         ValueError: a length below 1.
 
     Source: Grazzi et al. 2025, "Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues",
-    arXiv:2411.12537, who train at lengths up to 40, test up to 256, and score the last position alone; and Delétang et
-    al. 2023, arXiv:2207.02098. The slices tell the accuracy by position, counted from 1.
+    arXiv:2411.12537, who train at lengths up to 40 and test up to 256; and Delétang et al. 2023, arXiv:2207.02098, who
+    score the last position alone. The slices tell the accuracy by position, counted from 1.
     """
 
     paper: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
@@ -55,9 +55,8 @@ class WordProblem(Task):
 
     The elements are drawn at random. Z60 adds modulo 60; the elements of A5 and S5 are the even, and all, permutations
     of five things, written as what 1 to 5 become, and a product does the left one first. Z60 and A5 have as many
-    elements, but Z60 can be worked out in parallel and A5 and S5 only step by step, as far as is known (they are not
-    solvable, and their word problem is complete for NC1): a mixer of constant depth that tracks them does what
-    attention cannot.
+    elements, but A5 and S5 are not solvable: their word problem is complete for NC1, which circuits of constant depth,
+    and attention with them, are held not to reach. The one of Z60 is within their reach.
 
     Options:
         group: Z60, A5 or S5.
