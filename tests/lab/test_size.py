@@ -7,6 +7,7 @@ from torch import nn
 import zoo
 from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.errors import UsageError
+from zoo.lab.flops import count_flops
 from zoo.lab.size import measure_size
 
 D, VOCABULARY = 32, 50
@@ -41,6 +42,17 @@ def test_the_state_is_that_of_all_mixers():
 def test_experts_that_a_token_does_not_use_are_not_active():
     size = measure_size(model("leviathan-moe(experts=5, top_k=2)"), length=64)
     assert size.parameters - size.active_parameters == 2 * 3 * (2 * D * D + 4 * 3)
+
+
+@pytest.mark.parametrize("pattern", ["correlation + involution", "leviathan-moe"])
+@pytest.mark.parametrize("length", [16, 64])
+def test_a_token_costs_in_a_batch_what_it_costs_in_one_sequence(pattern, length):
+    one, batch = model(pattern), torch.zeros(3, length, dtype=torch.int64)
+
+    def train():
+        one(batch, batch).loss.backward()
+
+    assert count_flops(train) == 3 * length * measure_size(one, length=length).training_flops
 
 
 def test_dropout_and_activation_checkpointing_change_nothing():

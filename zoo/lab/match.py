@@ -24,7 +24,7 @@ _WORDS: dict[Quantity, str] = {
 }
 _STEPS = (8, 4, 2, 1)
 """Multiples of those that divide the given width are tried in turn: heads and groups have to divide widths."""
-_BROADEST = 8
+_BROADEST = 16
 """No hidden width of more than so many times the width is tried."""
 _REFUSALS = 256
 """So many widths around a wanted one are tried before none is held to fit."""
