@@ -157,3 +157,16 @@ def test_a_task_that_fails_to_draw_is_told():
 
     with pytest.raises(PluginError, match=r"^the task failing failed to draw: ZeroDivisionError: division by zero$"):
         draw(TaskData(Failing(), "failing"))
+
+
+def test_a_training_set_takes_no_more_bytes_than_it_needs():
+    for vocab, size in ((16, 2), (200, 2), (40_000, 4)):
+        source = data(length=8, vocab=vocab, examples=100)
+        draw(source, batch=4)
+        kept = source._training_set(0)
+        assert kept.targets.itemsize == size
+        assert kept.inputs.itemsize <= size
+        assert kept.slices == {}
+        again = np.concatenate([draw(source, batch=50, step=step).targets.numpy() for step in range(2)])
+        assert (again.min(), again.max()) == (IGNORE, kept.targets.max())
+        assert again.max() > vocab // 2

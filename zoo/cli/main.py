@@ -10,6 +10,7 @@ import typer
 
 from zoo.cli.bench import bench
 from zoo.cli.check import check
+from zoo.cli.compare import compare
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
@@ -38,6 +39,7 @@ app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
 app.command("bench", cls=Command)(bench)
+app.command("compare", cls=Command)(compare)
 app.command("plugins", cls=Command)(plugins)
 
 

@@ -86,6 +86,13 @@ def take(examples: Examples, rows: np.ndarray) -> Examples:
     return Examples(examples.inputs[rows], examples.targets[rows], scored, slices)
 
 
+def slim(examples: Examples) -> Examples:
+    """The same examples in as few bytes as they need, without the slices, which training does not look at."""
+    lowest, highest = (np.min_scalar_type(bound) for bound in (IGNORE, examples.targets.max()))
+    targets = examples.targets.astype(np.promote_types(lowest, highest))
+    return Examples(examples.inputs.astype(np.min_scalar_type(examples.inputs.max())), targets, examples.scored)
+
+
 def concatenate(parts: Sequence[Examples]) -> Examples:
     """All examples of all parts."""
     if len(parts) == 1:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from zoo.data.examples import Split, take
+from zoo.data.examples import Split, slim, take
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import UsageError
 from zoo.task import Examples, Task
@@ -99,7 +99,7 @@ class TaskData(Source):
         if ("train", seed) not in self._kept:
             assert self.task.train_examples is not None
             generator, count = _generator(seed, 0, _SET), self.task.train_examples
-            self._kept["train", seed] = self._split(self.task.length, test=False).draw(generator, count)
+            self._kept["train", seed] = slim(self._split(self.task.length, test=False).draw(generator, count))
         return self._kept["train", seed]
 
     @cached_property

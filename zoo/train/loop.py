@@ -103,7 +103,7 @@ class Trainer:
         self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
 
     def test(self) -> dict[str, dict[str, float]]:
-        """The accuracy at each length that the task tests, and for each of its slices at the training length.
+        """The accuracy at each length that the task tests, and for each of its slices at the longest of them.
 
         Lengths that the model cannot take are left out. Empty for a text.
         """
@@ -116,7 +116,7 @@ class Trainer:
                 held_out = self.source.held_out(context=length, batch=settings.batch)
                 score = evaluate(self.model, held_out, precision=settings.precision)
                 lengths[str(length)] = score.accuracy
-                slices = slices or score.accuracies()
+                slices = score.accuracies()
         return {"length": lengths, **slices}
 
     def _show(self) -> None:

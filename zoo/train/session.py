@@ -38,8 +38,8 @@ class Summary:
         train_loss: nats per token that has a target; `validation_loss` likewise.
         bits_per_byte: of held-out text; NaN for a task.
         validation_accuracy: the share of the scored held-out positions that were answered right.
-        accuracies: the same at each length that was tested, and for each slice of the task, by name and value; the
-            slices are of the training length. Empty for a text.
+        accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
+            name and value. Empty for a text.
         tokens_per_second: of training alone.
         seconds: of all of it.
     """

@@ -99,7 +99,7 @@ def resolve(
         PluginError: the task's plugin is broken or missing.
     """
     given = read_file(file) if file is not None else {}
-    given |= dict(_assignment(text) for text in assignments)
+    given |= read_assignments(assignments)
     given |= {name: value for name, value in (flags or {}).items() if value is not None}
     settings = validate(_defaults(preset, given.get("data")) | given)
     if "layers" not in given and settings.layers is not None:
@@ -167,6 +167,11 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"{path} is not a settings file: it holds no table of settings")
     return values
+
+
+def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """What ``--set key=value`` sets, by name; a later one wins."""
+    return dict(_assignment(text) for text in texts)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

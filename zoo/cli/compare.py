@@ -1,0 +1,176 @@
+"""``zoo compare``: mixers beside each other, on the same batches, at equal sizes, over several seeds."""
+
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.lab.compare.folder import Folder
+    from zoo.lab.compare.plan import Plan
+    from zoo.lab.compare.request import Request
+    from zoo.lab.compare.results import Results
+
+COMPARISONS = Path("comparisons")
+"""Where the folders of comparisons go, seen from where the command is given."""
+
+_What = partial(typer.Option, rich_help_panel="What")
+_Model = partial(typer.Option, rich_help_panel="Model")
+_Run = partial(typer.Option, rich_help_panel="Run")
+
+
+def compare(
+    *,
+    patterns: Annotated[list[str] | None, typer.Argument(metavar="PATTERN …", help="Patterns of token mixers.")] = None,
+    data: Annotated[
+        list[str] | None,
+        _What(metavar="WHAT", show_default="python-stdlib", help="A text, a task, or a suite: MAD. Repeatable."),
+    ] = None,
+    tier: Annotated[str, _What(metavar="NAME", help="How large: smoke, laptop or paper.")] = "smoke",
+    seeds: Annotated[int | None, _What(metavar="N", show_default="of the tier", help="Runs that count.")] = None,
+    lrs: Annotated[
+        str | None, _What(metavar="LIST", show_default="of the tier", help="Learning rates to try, with commas.")
+    ] = None,
+    match: Annotated[str, _What(metavar="WHAT", help="Make equal: none, params, flops or state.")] = "none",
+    budget: Annotated[
+        str | None, _What(metavar="BUDGET", show_default="of the tier", help="steps:N, seconds:N or flops:N a run.")
+    ] = None,
+    layers: Annotated[int | None, _Model(metavar="N", help="The patterns are cycled to so many layers.")] = None,
+    dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
+    heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
+    channel_mixer: Annotated[str | None, _Model(metavar="NAME", help="swiglu, mlp or none.")] = None,
+    device: Annotated[str | None, _Model(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    assign: Annotated[
+        list[str] | None, _Model("--set", metavar="KEY=VALUE", help="Any setting of a run. Repeatable.")
+    ] = None,
+    jobs: Annotated[int | None, _Run(metavar="N", show_default="a core each", help="Runs at a time.")] = None,
+    out: Annotated[Path | None, _Run(metavar="DIR", help="The folder. [comparisons/<time>-…]")] = None,
+    resume: Annotated[Path | None, _Run(metavar="DIR", help="Go on with a comparison; alone.")] = None,
+    dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
+    json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
+) -> None:
+    """Compare mixers fairly.
+
+    All see the same batches in the same order. With --match each model gets the width at which it is as big as that of
+    the first pattern. With several --lrs each gets the one that suits it, found on a seed that does not count. Figures
+    come with intervals over the seeds. The folder holds results.csv, results.json, plots and report.html; the same
+    command with the same --out goes on where it was stopped. Exit code 1 if something failed. Example:
+
+    zoo compare dot-product correlation --data 'mqar(vocab=256)' --seeds 3 --match params
+    """
+    from zoo.lab.compare.session import begin, go_on, plan_request
+    from zoo.train.settings import read_assignments
+
+    model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "device": device}
+    if resume is not None:
+        _refuse_beside_resume(
+            {"PATTERN": patterns, "data": data, "seeds": seeds, "lrs": lrs, "budget": budget, "jobs": jobs, "out": out}
+            | model
+            | {"set": assign, "dry-run": dry_run or None, "match": match if match != "none" else None}
+        )
+        plan, folder = go_on(resume)
+    else:
+        settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
+        request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs)
+        if dry_run:
+            _show_plan(plan_request(request), json=json)
+            return
+        plan, folder = begin(request, root=COMPARISONS, out=out)
+    _report(folder, _watched(plan, folder), json=json)
+
+
+def _request(  # noqa: PLR0917 - the flags, in the order of the command
+    patterns: list[str] | None,
+    data: list[str] | None,
+    tier: str,
+    seeds: int | None,
+    lrs: str | None,
+    match: str,
+    budget: str | None,
+    settings: dict[str, Any],
+    jobs: int | None,
+) -> "Request":
+    from zoo.lab.compare.request import Request, read_budget, read_data, read_lrs, read_match, read_patterns
+
+    return Request(
+        patterns=read_patterns(patterns or ()),
+        data=read_data(data or ("python-stdlib",)),
+        tier=tier,
+        seeds=seeds,
+        lrs=read_lrs(lrs) if lrs is not None else None,
+        match=read_match(match),
+        budget=read_budget(budget) if budget is not None else None,
+        settings=settings,
+        jobs=jobs,
+    )
+
+
+def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
+    names = [
+        name if name.isupper() else f"--{name.replace('_', '-')}" for name, v in given.items() if v not in (None, [])
+    ]
+    if names:
+        raise UsageError(f"--resume goes on with the comparison as it was planned: leave out {', '.join(names)}")
+
+
+def _watched(plan: "Plan", folder: "Folder") -> "Results":
+    """Make the runs before the eyes of the user, who may stop them."""
+    from zoo.cli.compare_display import live_onlooker
+    from zoo.lab.compare.session import GridInterrupted, carry_on
+
+    try:
+        with live_onlooker() as onlooker:
+            return carry_on(plan, folder, onlooker)
+    except GridInterrupted:
+        say(f"stopped, every run saved; go on with: zoo compare --resume {shlex.quote(str(folder.path))}")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # whoever read stderr has gone
+        raise typer.Exit(1) from None
+
+
+def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
+    from zoo.lab.compare.report import columns, row
+    from zoo.lab.compare.results import results_as_json
+    from zoo.lab.compare.words import verdict
+
+    failed = [(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error]
+    if json:
+        print_json({"folder": str(folder.path), **results_as_json(results)})
+    else:
+        for result in results.data:
+            print(f"{result.data}: {verdict(result)}\n")
+            print_table(columns(result), [row(arm, result) for arm in result.arms])
+            print()
+        print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
+    for arm, error in failed:
+        say(f"{arm.pattern} on {arm.data} failed: {error}", label="error:", style="bold red")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show_plan(plan: "Plan", *, json: bool) -> None:
+    """The sizes that were found, and what there is to do."""
+    from zoo.lab.compare.plan import plan_as_json
+    from zoo.lab.compare.words import count
+
+    if json:
+        print_json(plan_as_json(plan))
+        return
+    heads = ("data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "match", "steps")
+    rows = []
+    for arm in plan.arms:
+        if arm.settings is None or arm.size is None:
+            rows.append((arm.data, arm.pattern, f"cannot be built: {arm.error}", *[""] * 6))
+            continue
+        size, ratio = arm.size, "" if arm.ratio is None else f"{arm.ratio:.3f}"
+        sizes = (count(size.parameters), count(size.training_flops), count(size.state))
+        shape = (str(arm.settings.dim), arm.settings.channel_mixer)
+        rows.append((arm.data, arm.pattern, *shape, *sizes, ratio, f"{arm.settings.steps:,}"))
+    print_table(heads, rows)
+    say(f"{plan.runs} runs, {plan.jobs} at a time, seeds {', '.join(map(str, plan.seeds))}")

@@ -1,0 +1,142 @@
+"""How a comparison is shown while it goes: a table on a terminal, a line a run elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from zoo.cli.output import console, duration, plain_table, say, warn
+from zoo.lab.compare.grid import Onlooker
+from zoo.lab.compare.plan import Plan, Trial
+from zoo.lab.compare.trial import Outcome
+from zoo.lab.compare.words import told
+from zoo.lab.compare.workers import Word
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SECONDS_BETWEEN_FRAMES = 0.25
+
+
+@contextmanager
+def live_onlooker() -> Iterator[Onlooker]:
+    """What suits the place where stderr goes; the table is gone when the block ends."""
+    if not sys.stderr.isatty() or console(sys.stderr).is_dumb_terminal:
+        yield Lines()
+        return
+    from rich.live import Live
+
+    with Live(console=console(sys.stderr), auto_refresh=False, transient=True) as live:
+        yield Board(live)
+
+
+class Tally(Onlooker):
+    """Keeps count."""
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self.done: dict[Trial, Outcome] = {}
+        self.under_way: dict[Trial, Word] = {}
+        self.begun = time.monotonic()
+        self.found = 0
+
+    def begin(self, plan: Plan) -> None:
+        """The comparison begins."""
+        self.plan, self.begun = plan, time.monotonic()
+
+    def word(self, word: Word) -> None:
+        """A run has got so far."""
+        if word.trial not in self.done:
+            self.under_way[word.trial] = word
+
+    def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
+        """A run has ended, or was found to have ended earlier."""
+        self.under_way.pop(trial, None)
+        self.done[trial] = outcome
+        self.found += found
+
+    def notice(self, text: str) -> None:
+        """Something that a person should know."""
+        warn(text)
+
+    def figure(self, outcome: Outcome) -> str:
+        """What a run came to."""
+        if outcome.summary is None:
+            return f"failed: {outcome.error}"
+        if outcome.summary["accuracies"]:
+            return told(outcome.summary["validation_accuracy"], "accuracy")
+        return told(outcome.summary["validation_loss"], "loss")
+
+
+class Lines(Tally):
+    """A plain line on stderr for each run that has ended."""
+
+    def begin(self, plan: Plan) -> None:
+        """Say what there is to do."""
+        super().begin(plan)
+        say(f"{plan.runs} runs, {plan.jobs} at a time")
+
+    def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
+        """Say what a run came to."""
+        super().ended(trial, outcome, found=found)
+        if found or self.plan is None:
+            return
+        arm = self.plan.arms[trial.arm]
+        seconds = duration(outcome.summary["seconds"]) if outcome.summary is not None else ""
+        kind = "trying " if trial.sweep else ""
+        say(
+            f"{len(self.done)}/{self.plan.runs}  {arm.data}  {arm.pattern}  {kind}lr {trial.lr:g}  seed {trial.seed}  "
+            f"{self.figure(outcome)}  {seconds}".rstrip()
+        )
+
+
+class Board(Tally):
+    """A table on a terminal: a row an arm, with what has ended and what is under way."""
+
+    def __init__(self, live: "object") -> None:
+        super().__init__()
+        self._live, self._last_frame = live, 0.0
+
+    def moment(self) -> None:
+        """Draw the table anew, a few times a second at most."""
+        now = time.monotonic()
+        if self.plan is not None and now - self._last_frame >= SECONDS_BETWEEN_FRAMES:
+            self._last_frame = now
+            self._live.update(self._table(self.plan), refresh=True)  # type: ignore[attr-defined]
+
+    def _table(self, plan: Plan) -> "Table":
+        from rich.text import Text
+
+        rows = []
+        for index, arm in enumerate(plan.arms):
+            if arm.settings is None:
+                rows.append((arm.data, arm.pattern, Text("failed", style="red"), arm.error or ""))
+                continue
+            ended = [outcome for trial, outcome in self.done.items() if trial.arm == index]
+            all_runs = len(plan.sweeps(index)) + len(plan.seeds)
+            figures = " ".join(self.figure(o) for t, o in self.done.items() if t.arm == index and not t.sweep)
+            now = "  ".join(self._now(word) for trial, word in self.under_way.items() if trial.arm == index)
+            style = "green" if len(ended) == all_runs else "cyan" if now else "dim"
+            rows.append(
+                (arm.data, arm.pattern, Text(f"{len(ended)}/{all_runs}", style=style), f"{figures}  {now}".strip())
+            )
+        table = plain_table(("data", "pattern", "runs", ""), rows)
+        table.caption = (
+            f"{len(self.done)}/{plan.runs} runs, {duration(time.monotonic() - self.begun)}{self._left(plan)}"
+        )
+        table.caption_justify = "left"
+        return table
+
+    def _now(self, word: Word) -> str:
+        far = f"step {word.step:,}/{word.steps:,}"
+        return far if word.loss is None else f"{far} loss {word.loss:.3f}"
+
+    def _left(self, plan: Plan) -> str:
+        """How long the rest may take, if runs go on as those before."""
+        made = len(self.done) - self.found
+        share = sum(word.step / word.steps for word in self.under_way.values())
+        if made + share < 1:
+            return ""
+        pace = (time.monotonic() - self.begun) / (made + share)
+        return f", about {duration(pace * (plan.runs - len(self.done) - share))} left"

@@ -1,0 +1,230 @@
+"""The pictures of a comparison."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from textwrap import fill
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from zoo.lab.compare.curves import Curve, read_curve
+from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.results import ArmResult, DataResult, Metric, Results
+from zoo.lab.compare.words import TITLES, told
+from zoo.train.picture import QUIET, look, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WRAP = 34
+"""Characters of a pattern before it goes on in a new line."""
+
+
+class Picture(NamedTuple):
+    """A picture of a comparison.
+
+    Attributes:
+        name: of its files, without the ending.
+        title: what it shows, in a sentence.
+        draw: makes the figure.
+    """
+
+    name: str
+    title: str
+    draw: Callable[[], "Figure"]
+
+
+def pictures_of(results: Results, folder: Folder) -> dict[str, list[Picture]]:
+    """The pictures of each text or task, by its name; those of all together under an empty name."""
+    patterns = list(dict.fromkeys(arm.arm.pattern for result in results.data for arm in result.arms))
+    pictures = {}
+    for number, result in enumerate(results.data):
+        pictures[result.data] = _of_one(results, folder, result, f"{number:02d}", patterns)
+    measured = [result for result in results.data if any(arm.estimate for arm in result.arms)]
+    if len(measured) > 1:
+        title = "All patterns on all data; darker is better."
+        pictures[""] = [Picture("overview", title, partial(draw_heat_map, measured, patterns))]
+    return pictures
+
+
+def _of_one(
+    results: Results, folder: Folder, result: DataResult, prefix: str, patterns: Sequence[str]
+) -> list[Picture]:
+    curves = {}
+    for arm in result.arms:
+        curve = read_curve(results.plan, folder, arm, result.metric)
+        if curve is not None:
+            curves[arm.arm.pattern] = curve
+    pictures = []
+    if curves:
+        title = "Mean over the seeds, and between the lowest and the highest of them, while training went on."
+        pictures.append(Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result.metric, patterns)))
+    if any(arm.estimate for arm in result.arms):
+        title = "The mean, its 95 % interval, and each seed."
+        pictures.append(Picture(f"{prefix}-means", title, partial(draw_means, result, patterns)))
+    for kind in _kinds(result.arms):
+        title = f"Accuracy by {kind}, mean over the seeds."
+        if kind == "length":
+            title += " Training was at the first length alone."
+        slug = "".join(letter if letter.isalnum() else "-" for letter in kind)
+        pictures.append(Picture(f"{prefix}-by-{slug}", title, partial(draw_slices, result.arms, kind, patterns)))
+    return pictures
+
+
+def draw_curves(curves: dict[str, Curve], metric: Metric, patterns: Sequence[str]) -> "Figure":
+    """The metric against steps, seconds and floating-point operations, side by side."""
+    figure = new_figure(10, 3.6 + 0.24 * _legend_rows(curves))
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, name, label in zip(panels, ("steps", "seconds", "flops"), _CURVE_LABELS, strict=True):
+        for pattern, curve in curves.items():
+            style, x = look(patterns.index(pattern)), getattr(curve, name)
+            scale = 100 if metric == "accuracy" else 1
+            axes.plot(
+                x,
+                scale * curve.mean,
+                color=style.color,
+                linestyle=style.line,
+                marker=style.marker if len(x) <= 30 else None,
+                markersize=3.5,
+                linewidth=1.6,
+                label=fill(pattern, _WRAP),
+            )
+            axes.fill_between(x, scale * curve.low, scale * curve.high, color=style.color, alpha=0.15, linewidth=0)
+        plain_axes(axes)
+        axes.set_xlabel(label)
+        axes.set_xlim(left=0)
+        axes.xaxis.get_major_locator().set_params(nbins=5)
+    panels[0].set_ylabel(TITLES[metric])
+    if metric == "accuracy":
+        panels[0].set_ylim(-3, 103)
+    _legend(figure, panels[0])
+    return figure
+
+
+_CURVE_LABELS = ("step", "seconds of training", "floating-point operations")
+
+
+def draw_means(result: DataResult, patterns: Sequence[str]) -> "Figure":
+    """A bar a pattern, from the bottom of the scale to its mean, with its interval and its seeds."""
+    arms = [arm for arm in result.arms if arm.estimate is not None]
+    scale = 100 if result.metric == "accuracy" else 1
+    figure = new_figure(7.2, 1.1 + 0.45 * len(arms))
+    axes = figure.add_subplot()
+    for row, arm in enumerate(reversed(arms)):
+        assert arm.estimate is not None
+        style, mean = look(patterns.index(arm.arm.pattern)), scale * arm.estimate.mean
+        axes.barh(row, mean, height=0.62, color=style.color, alpha=0.35, edgecolor=style.color)
+        seeds = [scale * value for value in arm.values(result.metric).values()]
+        axes.plot(seeds, [row] * len(seeds), style.marker, color=style.color, markersize=5, linestyle="none")
+        if arm.estimate.low is not None and arm.estimate.high is not None:
+            reach = scale * (arm.estimate.high - arm.estimate.low) / 2
+            axes.errorbar(mean, row, xerr=reach, color="black", capsize=4, linewidth=1.2)
+    axes.set_yticks(range(len(arms)), [fill(arm.arm.pattern, _WRAP) for arm in reversed(arms)])
+    plain_axes(axes, grid="x")
+    axes.set_xlabel(TITLES[result.metric])
+    _frame_means(axes, arms, result.metric)
+    return figure
+
+
+def _frame_means(axes: "Axes", arms: Sequence[ArmResult], metric: Metric) -> None:
+    if metric == "accuracy":
+        axes.set_xlim(0, 104)
+        return
+    values = [value for arm in arms for value in arm.values(metric).values()]
+    # losses lie close together, far from zero: a scale from zero would hide what differs
+    margin = 0.25 * (max(values) - min(values)) or 0.05 * max(values)
+    axes.set_xlim(min(values) - margin, max(values) + margin)
+    axes.set_xlabel(f"{TITLES[metric]}; the scale does not begin at 0")
+
+
+def draw_slices(arms: Sequence[ArmResult], kind: str, patterns: Sequence[str]) -> "Figure":
+    """The accuracy for each value of a slice, or at each length."""
+    shown = [arm for arm in arms if any(kind in _accuracies(arm, seed) for seed in arm.runs)]
+    figure = new_figure(7.2, 3.4 + 0.24 * _legend_rows(shown))
+    axes = figure.add_subplot()
+    for arm in shown:
+        tables = [_accuracies(arm, trial)[kind] for trial in arm.runs if kind in _accuracies(arm, trial)]
+        values = sorted({int(value) for table in tables for value in table})
+        means = [100 * np.mean([table[str(v)] for table in tables if str(v) in table]) for v in values]
+        style = look(patterns.index(arm.arm.pattern))
+        marker = style.marker if len(values) <= 30 else None
+        label = fill(arm.arm.pattern, _WRAP)
+        axes.plot(values, means, color=style.color, linestyle=style.line, marker=marker, markersize=4, label=label)
+    plain_axes(axes)
+    if kind == "length" or kind.startswith("distance"):
+        _powers_of_two(axes)
+    axes.set_xlabel(f"{kind} (tokens)" if kind == "length" or kind.startswith("distance") else kind)
+    axes.set_ylabel("held-out accuracy (%)")
+    axes.set_ylim(-3, 103)
+    _legend(figure, axes)
+    return figure
+
+
+def _powers_of_two(axes: "Axes") -> None:
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def draw_heat_map(results: Sequence[DataResult], patterns: Sequence[str]) -> "Figure":
+    """Patterns by data: the mean of each, shaded from the worst to the best of its column where it is a loss."""
+    figure = new_figure(2.6 + 1.15 * len(results), 1.6 + 0.5 * len(patterns))
+    axes = figure.add_subplot()
+    means = np.full((len(patterns), len(results)), np.nan)
+    for column, result in enumerate(results):
+        for arm in result.arms:
+            if arm.estimate is not None:
+                means[patterns.index(arm.arm.pattern), column] = arm.estimate.mean
+    shades = np.stack([_shade(means[:, i], result.metric) for i, result in enumerate(results)], axis=1)
+    axes.imshow(shades, cmap="Blues", vmin=-0.05, vmax=1.25, aspect="auto")
+    for row, column in np.ndindex(means.shape):
+        text = told(float(means[row, column]), results[column].metric)
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="white" if shades[row, column] > 0.85 else "black",
+        )
+    axes.set_xticks(range(len(results)), [fill(result.data, 16) for result in results], rotation=30, ha="right")
+    axes.set_yticks(range(len(patterns)), [fill(pattern, _WRAP) for pattern in patterns])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _shade(values: "np.ndarray", metric: Metric) -> "np.ndarray":
+    """From 0, the worst, to 1, the best."""
+    if metric == "accuracy":
+        return np.nan_to_num(values)
+    low, high = np.nanmin(values), np.nanmax(values)
+    return np.nan_to_num((high - values) / (high - low) if high > low else np.full_like(values, 0.5))
+
+
+def _kinds(arms: Sequence[ArmResult]) -> list[str]:
+    """By what the accuracy is told apart, where that is by more than one value."""
+    kinds: dict[str, set[str]] = {}
+    for arm in arms:
+        for trial in arm.runs:
+            for kind, table in _accuracies(arm, trial).items():
+                kinds.setdefault(kind, set()).update(table)
+    return [kind for kind, values in kinds.items() if len(values) > 1]
+
+
+def _accuracies(arm: ArmResult, trial: object) -> dict[str, dict[str, float]]:
+    outcome = arm.runs[trial]  # type: ignore[index]
+    return {} if outcome.summary is None else outcome.summary["accuracies"]
+
+
+def _legend_rows(names: "dict[str, Curve] | Sequence[ArmResult]") -> int:
+    return -(-len(names) // 3)
+
+
+def _legend(figure: "Figure", axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3, labelcolor=QUIET)

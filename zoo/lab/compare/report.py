@@ -1,0 +1,184 @@
+"""The page of a comparison, and the files beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.plots import Picture, pictures_of
+from zoo.lab.compare.results import (
+    ArmResult,
+    DataResult,
+    Results,
+    results_as_json,
+    results_table,
+    timings_table,
+    value_of,
+)
+from zoo.lab.compare.words import TITLES, count, difference_in_words, estimate_in_words, lr_in_words, told, verdict
+from zoo.train.environment import describe_environment
+from zoo.train.page import flat, markup, printable, render_page
+from zoo.train.picture import save_picture, svg_of
+from zoo.train.session import plugins_of
+from zoo.train.settings import Settings
+
+ENVIRONMENT = "environment.json"
+
+
+def write_results(results: Results, folder: Folder, *, incomplete: str = "") -> None:
+    """Write results.csv, results.json, timings.csv, the pictures and report.html.
+
+    Args:
+        results: of all runs, or of those that have ended.
+        folder: of the comparison.
+        incomplete: what is missing, in words; empty if nothing is.
+
+    Raises:
+        ZooError: a file cannot be written.
+    """
+    text = json.dumps(results_as_json(results), indent=2, ensure_ascii=False, allow_nan=False)
+    folder.write("results.json", text + "\n")
+    folder.write("results.csv", results_table(results))
+    folder.write("timings.csv", timings_table(results))
+    environment = _environment(results)
+    folder.write(ENVIRONMENT, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+    pictures = {
+        data: [_saved(picture, folder) for picture in some] for data, some in pictures_of(results, folder).items()
+    }
+    folder.write("report.html", _page(results, folder, pictures, environment, incomplete))
+
+
+def _saved(picture: Picture, folder: Folder) -> dict[str, Any]:
+    """Write a picture; what the page shows of it."""
+    stem = folder.path / "plots" / picture.name
+    stem.parent.mkdir(exist_ok=True)
+    svg, _ = save_picture(picture.draw, stem)
+    return {"title": picture.title, "svg": markup(svg_of(svg.read_text(encoding="utf-8")))}
+
+
+def _page(
+    results: Results,
+    folder: Folder,
+    pictures: Mapping[str, Sequence[Mapping[str, Any]]],
+    environment: Mapping[str, Any],
+    incomplete: str,
+) -> str:
+    plan = results.plan
+    return render_page(
+        "zoo.lab.compare/report.html.j2",
+        name=folder.path.resolve().name,
+        incomplete=incomplete,
+        command=plan.command,
+        seeds=f"on {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "on one seed",
+        matching=_matching(results),
+        choosing=_choosing(results),
+        lrs=[lr_in_words(lr) for lr in plan.lrs],
+        overview=pictures.get("", []),
+        each=[_one(result, pictures[result.data], plan.checksums[result.data]) for result in results.data],
+        environment=list(flat(environment)),
+    )
+
+
+def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str) -> dict[str, Any]:
+    return {
+        "name": printable(result.data),
+        "anchor": "".join(letter if letter.isalnum() else "-" for letter in result.data),
+        "sha256": sha256,
+        "verdict": verdict(result),
+        "columns": columns(result),
+        "rows": [row(arm, result) for arm in result.arms],
+        "failures": [(arm.arm.pattern, arm.error) for arm in result.arms if arm.error],
+        "pictures": pictures,
+        "differences": [difference_in_words(difference, result.metric) for difference in result.differences],
+        "sweep": _sweep(result),
+        "settings": list(flat(_common(result))),
+    }
+
+
+def columns(result: DataResult) -> list[str]:
+    """The heads of the table of one text or task."""
+    return [
+        "pattern",
+        TITLES[result.metric],
+        "by seed",
+        "steps",
+        "lr",
+        "width",
+        "parameters",
+        "FLOPs/token",
+        "state",
+        "match",
+    ]
+
+
+def row(arm: ArmResult, result: DataResult) -> list[str]:
+    """One pattern's row in that table."""
+    settings, size = arm.arm.settings, arm.arm.size
+    if settings is None or size is None:
+        return [arm.arm.pattern, "failed", *["n/a"] * 8]
+    seeds = [told(value_of(outcome, result.metric), result.metric) for outcome in arm.runs.values() if outcome.is_over]
+    steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
+    few, many = (min(steps), max(steps)) if steps else (0, 0)
+    experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
+    hidden = settings.channel_mixer.partition("hidden=")[2].rstrip(")")
+    return [
+        arm.arm.pattern,
+        estimate_in_words(arm.estimate, result.metric),
+        ", ".join(seeds),
+        f"{few:,}" if few == many else f"{few:,} to {many:,}",
+        lr_in_words(arm.lr),
+        f"{settings.dim}" + (f", hidden {hidden}" if hidden else ""),
+        count(size.parameters) + experts,
+        count(size.training_flops),
+        count(size.state),
+        "n/a" if arm.arm.ratio is None else f"{arm.arm.ratio:.3f}",
+    ]
+
+
+def _sweep(result: DataResult) -> list[list[str]]:
+    rows = []
+    for arm in result.arms:
+        if arm.sweep:
+            tried = [told(value_of(outcome, result.metric), result.metric) for outcome in arm.sweep.values()]
+            rows.append([arm.arm.pattern, *tried, lr_in_words(arm.lr)])
+    return rows
+
+
+def _common(result: DataResult) -> dict[str, Any]:
+    """The settings that all patterns share."""
+    made = [arm.arm.settings.model_dump() for arm in result.arms if arm.arm.settings is not None]
+    first, own = (made[0] if made else {}), {"seed", "lr", "mixer"}
+    return {name: value for name, value in first.items() if name not in own and all(m[name] == value for m in made)}
+
+
+def _matching(results: Results) -> str:
+    words = {"params": "parameters", "flops": "floating-point operations per token", "state": "numbers of state"}
+    if results.plan.match == "none":
+        return "Sizes were not made equal."
+    first = results.plan.arms[0].pattern
+    return (
+        f"Every model has about as many {words[results.plan.match]} as that of {first}, by its width and the hidden width "
+        "of its channel mixer; how near it came stands under match."
+    )
+
+
+def _choosing(results: Results) -> str:
+    plan = results.plan
+    if len(plan.lrs) < 2:
+        return "One learning rate was used for all."
+    tried = ", ".join(lr_in_words(lr) for lr in plan.lrs)
+    return (
+        f"For each pattern the learning rates {tried} were tried on a seed of their own ({plan.sweep_seed}), whose results "
+        "are not counted; the best was taken."
+    )
+
+
+def _environment(results: Results) -> dict[str, Any]:
+    made = [arm.arm.settings for result in results.data for arm in result.arms if arm.arm.settings is not None]
+    plugins = {name: origin for settings in made for name, origin in plugins_of(settings).items()}
+    told_all = describe_environment(plugins=plugins, data_sha256="", device=_device(made))
+    return {name: value for name, value in told_all.items() if name not in {"data_sha256", "threads"}}
+
+
+def _device(made: Sequence[Settings]) -> str:
+    return made[0].device if made else "cpu"

@@ -1,0 +1,70 @@
+"""A comparison from beginning to end: begun, or gone on with."""
+
+from pathlib import Path
+
+from zoo.errors import UsageError
+from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.grid import Grid, GridInterrupted, Onlooker
+from zoo.lab.compare.plan import Plan, make_plan
+from zoo.lab.compare.report import write_results
+from zoo.lab.compare.request import Request, check_request
+from zoo.lab.compare.results import Results, gather
+
+__all__ = ["GridInterrupted", "begin", "carry_on", "go_on", "plan_request"]
+
+
+def plan_request(request: Request) -> Plan:
+    """What a request would do, without doing it."""
+    check_request(request)
+    return make_plan(request)
+
+
+def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Plan, Folder]:
+    """The plan and the folder of a comparison: new ones, or those of the same one that was begun in `out`.
+
+    Raises:
+        UsageError: a request that cannot be, or another comparison in `out`.
+    """
+    check_request(request)
+    if out is not None and Folder.holds_one(out):
+        plan, folder = go_on(out)
+        if plan.command != request.command:
+            raise UsageError(
+                f"{out} holds another comparison ({plan.command}): choose another --out, or go on with that one: "
+                f"zoo compare --resume {out}"
+            )
+        return plan, folder
+    plan = make_plan(request)
+    return plan, Folder.create(plan, root=root, out=out)
+
+
+def go_on(path: Path) -> tuple[Plan, Folder]:
+    """The plan and the folder of a comparison that was begun.
+
+    Raises:
+        UsageError: there is none, or its plan is damaged.
+    """
+    if not Folder.holds_one(path):
+        raise UsageError(f"{path} holds no comparison; `zoo compare` prints where it puts one")
+    folder = Folder(path)
+    return folder.plan, folder
+
+
+def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Results:
+    """Make the runs that are missing, and write what all of them say.
+
+    Raises:
+        GridInterrupted: Ctrl-C; every run was saved, and what there is was written.
+        UsageError: another process is at work there.
+    """
+    with folder.lock():
+        grid = Grid(plan, folder, onlooker or Onlooker())
+        try:
+            grid.run()
+        except GridInterrupted:
+            ended = sum(outcome.is_over for outcome in grid.outcomes.values())
+            write_results(gather(plan, folder), folder, incomplete=f"{ended} of {plan.runs} runs have ended")
+            raise
+        results = gather(plan, folder)
+        write_results(results, folder)
+        return results

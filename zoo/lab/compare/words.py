@@ -1,0 +1,109 @@
+"""The figures of a comparison, in words and for tables."""
+
+import math
+
+from zoo.lab.compare.results import ArmResult, DataResult, Metric
+from zoo.lab.statistics import Difference, Estimate
+
+TITLES: dict[Metric, str] = {"accuracy": "held-out accuracy (%)", "loss": "held-out loss (nats per token)"}
+"""The metric, for an axis or the head of a table."""
+
+UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
+
+
+def told(value: float | None, metric: Metric) -> str:
+    """A figure of the metric."""
+    if value is None or not math.isfinite(value):
+        return "n/a"
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.3f}"
+
+
+def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
+    """A mean with half the width of its interval: ``99.8 ± 0.3 %``."""
+    if estimate is None:
+        return "n/a"
+    if estimate.low is None or estimate.high is None:
+        return told(estimate.mean, metric)
+    reach = (estimate.high - estimate.low) / 2
+    if metric == "accuracy":
+        return f"{100 * estimate.mean:.1f} ± {100 * reach:.1f} %"
+    return f"{estimate.mean:.3f} ± {reach:.3f}"
+
+
+def difference_in_words(difference: Difference, metric: Metric) -> str:
+    """Who is better, by how much, and whether chance would do as well."""
+    ahead = (difference.mean >= 0) == (metric == "accuracy")
+    better, worse = (difference.first, difference.second) if ahead else (difference.second, difference.first)
+    sign = 1 if difference.mean >= 0 else -1
+    by = _amount(sign * difference.mean, metric)
+    if difference.p is None or difference.low is None or difference.high is None:
+        return f"{better} lies {by} before {worse} on one seed, which says nothing about chance"
+    bounds = sorted((sign * difference.low, sign * difference.high))
+    interval = f"{by} (95 % interval {_number(bounds[0], metric)} to {_number(bounds[1], metric)})"
+    tail = f"{_p(difference.p)}, {difference.seeds} seeds"
+    if not difference.is_told_apart:
+        return f"{better} and {worse} cannot be told apart: the first lies before the second by {interval}, {tail}"
+    return f"{better} is better than {worse} by {interval}, {tail}"
+
+
+def verdict(result: DataResult) -> str:
+    """The outcome on one text or task, in a sentence."""
+    ranked = ranking(result)
+    if not ranked:
+        return "No run has come to a figure."
+    best = ranked[0]
+    name = best.arm.pattern
+    if len(ranked) == 1:
+        return f"{name} came to {estimate_in_words(best.estimate, result.metric)}."
+    beaten = [_other(name, d) for d in result.differences if name in (d.first, d.second) and d.is_told_apart]
+    head = f"{name} is ahead with {estimate_in_words(best.estimate, result.metric)}"
+    if best.estimate is not None and best.estimate.seeds < 2:
+        return f"{head}; one seed says nothing about chance."
+    rest = [arm.arm.pattern for arm in ranked[1:] if arm.arm.pattern not in beaten]
+    if not rest:
+        return f"{head}, and by more than chance before every other."
+    if not beaten:
+        return f"{head}, but before none of the others by more than chance."
+    return f"{head}; more than chance lies between it and {_list(beaten)}, not between it and {_list(rest)}."
+
+
+def ranking(result: DataResult) -> list[ArmResult]:
+    """The arms that have a figure, the best first."""
+    sign = -1 if result.metric == "accuracy" else 1
+    found = [(sign * arm.estimate.mean, arm.index, arm) for arm in result.arms if arm.estimate is not None]
+    return [arm for _, _, arm in sorted(found, key=lambda entry: entry[:2])]
+
+
+def count(value: float | None) -> str:
+    """A large number, short: ``33.4k``, ``1.20M``."""
+    if value is None:
+        return "n/a"
+    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def lr_in_words(lr: float | None) -> str:
+    """A learning rate."""
+    return "n/a" if lr is None else f"{lr:g}"
+
+
+def _amount(value: float, metric: Metric) -> str:
+    return f"{_number(value, metric)} {UNITS[metric]}"
+
+
+def _number(value: float, metric: Metric) -> str:
+    return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3f}"
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _other(name: str, difference: Difference) -> str:
+    return difference.second if difference.first == name else difference.first
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
