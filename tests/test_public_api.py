@@ -13,8 +13,8 @@ from zoo.contract import Mixed, TokenMixer
 from zoo.registry import HOST
 
 PUBLIC = {
-    "Backbone", "Mixed", "State", "TokenMixer", "ZooError", "build_model", "create_mixer", "hookimpl", "list_mixers",
-    "load_run", "watch_stream",
+    "Backbone", "Mixed", "Panel", "State", "TokenMixer", "ZooError", "build_model", "create_mixer", "hookimpl",
+    "list_mixers", "load_run", "watch_stream",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo.contract import TokenMixer as TokenMixer
     from zoo.errors import ZooError as ZooError
     from zoo.hookspecs import hookimpl as hookimpl
+    from zoo.panel import Panel as Panel
     from zoo.run import load_run as load_run
     from zoo.stream import watch_stream as watch_stream
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Backbone": "zoo.backbone",
     "Mixed": "zoo.contract",
+    "Panel": "zoo.panel",
     "State": "zoo.contract",
     "TokenMixer": "zoo.contract",
     "ZooError": "zoo.errors",

@@ -12,6 +12,7 @@ from zoo.cli.check import check
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
+from zoo.cli.inspect import inspect
 from zoo.cli.list import list_mixers
 from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
 from zoo.cli.plugins import plugins
@@ -36,6 +37,7 @@ app.command("generate", cls=Command)(generate)
 app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
+app.command("inspect", cls=Command)(inspect)
 app.command("plugins", cls=Command)(plugins)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from zoo.train.curve import curve_svg, draw_curve
 from zoo.train.durable import write_atomically
+from zoo.train.inspection import read_inspection
 from zoo.train.logs import Sample
 from zoo.train.run_directory import RunDirectory
 
@@ -33,6 +34,8 @@ def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
 def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
     """Write report.html: one file that needs no other, no script and no network.
 
+    It shows what ``zoo inspect`` has left in the run.
+
     Args:
         run: a run with its settings, environment and logs.
         summary: its figures: ``run``, ``mixer``, ``parameters``, ``steps``, ``train_loss``, ``validation_loss``
@@ -49,6 +52,8 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         figures=_figures(summary),
         curve=_markup(curve_svg(run.metrics(), title="")),
         samples=samples,
+        inspection=read_inspection(run.path),
+        svg=_markup,
         settings=list(_flat(run.config)),
         environment=list(_flat(run.environment)),
         events=run.events(),

@@ -1,0 +1,1 @@
+"""The lab: what is measured of mixers and of trained models."""

@@ -1,0 +1,158 @@
+"""Panels, drawn."""
+
+import math
+from collections.abc import Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.panel import Panel
+from zoo.train.picture import look, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+Values = NDArray[np.float64]
+
+_WIDTH = 7.2
+_WRITTEN_OUT = 128
+"""Up to so many cells of a map have their number written in."""
+_MOST_TICKS = 32
+
+
+def draw(panel: Panel, *, title: str = "") -> "Figure":
+    """The figure of a panel.
+
+    Args:
+        panel: what to draw.
+        title: what stands above it; in a page that is the page's.
+    """
+    values = panel.values.detach().double().cpu().numpy()
+    values = np.where(np.isfinite(values), values, np.nan)
+    if values.ndim == 1:
+        figure = _bars(panel, values)
+    elif panel.lines:
+        figure = _lines(panel, values)
+    else:
+        figure = _maps(panel, values if values.ndim == 3 else values[None])
+    if title:
+        figure.suptitle(fill(_plain(title), 80), x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _bars(panel: Panel, values: Values) -> "Figure":
+    """Bars with names lie, so that the names can be read; others stand."""
+    names = _names(panel, 0)
+    if not names:
+        figure = new_figure(_WIDTH, 3.2)
+        axes = figure.add_subplot()
+        axes.bar(np.arange(len(values)), values, color=look(0).color)
+        axes.set(xlabel=panel.axes[0], ylabel=fill(panel.quantity, 40))
+        _count(axes.xaxis)
+        plain_axes(axes)
+    else:
+        figure = new_figure(_WIDTH, 1.0 + 0.26 * len(values))
+        axes = figure.add_subplot()
+        axes.barh(np.arange(len(values)), values, color=look(0).color)
+        axes.set(xlabel=panel.quantity, ylabel=panel.axes[0])
+        axes.set_yticks(range(len(values)), names)
+        axes.set_ylim(len(values) - 0.4, -0.6)
+        plain_axes(axes, grid="x")
+        axes.axvline(0, color="black", linewidth=0.8)
+    return figure
+
+
+def _lines(panel: Panel, values: Values) -> "Figure":
+    figure = new_figure()
+    axes = figure.add_subplot()
+    names = _names(panel, 0) or [str(row) for row in range(len(values))]
+    places = np.arange(values.shape[1])
+    for index, (row, name) in enumerate(zip(values, names, strict=True)):
+        color, line, marker = look(index)
+        every = (index % 5 * max(1, len(row) // 50), max(1, len(row) // 10))
+        axes.plot(
+            places, row, color=color, linestyle=line, marker=marker, markersize=4, markevery=every, label=name, lw=1.5
+        )
+    axes.set(xlabel=panel.axes[1], ylabel=fill(panel.quantity, 40))
+    _tick(axes.xaxis, _names(panel, 1), values.shape[1])
+    plain_axes(axes)
+    columns = max(1, min(len(names), 90 // (max(map(len, names)) + 8)))
+    figure.legend(title=panel.axes[0], frameon=False, loc="outside lower center", ncols=columns, fontsize=9)
+    return figure
+
+
+def _maps(panel: Panel, values: Values) -> "Figure":
+    count, rows, places = values.shape
+    columns = 1 if count == 1 or places > 3 * rows else 2
+    stacked = math.ceil(count / columns)
+    height = min(3.2, max(0.9, 0.26 * rows)) if columns == 1 else 2.9
+    figure = new_figure(_WIDTH, stacked * height + 0.9 + 0.25 * stacked * (count > 1))
+    grid = figure.subplots(stacked, columns, squeeze=False)
+    heads = [f"{panel.axes[0]} {name}" for name in _names(panel, 0) or range(count)]
+    image = None
+    for index, axes in enumerate(grid.flat):
+        if index >= count:
+            axes.set_axis_off()
+            continue
+        image = _map(axes, values[index], values)
+        _tick(axes.yaxis, _names(panel, -2), rows)
+        _tick(axes.xaxis, _names(panel, -1), places)
+        axes.set_ylabel(panel.axes[-2] if index % columns == 0 else "")
+        axes.set_xlabel(panel.axes[-1] if index + columns >= count else "")
+        if panel.values.ndim == 3:
+            axes.set_title(heads[index], loc="left", fontsize=9)
+    assert image is not None
+    figure.colorbar(image, ax=grid, label=panel.quantity, shrink=min(1.0, 3.2 / (stacked * height)), aspect=16)
+    return figure
+
+
+def _map(axes: "Axes", values: Values, every: Values) -> "AxesImage":
+    low, high = _scale(every)
+    image = axes.imshow(
+        values, aspect="auto", interpolation="nearest", cmap="PuOr" if low < 0 else "Blues", vmin=low, vmax=high
+    )
+    if every.size <= _WRITTEN_OUT and values.shape[1] <= 10:
+        for (row, place), value in np.ndenumerate(values):
+            dark = abs(value) > 0.6 * high
+            axes.text(
+                place, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
+            )
+    return image
+
+
+def _scale(values: Values) -> tuple[float, float]:
+    """From zero up, or around zero where there are negative ones."""
+    finite = values[np.isfinite(values)]
+    high = float(np.abs(finite).max()) if len(finite) else 0.0
+    return (-high if len(finite) and finite.min() < 0 else 0.0), high or 1.0
+
+
+def _names(panel: Panel, axis: int) -> list[str]:
+    """The names of the places along an axis, none too long to be drawn."""
+    names: Sequence[str] = panel.ticks[axis] if panel.ticks else ()
+    return [_plain(str(name), 32) for name in names]
+
+
+def _plain(text: str, most: int = 200) -> str:
+    """The text without what cannot be drawn, no longer than is good to read."""
+    printable = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return printable if len(printable) <= most else f"{printable[: most - 1]}…"
+
+
+def _tick(axis: "Axis", names: Sequence[str], places: int) -> None:
+    if not names:
+        _count(axis)
+        return
+    chosen = range(0, places, -(-places // _MOST_TICKS))
+    axis.set_ticks(list(chosen), [names[place] for place in chosen])
+
+
+def _count(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))

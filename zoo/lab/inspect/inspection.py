@@ -1,0 +1,109 @@
+"""The whole inspection of a run, from its folder to numbers and panels."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from zoo.errors import UsageError
+from zoo.lab.inspect.ablation import Score, score, switched_off
+from zoo.lab.inspect.heldout import held_out
+from zoo.lab.inspect.offers import Failed, Shown, panels_offered
+from zoo.lab.inspect.parts import Part, parts_of
+from zoo.lab.inspect.traffic import Batches, Shares, measure_shares
+from zoo.panel import Panel
+from zoo.run import Run
+
+FEW_LINES = 6
+"""Up to so many parts are drawn as lines, more as a map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What an inspection found.
+
+    Attributes:
+        step: how many updates the model has seen.
+        whole: how well the whole model predicts.
+        parts: the parts of the model, in the order in which they write.
+        without: how well it predicts when one part is switched off, a score a part.
+        shares: what the parts write.
+        shown: the panels, those of the whole model first, and the mixers whose panels failed.
+    """
+
+    run: Path
+    step: int
+    whole: Score
+    parts: Sequence[Part]
+    without: Sequence[Score]
+    shares: Shares
+    shown: Sequence[Shown | Failed]
+
+    @property
+    def failures(self) -> list[Failed]:
+        """The mixers whose panels failed."""
+        return [item for item in self.shown if isinstance(item, Failed)]
+
+
+def inspect_run(run: Run, *, tokens: int = 16384) -> Inspection:
+    """Measure what each part of a trained model writes, and what the model loses without it.
+
+    Args:
+        run: its model in evaluation mode.
+        tokens: about how many of the held-out ones to measure on.
+
+    Raises:
+        UsageError: less than one token, or data that cannot be had.
+    """
+    if tokens < 1:
+        raise UsageError(f"--tokens {tokens} should be 1 or more")
+    batches, parts = list(held_out(run, tokens)), parts_of(run.model)
+    if not parts:
+        raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
+    shares, whole = measure_shares(run.model, batches), score(run.model, batches)
+    without = [_score_without(run, part, batches) for part in parts]
+    shown = itertools.chain(
+        _overview(parts, shares, whole, without), _metric_panels(shares), panels_offered(parts, shares.reads)
+    )
+    return Inspection(run.path, run.step, whole, parts, without, shares, list(shown))
+
+
+def _score_without(run: Run, part: Part, batches: Batches) -> Score:
+    with switched_off(part.module):
+        return score(run.model, batches)
+
+
+def _overview(parts: Sequence[Part], shares: Shares, whole: Score, without: Sequence[Score]) -> Iterator[Shown]:
+    names = [part.name for part in parts]
+    share = "norm of the write / norm of the stream"
+    reading = "How large what a part writes is beside the stream that it is added to; the mean over tokens."
+    yield Shown(Panel("share of the stream", reading, shares.mean, share, ("part",), (names,)))
+    reading = "The same for each position of a sequence; the mean over sequences."
+    yield Shown(
+        Panel(
+            "share of the stream by position",
+            reading,
+            shares.by_position,
+            share,
+            axes=("part", "position (token)"),
+            ticks=(names, ()),
+            lines=len(parts) <= FEW_LINES,
+        )
+    )
+    more = torch.tensor([score.loss - whole.loss for score in without], dtype=torch.float64)
+    reading = f"By how much the loss grows from {whole.loss:.4f} when zeros stand in the place of what the part writes."
+    yield Shown(Panel("loss without a part", reading, more, "loss (nats per token) more", ("part",), (names,)))
+
+
+def _metric_panels(shares: Shares) -> Iterator[Shown]:
+    """What the mixers measured of themselves in more than one number."""
+    for name, values in shares.metrics.items():
+        layer, label, metric = name.split(".", 2)
+        try:
+            axes = ("index",) * values.ndim
+            panel = Panel(metric, "What the mixer measured of itself; the mean over the data.", values, metric, axes)
+        except ValueError:  # a single number, which goes into the table, or more than a picture shows
+            continue
+        yield Shown(panel, f"{layer}.{label}")
