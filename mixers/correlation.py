@@ -24,11 +24,10 @@ _NODES = {
     "logsumexp": "All shares of a head add up to 1: they are a softmax over the pairs of token and lag.",
     "max": "All shares of a head add up to 1; a token's whole share stands at the lag that wins.",
 }
-_ADDED = "What is added to the scores of each lag before they are pooled; lag 0 is fixed at 0."
 _LAGS = {
-    "sum": ("weight", "The factor on the keys of each lag; lag 0 is fixed at 1."),
-    "logsumexp": ("bias (nats)", _ADDED),
-    "max": ("bias (nats)", _ADDED),
+    "sum": ("weight", "The factor on the keys of each lag, where lag 0 has 1"),
+    "logsumexp": ("bias (nats)", "What is added to the scores of each lag before they are pooled, where lag 0 has 0"),
+    "max": ("bias (nats)", "What is added to the scores of each lag before the best one wins, where lag 0 has 0"),
 }
 
 
@@ -158,13 +157,16 @@ class Correlation(TokenMixer):
         title = f"nodes that the last of {x.shape[1]} tokens sees"
         yield Panel(title, _NODES[self.pool], nodes, _SHARE, ("head", axis, "key (token)"), ((), names, ()))
         what, reading = _LAGS[self.pool]
-        weights = self._lag_weights(x)
-        if weights.ndim == 2:
-            yield Panel(f"{what} by lag", reading, weights[:, order], what, ("key head", axis), ((), names))
-            return
-        for kind, values in zip(("mean", "spread"), spread_of(weights.transpose(1, 2)), strict=True):
-            title = f"{what} by lag, {kind} over positions"
-            yield Panel(title, reading, values[:, order], what, ("key head", axis), ((), names))
+        weights, learned = self._lag_weights(x), [place for place in order if lags[place]]
+        kinds = {"": weights}
+        if self.read_lags is not None:
+            mean, spread = spread_of(weights.transpose(1, 2))
+            kinds = {", its mean over positions": mean, ", its standard deviation over positions": spread}
+        for kind, values in kinds.items():
+            ticks = ((), [str(lags[place]) for place in learned])
+            yield Panel(
+                f"{what} by lag{kind}", f"{reading}{kind}.", values[:, learned], what, ("key head", axis), ticks
+            )
 
     def _shares(self, x: Tensor, last: int) -> Tensor:
         """How the last queries share their attention among the nodes, ``(b, heads, t, s, l)``."""

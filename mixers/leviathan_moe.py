@@ -154,11 +154,12 @@ class LeviathanMoE(TokenMixer):
         reading = f"A column is a token: the gates of its {self.top_k} experts, 1 in all, and 0 for the others."
         panels = [Panel("experts along the first sequence", reading, gates, "gate", ("expert", "position (token)"))]
         if self.lag_weight is not None:
-            weights = self._lags(x).transpose(0, 1)[:SHOWN_HEADS]
+            weights = self.lag_weight.transpose(0, 1)[:SHOWN_HEADS]
             names = [str(expert) for expert in range(self.experts)] + ["shared"] * self.shared_expert
-            reading = "A row is an expert: the factors on the keys of each lag; lag 0 is fixed at 1."
+            reading = "A row is an expert: the factors on the keys of each lag, where lag 0 has 1."
+            lags = [str(lag) for lag in range(1, weights.shape[-1] + 1)]
             axes = ("key head", "expert", "lag (tokens)")
-            panels.append(Panel("weight by expert and lag", reading, weights, "weight", axes, ((), names, ())))
+            panels.append(Panel("weight by expert and lag", reading, weights, "weight", axes, ((), names, lags)))
         return panels
 
     def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:

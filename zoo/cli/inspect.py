@@ -1,11 +1,14 @@
 """``zoo inspect``: what each part of a trained model does."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.output import print_json, print_lines, print_table, warn
+from zoo.cli.output import console, print_json, print_lines, print_table, warn
 
 
 def inspect(
@@ -36,7 +39,8 @@ def inspect(
         loaded = load_run(run, device=settle(validate({"device": device})).device)
         for warning in loaded.warnings:
             warn(warning)
-        table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens))
+        with _spinner() as progress:
+            table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens, progress=progress))
     for failed in table["failures"]:
         origin = f"{failed['mixer']}, from {failed['distribution']}"
         warn(f"{failed['part']}: the panels of {origin}, failed: {failed['error']}")
@@ -44,6 +48,18 @@ def inspect(
         print_json(table | {"report": str(report)})
     else:
         _print(table, report)
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[str], None]]:
+    """On a terminal, what is being done; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.text import Text
+
+    with console(sys.stderr).status("") as status:
+        yield lambda text: status.update(Text(text))
 
 
 def _print(table: dict[str, Any], report: Path) -> None:

@@ -20,7 +20,7 @@ class Figure:
     """A picture, or why there is none.
 
     Attributes:
-        title: of which part, and what.
+        title: what is shown.
         text: how to read it, or what went wrong.
         svg: an ``<svg>`` element; empty where there is no picture.
     """
@@ -38,13 +38,15 @@ class Section:
         about: on what it was measured, and how good the whole model was.
         rows: a row a part: its name, its share of the stream, the loss without it, the difference, the accuracy.
         metrics: single numbers that mixers measured of themselves, by name.
-        figures: in the order of the parts, those of the whole model first.
+        overview: the figures of the whole model.
+        figures: those of each part that has some, by its name.
     """
 
     about: str
     rows: list[tuple[str, ...]]
     metrics: list[tuple[str, str]]
-    figures: list[Figure]
+    overview: list[Figure]
+    figures: dict[str, list[Figure]]
 
 
 def read_inspection(run: Path) -> Section | None:
@@ -106,23 +108,20 @@ def _section(table: dict[str, Any], folder: Path) -> Section:
         f"{number(table['loss'], '.4f')} nats per token, accuracy {number(table['accuracy'], '.1%')}."
     )
     metrics = [(name, number(value, ".4g")) for name, value in table["metrics"].items() if not isinstance(value, list)]
-    return Section(about, part_rows(table), metrics, list(_figures(table, folder)))
-
-
-def _figures(table: dict[str, Any], folder: Path) -> list[Figure]:
-    """All panels and failures, those of one part together."""
-    order = {None: -1} | {part["part"]: place for place, part in enumerate(table["parts"])}
-    entries = sorted([*table["panels"], *table["failures"]], key=lambda entry: order.get(entry["part"], len(order)))
-    return [_figure(entry, folder) for entry in entries]
+    overview = [_figure(entry, folder) for entry in table["panels"] if entry["part"] is None]
+    figures: dict[str, list[Figure]] = {part["part"]: [] for part in table["parts"]}
+    for entry in [*table["panels"], *table["failures"]]:
+        if entry["part"] is not None:
+            figures.setdefault(entry["part"], []).append(_figure(entry, folder))
+    return Section(about, part_rows(table), metrics, overview, {part: of for part, of in figures.items() if of})
 
 
 def _figure(entry: dict[str, Any], folder: Path) -> Figure:
     if "error" in entry:
         told = f"The panels of {entry['mixer']}, from {entry['distribution']}, failed: {entry['error']}"
-        return Figure(f"{entry['part']}: no panels", told)
-    title = f"{entry['part']}: {entry['title']}" if entry["part"] else entry["title"]
+        return Figure("no panels", told)
     try:
         svg = svg_of((folder / f"{picture_name(entry)}.svg").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return Figure(title, f"{entry['reading']} The picture is missing: run `zoo inspect` again.")
-    return Figure(title, entry["reading"], svg)
+        return Figure(entry["title"], f"{entry['reading']} The picture is missing: run `zoo inspect` again.")
+    return Figure(entry["title"], entry["reading"], svg)

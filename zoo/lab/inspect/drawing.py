@@ -23,6 +23,8 @@ _WIDTH = 7.2
 _WRITTEN_OUT = 128
 """Up to so many cells of a map have their number written in."""
 _MOST_TICKS = 32
+_COUNTED = 16
+"""Up to so many places have a number each."""
 
 
 def draw(panel: Panel, *, title: str = "") -> "Figure":
@@ -52,14 +54,14 @@ def _bars(panel: Panel, values: Values) -> "Figure":
         figure = new_figure(_WIDTH, 3.2)
         axes = figure.add_subplot()
         axes.bar(np.arange(len(values)), values, color=look(0).color)
-        axes.set(xlabel=panel.axes[0], ylabel=fill(panel.quantity, 40))
-        _count(axes.xaxis)
+        axes.set(xlabel=_plain(panel.axes[0]), ylabel=fill(_plain(panel.quantity), 40))
+        _count(axes.xaxis, len(values))
         plain_axes(axes)
     else:
         figure = new_figure(_WIDTH, 1.0 + 0.26 * len(values))
         axes = figure.add_subplot()
         axes.barh(np.arange(len(values)), values, color=look(0).color)
-        axes.set(xlabel=panel.quantity, ylabel=panel.axes[0])
+        axes.set(xlabel=_plain(panel.quantity), ylabel=_plain(panel.axes[0]))
         axes.set_yticks(range(len(values)), names)
         axes.set_ylim(len(values) - 0.4, -0.6)
         plain_axes(axes, grid="x")
@@ -78,11 +80,11 @@ def _lines(panel: Panel, values: Values) -> "Figure":
         axes.plot(
             places, row, color=color, linestyle=line, marker=marker, markersize=4, markevery=every, label=name, lw=1.5
         )
-    axes.set(xlabel=panel.axes[1], ylabel=fill(panel.quantity, 40))
+    axes.set(xlabel=_plain(panel.axes[1]), ylabel=fill(_plain(panel.quantity), 40))
     _tick(axes.xaxis, _names(panel, 1), values.shape[1])
     plain_axes(axes)
     columns = max(1, min(len(names), 90 // (max(map(len, names)) + 8)))
-    figure.legend(title=panel.axes[0], frameon=False, loc="outside lower center", ncols=columns, fontsize=9)
+    figure.legend(title=_plain(panel.axes[0]), frameon=False, loc="outside lower center", ncols=columns, fontsize=9)
     return figure
 
 
@@ -90,10 +92,10 @@ def _maps(panel: Panel, values: Values) -> "Figure":
     count, rows, places = values.shape
     columns = 1 if count == 1 or places > 3 * rows else 2
     stacked = math.ceil(count / columns)
-    height = min(3.2, max(0.9, 0.26 * rows)) if columns == 1 else 2.9
+    height = max(min(3.2, max(0.9, 0.26 * rows)), 0.19 * len(_names(panel, -2))) if columns == 1 else 2.9
     figure = new_figure(_WIDTH, stacked * height + 0.9 + 0.25 * stacked * (count > 1))
     grid = figure.subplots(stacked, columns, squeeze=False)
-    heads = [f"{panel.axes[0]} {name}" for name in _names(panel, 0) or range(count)]
+    heads = [f"{_plain(panel.axes[0])} {name}" for name in _names(panel, 0) or range(count)]
     image = None
     for index, axes in enumerate(grid.flat):
         if index >= count:
@@ -102,12 +104,14 @@ def _maps(panel: Panel, values: Values) -> "Figure":
         image = _map(axes, values[index], values)
         _tick(axes.yaxis, _names(panel, -2), rows)
         _tick(axes.xaxis, _names(panel, -1), places)
-        axes.set_ylabel(panel.axes[-2] if index % columns == 0 else "")
-        axes.set_xlabel(panel.axes[-1] if index + columns >= count else "")
+        axes.set_ylabel(_plain(panel.axes[-2]) if index % columns == 0 else "")
+        axes.set_xlabel(_plain(panel.axes[-1]) if index + columns >= count else "")
         if panel.values.ndim == 3:
             axes.set_title(heads[index], loc="left", fontsize=9)
     assert image is not None
-    figure.colorbar(image, ax=grid, label=panel.quantity, shrink=min(1.0, 3.2 / (stacked * height)), aspect=16)
+    length = min(3.2, stacked * height)
+    label = fill(_plain(panel.quantity), round(13 * length))
+    figure.colorbar(image, ax=grid, label=label, shrink=length / (stacked * height), aspect=5 * length)
     return figure
 
 
@@ -120,9 +124,13 @@ def _map(axes: "Axes", values: Values, every: Values) -> "AxesImage":
         for (row, place), value in np.ndenumerate(values):
             dark = abs(value) > 0.6 * high
             axes.text(
-                place, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if dark else "black"
+                place, row, _short(value), ha="center", va="center", fontsize=8, color="white" if dark else "black"
             )
     return image
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2g}"
 
 
 def _scale(values: Values) -> tuple[float, float]:
@@ -146,13 +154,13 @@ def _plain(text: str, most: int = 200) -> str:
 
 def _tick(axis: "Axis", names: Sequence[str], places: int) -> None:
     if not names:
-        _count(axis)
+        _count(axis, places)
         return
     chosen = range(0, places, -(-places // _MOST_TICKS))
     axis.set_ticks(list(chosen), [names[place] for place in chosen])
 
 
-def _count(axis: Any) -> None:
+def _count(axis: Any, places: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=max(places, 1) if places <= _COUNTED else 8, integer=True, min_n_ticks=1))

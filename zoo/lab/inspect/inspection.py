@@ -1,7 +1,7 @@
 """The whole inspection of a run, from its folder to numbers and panels."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from zoo.lab.inspect.ablation import Score, score, switched_off
 from zoo.lab.inspect.heldout import held_out
 from zoo.lab.inspect.offers import Failed, Shown, panels_offered
 from zoo.lab.inspect.parts import Part, parts_of
-from zoo.lab.inspect.traffic import Batches, Shares, measure_shares
+from zoo.lab.inspect.traffic import Shares, measure_shares
 from zoo.panel import Panel
 from zoo.run import Run
 
@@ -47,12 +47,13 @@ class Inspection:
         return [item for item in self.shown if isinstance(item, Failed)]
 
 
-def inspect_run(run: Run, *, tokens: int = 16384) -> Inspection:
+def inspect_run(run: Run, *, tokens: int = 16384, progress: Callable[[str], None] | None = None) -> Inspection:
     """Measure what each part of a trained model writes, and what the model loses without it.
 
     Args:
         run: its model in evaluation mode.
         tokens: about how many of the held-out ones to measure on.
+        progress: hears what is being done.
 
     Raises:
         UsageError: less than one token, or data that cannot be had.
@@ -62,31 +63,33 @@ def inspect_run(run: Run, *, tokens: int = 16384) -> Inspection:
     batches, parts = list(held_out(run, tokens)), parts_of(run.model)
     if not parts:
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
+    told = progress or (lambda _text: None)
+    told("measuring what the parts write")
     shares, whole = measure_shares(run.model, batches), score(run.model, batches)
-    without = [_score_without(run, part, batches) for part in parts]
+    without = []
+    for number, part in enumerate(parts, start=1):
+        told(f"measuring the loss without {part.name} ({number} of {len(parts)})")
+        with switched_off(part.module):
+            without.append(score(run.model, batches))
+    told("drawing")
     shown = itertools.chain(
         _overview(parts, shares, whole, without), _metric_panels(shares), panels_offered(parts, shares.reads)
     )
     return Inspection(run.path, run.step, whole, parts, without, shares, list(shown))
 
 
-def _score_without(run: Run, part: Part, batches: Batches) -> Score:
-    with switched_off(part.module):
-        return score(run.model, batches)
-
-
 def _overview(parts: Sequence[Part], shares: Shares, whole: Score, without: Sequence[Score]) -> Iterator[Shown]:
     names = [part.name for part in parts]
-    share = "norm of the write / norm of the stream"
     reading = "How large what a part writes is beside the stream that it is added to; the mean over tokens."
-    yield Shown(Panel("share of the stream", reading, shares.mean, share, ("part",), (names,)))
-    reading = "The same for each position of a sequence; the mean over sequences."
+    quantity = "norm of the write / norm of the stream"
+    yield Shown(Panel("share of the stream", reading, shares.mean, quantity, ("part",), (names,)))
+    reading = "Where in a sequence a part writes more or less than its mean share: 0 is the mean, 1 twice it, -1 half."
     yield Shown(
         Panel(
             "share of the stream by position",
             reading,
-            shares.by_position,
-            share,
+            (shares.by_position / shares.mean[:, None]).log2(),
+            "log2 (share / mean share of the part)",
             axes=("part", "position (token)"),
             ticks=(names, ()),
             lines=len(parts) <= FEW_LINES,
@@ -94,7 +97,7 @@ def _overview(parts: Sequence[Part], shares: Shares, whole: Score, without: Sequ
     )
     more = torch.tensor([score.loss - whole.loss for score in without], dtype=torch.float64)
     reading = f"By how much the loss grows from {whole.loss:.4f} when zeros stand in the place of what the part writes."
-    yield Shown(Panel("loss without a part", reading, more, "loss (nats per token) more", ("part",), (names,)))
+    yield Shown(Panel("loss without a part", reading, more, "rise of the loss (nats per token)", ("part",), (names,)))
 
 
 def _metric_panels(shares: Shares) -> Iterator[Shown]:

@@ -68,7 +68,8 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
         ``metrics``, ``panels`` and ``failures``.
     """
     whole = inspection.whole
-    measured = zip(inspection.parts, inspection.shares.mean.tolist(), inspection.without, strict=True)
+    shares = inspection.shares
+    measured = zip(inspection.parts, shares.mean.tolist(), shares.by_position.tolist(), inspection.without, strict=True)
     return {
         "run": str(inspection.run),
         "step": inspection.step,
@@ -81,13 +82,14 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
                 "layer": part.layer,
                 "kind": part.kind,
                 "share": _plain(share),
+                "share_by_position": _plain(by_position),
                 "loss_without": _plain(without.loss),
                 "difference": _plain(without.loss - whole.loss),
                 "accuracy_without": _plain(without.accuracy),
             }
-            for part, share, without in measured
+            for part, share, by_position, without in measured
         ],
-        "metrics": {name: _plain(value.tolist()) for name, value in inspection.shares.metrics.items()},
+        "metrics": {name: _plain(value.tolist()) for name, value in shares.metrics.items()},
         "panels": [_entry(picture) for picture in pictures],
         "failures": [asdict(failed) for failed in failures],
     }
