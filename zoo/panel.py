@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from torch import Tensor
 
@@ -50,8 +51,8 @@ class Panel:
         shape = tuple(self.values.shape)
         if len(self.axes) != len(shape):
             raise ValueError(f"axes={tuple(self.axes)} should name the {len(shape)} axes of values of shape {shape}")
-        if self.ticks and tuple(len(names) or size for names, size in zip(self.ticks, shape, strict=False)) != shape:
-            counts = [len(names) for names in self.ticks]
+        counts = [len(names) for names in self.ticks]
+        if counts and [count or size for count, size in zip_longest(counts, shape, fillvalue=-1)] != list(shape):
             raise ValueError(f"ticks of {counts} names do not fit values of shape {shape}")
         if self.lines and len(shape) != 2:
             raise ValueError(f"lines need values of two axes, one row a line, and the shape is {shape}")

@@ -163,4 +163,4 @@ def _tick(axis: "Axis", names: Sequence[str], places: int) -> None:
 def _count(axis: Any, places: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=max(places, 1) if places <= _COUNTED else 8, integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins=places + 2 if places <= _COUNTED else 8, integer=True, min_n_ticks=1))
