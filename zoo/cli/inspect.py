@@ -21,7 +21,7 @@ def inspect(
     """Show what each part of a trained model does.
 
     How much each part writes to the stream, what the model loses without it, and what its mixers have to show: in
-    the run's report.html, with the pictures in its folder `inspection`. Example:
+    the run's report.html, with the pictures in its folder inspection. Example:
 
     zoo inspect runs/20250131-… --tokens 65536
     """

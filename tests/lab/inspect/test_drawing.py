@@ -67,8 +67,16 @@ def test_long_names_are_cut_and_many_are_thinned_out():
     names = [f"{'long' * 20}{place}" for place in range(100)]
     axes = draw(panel(torch.ones(100, 2), ("row", "column"), ticks=(names, ()))).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(labels) == 25
+    assert len(labels) == 50
     assert all(len(label) == 32 and label.endswith("…") for label in labels)
+
+
+@pytest.mark.parametrize(("name", "rotation"), [("a", 0), ("a name that is long", 90)])
+def test_names_that_would_overlap_stand_upright(name, rotation):
+    names = [f"{name} {place}" for place in range(6)]
+    axes = draw(panel(torch.ones(2, 6), ("row", "column"), ticks=((), names))).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
 
 
 def test_nothing_finite_is_drawn_as_nothing():

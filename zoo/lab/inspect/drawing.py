@@ -22,7 +22,8 @@ Values = NDArray[np.float64]
 _WIDTH = 7.2
 _WRITTEN_OUT = 128
 """Up to so many cells of a map have their number written in."""
-_MOST_TICKS = 32
+_MOST_NAMES = 64
+"""Up to so many places have a name each, of more every second, third, …"""
 _COUNTED = 16
 """Up to so many places have a number each."""
 
@@ -58,11 +59,12 @@ def _bars(panel: Panel, values: Values) -> "Figure":
         _count(axes.xaxis, len(values))
         plain_axes(axes)
     else:
-        figure = new_figure(_WIDTH, 1.0 + 0.26 * len(values))
+        figure = new_figure(_WIDTH, 1.0 + 0.26 * min(len(values), _MOST_NAMES))
         axes = figure.add_subplot()
         axes.barh(np.arange(len(values)), values, color=look(0).color)
         axes.set(xlabel=_plain(panel.quantity), ylabel=_plain(panel.axes[0]))
-        axes.set_yticks(range(len(values)), names)
+        _tick(axes.yaxis, names, len(values))
+        axes.locator_params(axis="x", nbins=7)
         axes.set_ylim(len(values) - 0.4, -0.6)
         plain_axes(axes, grid="x")
         axes.axvline(0, color="black", linewidth=0.8)
@@ -81,7 +83,7 @@ def _lines(panel: Panel, values: Values) -> "Figure":
             places, row, color=color, linestyle=line, marker=marker, markersize=4, markevery=every, label=name, lw=1.5
         )
     axes.set(xlabel=_plain(panel.axes[1]), ylabel=fill(_plain(panel.quantity), 40))
-    _tick(axes.xaxis, _names(panel, 1), values.shape[1])
+    _tick(axes.xaxis, _names(panel, 1), values.shape[1], 80)
     plain_axes(axes)
     columns = max(1, min(len(names), 90 // (max(map(len, names)) + 8)))
     figure.legend(title=_plain(panel.axes[0]), frameon=False, loc="outside lower center", ncols=columns, fontsize=9)
@@ -92,7 +94,9 @@ def _maps(panel: Panel, values: Values) -> "Figure":
     count, rows, places = values.shape
     columns = 1 if count == 1 or places > 3 * rows else 2
     stacked = math.ceil(count / columns)
-    height = max(min(3.2, max(0.9, 0.26 * rows)), 0.19 * len(_names(panel, -2))) if columns == 1 else 2.9
+    height = (
+        max(min(3.2, max(0.9, 0.26 * rows)), 0.19 * min(len(_names(panel, -2)), _MOST_NAMES)) if columns == 1 else 2.9
+    )
     figure = new_figure(_WIDTH, stacked * height + 0.9 + 0.25 * stacked * (count > 1))
     grid = figure.subplots(stacked, columns, squeeze=False)
     heads = [f"{_plain(panel.axes[0])} {name}" for name in _names(panel, 0) or range(count)]
@@ -103,7 +107,7 @@ def _maps(panel: Panel, values: Values) -> "Figure":
             continue
         image = _map(axes, values[index], values)
         _tick(axes.yaxis, _names(panel, -2), rows)
-        _tick(axes.xaxis, _names(panel, -1), places)
+        _tick(axes.xaxis, _names(panel, -1), places, 64 // columns)
         axes.set_ylabel(_plain(panel.axes[-2]) if index % columns == 0 else "")
         axes.set_xlabel(_plain(panel.axes[-1]) if index + columns >= count else "")
         if panel.values.ndim == 3:
@@ -152,12 +156,15 @@ def _plain(text: str, most: int = 200) -> str:
     return printable if len(printable) <= most else f"{printable[: most - 1]}…"
 
 
-def _tick(axis: "Axis", names: Sequence[str], places: int) -> None:
+def _tick(axis: "Axis", names: Sequence[str], places: int, room: int = 0) -> None:
+    """Name the places of an axis, or count them; names that need more signs than there is room for stand upright."""
     if not names:
         _count(axis, places)
         return
-    chosen = range(0, places, -(-places // _MOST_TICKS))
+    chosen = range(0, places, -(-places // _MOST_NAMES))
     axis.set_ticks(list(chosen), [names[place] for place in chosen])
+    if room and sum(len(names[place]) + 2 for place in chosen) > room:
+        axis.set_tick_params(rotation=90)
 
 
 def _count(axis: Any, places: int) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -57,7 +57,7 @@ def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], 
         for name in earlier - set(files):
             (folder / name).unlink(missing_ok=True)
     directory = RunDirectory.open(inspection.run)
-    return table, write_report(directory, summary=_summary(directory) or _unfinished(directory, run))
+    return table, write_report(directory, summary=_unfinished(directory, run) | _summary(directory))
 
 
 def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequence[Failed]) -> dict[str, Any]:
@@ -142,16 +142,15 @@ def _files_of_the_last(run: Path) -> Iterator[str]:
             yield from (f"{picture_name(entry)}.{ending}" for ending in ("svg", "png"))
 
 
-def _summary(directory: RunDirectory) -> Mapping[str, Any] | None:
+def _summary(directory: RunDirectory) -> dict[str, Any]:
     """The figures that the run ended with, if it has."""
-    try:
+    with suppress(OSError, ValueError):
         summary = json.loads((directory.path / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) else None
+        return summary if isinstance(summary, dict) else {}
+    return {}
 
 
-def _unfinished(directory: RunDirectory, run: Run) -> Mapping[str, Any]:
+def _unfinished(directory: RunDirectory, run: Run) -> dict[str, Any]:
     """What there is to tell of a run that has not ended."""
     rows = directory.metrics()
 
