@@ -94,10 +94,12 @@ def _maps(panel: Panel, values: Values) -> "Figure":
     count, rows, places = values.shape
     columns = 1 if count == 1 or places > 3 * rows else 2
     stacked = math.ceil(count / columns)
-    height = (
-        max(min(3.2, max(0.9, 0.26 * rows)), 0.19 * min(len(_names(panel, -2)), _MOST_NAMES)) if columns == 1 else 2.9
-    )
-    figure = new_figure(_WIDTH, stacked * height + 0.9 + 0.25 * stacked * (count > 1))
+    height = 2.9
+    if columns == 1:
+        height = max(0.9, min(3.2, 0.26 * rows), 0.19 * min(len(_names(panel, -2)), _MOST_NAMES))
+    names, room = _names(panel, -1), 64 // columns
+    around = 0.25 * (count > 1) + (0.09 * max(map(len, names)) if _overlap(names, room) else 0)
+    figure = new_figure(_WIDTH, stacked * (height + around) + 0.9)
     grid = figure.subplots(stacked, columns, squeeze=False)
     heads = [f"{_plain(panel.axes[0])} {name}" for name in _names(panel, 0) or range(count)]
     image = None
@@ -107,7 +109,7 @@ def _maps(panel: Panel, values: Values) -> "Figure":
             continue
         image = _map(axes, values[index], values)
         _tick(axes.yaxis, _names(panel, -2), rows)
-        _tick(axes.xaxis, _names(panel, -1), places, 64 // columns)
+        _tick(axes.xaxis, names, places, room)
         axes.set_ylabel(_plain(panel.axes[-2]) if index % columns == 0 else "")
         axes.set_xlabel(_plain(panel.axes[-1]) if index + columns >= count else "")
         if panel.values.ndim == 3:
@@ -163,8 +165,12 @@ def _tick(axis: "Axis", names: Sequence[str], places: int, room: int = 0) -> Non
         return
     chosen = range(0, places, -(-places // _MOST_NAMES))
     axis.set_ticks(list(chosen), [names[place] for place in chosen])
-    if room and sum(len(names[place]) + 2 for place in chosen) > room:
+    if room and _overlap(names, room):
         axis.set_tick_params(rotation=90)
+
+
+def _overlap(names: Sequence[str], room: int) -> bool:
+    return sum(len(name) + 2 for name in names) > room
 
 
 def _count(axis: Any, places: int) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def inspect_run(run: Run, *, tokens: int = 16384, progress: Callable[[str], None
             without.append(score(run.model, batches))
     told("drawing")
     shown = itertools.chain(
-        _overview(parts, shares, whole, without), _metric_panels(shares), panels_offered(parts, shares.reads)
+        _overview(parts, shares, whole, without), _metric_panels(parts, shares), panels_offered(parts, shares.reads)
     )
     return Inspection(run.path, run.step, whole, parts, without, shares, list(shown))
 
@@ -100,13 +101,11 @@ def _overview(parts: Sequence[Part], shares: Shares, whole: Score, without: Sequ
     yield Shown(Panel("loss without a part", reading, more, "rise of the loss (nats per token)", ("part",), (names,)))
 
 
-def _metric_panels(shares: Shares) -> Iterator[Shown]:
+def _metric_panels(parts: Sequence[Part], shares: Shares) -> Iterator[Shown]:
     """What the mixers measured of themselves in more than one number."""
-    for name, values in shares.metrics.items():
-        layer, label, metric = name.split(".", 2)
-        try:
-            axes = ("index",) * values.ndim
-            panel = Panel(metric, "What the mixer measured of itself; the mean over the data.", values, metric, axes)
-        except ValueError:  # a single number, which goes into the table, or more than a picture shows
-            continue
-        yield Shown(panel, f"{layer}.{label}")
+    for part, (name, values) in itertools.product(parts, shares.metrics.items()):
+        if name.startswith(f"{part.name}.") and 1 <= values.ndim <= 3:
+            metric, axes = name.removeprefix(f"{part.name}."), ("index",) * values.ndim
+            reading = "What the mixer measured of itself; the mean over the data."
+            with suppress(ValueError):  # more than a picture shows
+                yield Shown(Panel(metric, reading, values, metric, axes), part.name)

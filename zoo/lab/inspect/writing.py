@@ -112,7 +112,7 @@ def _entry(picture: Picture) -> dict[str, Any]:
 
 def _draw_all(inspection: Inspection) -> tuple[list[Picture], list[Failed]]:
     pictures: list[Picture] = []
-    failures = [item for item in inspection.shown if isinstance(item, Failed)]
+    failures = inspection.failures
     by_name = {part.name: part for part in inspection.parts}
     for item in inspection.shown:
         if isinstance(item, Shown):
