@@ -1,5 +1,6 @@
 """Correlation: attention that compares tokens at several lags, of which the dot product is lag zero."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
@@ -10,7 +11,24 @@ from mixers.ops.attention import head_size, merge_heads, normalize, split_heads
 from mixers.ops.correlation import add_lags, bias_nodes, correlate, lags_of, one_more, stack_lags, weigh_nodes
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate
-from zoo import State, TokenMixer
+from mixers.ops.shares import node_shares, normalize_parts, spread_of
+from zoo import Panel, State, TokenMixer
+
+SHOWN_HEADS, SHOWN_TOKENS = 4, 64
+"""So many heads and tokens are shown of an attention matrix."""
+
+_SHARE = "share of the attention"
+_QUERIES = "A row is a query: how it shares its attention, 1 in all, among itself and the tokens before it."
+_NODES = {
+    "sum": "All shares of a head add up to 1; a token's share is divided among its lags in proportion to |w_l r_l|.",
+    "logsumexp": "All shares of a head add up to 1: they are a softmax over the pairs of token and lag.",
+    "max": "All shares of a head add up to 1; a token's whole share stands at the lag that wins.",
+}
+_LAGS = {
+    "sum": ("weight", "The factor on the keys of each lag, where lag 0 has 1"),
+    "logsumexp": ("bias (nats)", "What is added to the scores of each lag before they are pooled, where lag 0 has 0"),
+    "max": ("bias (nats)", "What is added to the scores of each lag before the best one wins, where lag 0 has 0"),
+}
 
 
 class Correlation(TokenMixer):
@@ -123,6 +141,46 @@ class Correlation(TokenMixer):
         following |= {name: tail(of, self.max_lag, past.get(name)) for name, of in recent.items()}
         position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
         return written, {**following, "position": position}
+
+    def panels(self, x: Tensor) -> list[Panel]:
+        """The attention in the first sequence; with lags, the nodes that its last token sees, and their weights."""
+        attention = self._shares(x[:1, :SHOWN_TOKENS], SHOWN_TOKENS)[0, :SHOWN_HEADS].sum(-1)
+        title = f"attention in the first sequence, its first {attention.shape[1]} tokens"
+        shown = [Panel(title, _QUERIES, attention, _SHARE, ("head", "query (token)", "key (token)"))]
+        return shown if self.lag_weight is None else [*shown, *self._lag_panels(x)]
+
+    def _lag_panels(self, x: Tensor) -> Iterator[Panel]:
+        lags = lags_of(self.max_lag, self.axis)
+        order = sorted(range(len(lags)), key=lags.__getitem__)
+        axis, names = f"lag ({'tokens' if self.axis == 'time' else 'channels'})", [str(lags[place]) for place in order]
+        nodes = self._shares(x[:1], 1)[0, :SHOWN_HEADS, 0].mT[:, order]
+        title = f"nodes that the last of {x.shape[1]} tokens sees"
+        yield Panel(title, _NODES[self.pool], nodes, _SHARE, ("head", axis, "key (token)"), ((), names, ()))
+        what, reading = _LAGS[self.pool]
+        weights, learned = self._lag_weights(x), [place for place in order if lags[place]]
+        kinds = {"": weights}
+        if self.read_lags is not None:
+            mean, spread = spread_of(weights.transpose(1, 2))
+            kinds = {", its mean over positions": mean, ", its standard deviation over positions": spread}
+        for kind, values in kinds.items():
+            ticks = ((), [str(lags[place]) for place in learned])
+            yield Panel(
+                f"{what} by lag{kind}", f"{reading}{kind}.", values[:, learned], what, ("key head", axis), ticks
+            )
+
+    def _shares(self, x: Tensor, last: int) -> Tensor:
+        """How the last queries share their attention among the nodes, ``(b, heads, t, s, l)``."""
+        query, key, _, _ = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
+        weights, queries = self._lag_weights(x), self._queries(query, None, 0)[:, :, -last:]
+        if self._adds_keys:
+            parts = weigh_nodes(stack_lags(key, self.max_lag, self.axis), weights)
+            parts = normalize_parts(parts, self.key_gain)
+            placed = rotate(parts.flatten(1, 2)).view_as(parts) if self.rope else parts
+            keys = placed.transpose(2, 3).flatten(3)
+        else:
+            keys = self._keys(key, weights, None, 0)
+        lags = len(lags_of(self.max_lag, self.axis))
+        return node_shares(queries, keys, lags=lags, pool=self.pool, scale=self.scale, window=self.span)
 
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The writes, the keys and values that they came from, and the raw keys and queries that lags will ask for."""

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 from mixers.ops.attention import attend, head_size, merge_heads, normalize, split_heads
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate
-from zoo import State, TokenMixer
+from mixers.ops.shares import node_shares
+from zoo import Panel, State, TokenMixer
+
+SHOWN_HEADS, SHOWN_TOKENS = 4, 64
+"""So many heads and tokens are shown of an attention matrix."""
 
 
 class DotProduct(TokenMixer):
@@ -86,16 +90,29 @@ class DotProduct(TokenMixer):
         position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
         return written, {"key": tail(key, kept), "value": tail(value, kept), "position": position}
 
+    def panels(self, x: Tensor) -> list[Panel]:
+        """The attention of the first heads in the first sequence."""
+        query, key, _, _ = self._placed(x[:1, :SHOWN_TOKENS], 0)
+        shares = node_shares(query, key, lags=1, pool="sum", scale=self.size**-0.5, window=self.window)
+        title = f"attention in the first sequence, its first {query.shape[2]} tokens"
+        reading = "A row is a query: how it shares its attention, 1 in all, among itself and the tokens before it."
+        axes = ("head", "query (token)", "key (token)")
+        return [Panel(title, reading, shares[0, :SHOWN_HEADS, :, :, 0], "share of the attention", axes)]
+
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The writes, and the keys and values that they came from."""
-        position = past.get("position", 0)
-        query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
-        query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)
-        if self.rope:
-            query, key = rotate(query, position), rotate(key, position)
+        query, key, value, gate = self._placed(x, past.get("position", 0))
         if past:
             key, value = torch.cat([past["key"], key], dim=2), torch.cat([past["value"], value], dim=2)
         mixed = merge_heads(attend(query, key, value, scale=self.size**-0.5, window=self.window))
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
         return self.project_out(mixed), key, value
+
+    def _placed(self, x: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries and keys, normalised and rotated, values, and what the gate is made of."""
+        query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
+        query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)
+        if self.rope:
+            query, key = rotate(query, position), rotate(key, position)
+        return query, key, value, gate

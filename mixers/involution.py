@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from mixers.ops.involution import involution
-from zoo import TokenMixer
+from mixers.ops.shares import spread_of
+from zoo import Panel, TokenMixer
 
 CHANNELS_PER_GROUP = 16
 
@@ -80,6 +81,21 @@ class Involution(TokenMixer):
         written = involution(self._by_group(values), self._kernel(x).to(values.dtype), self.dilation)
         # A clone, since a view would keep every value of a long piece alive.
         return self.out(written.flatten(2)), values[:, x.shape[1] :].clone()
+
+    def panels(self, x: Tensor) -> list[Panel]:
+        """The kernels: their mean over positions, and how much they differ from position to position."""
+        kernel = self._kernel(x)
+        ages = [str(tap * self.dilation) for tap in range(kernel.shape[-1])]
+        mean, spread = spread_of(kernel)
+
+        def panel(title: str, reading: str, values: Tensor) -> Panel:
+            axes = ("group", "age of what the tap reads (tokens)")
+            return Panel(title, reading, values, quantity="weight of the tap", axes=axes, ticks=((), ages))
+
+        return [
+            panel("kernels: the mean", "A row is the kernel of a group of channels, its mean over positions.", mean),
+            panel("kernels: the spread", "Each tap's standard deviation over positions; a convolution has 0.", spread),
+        ]
 
     def _kernel(self, x: Tensor) -> Tensor:
         # Under autocast the reduced read is narrower than the norm's weight, which would cost it its fused form.

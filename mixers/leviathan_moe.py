@@ -12,7 +12,11 @@ from mixers.ops.expert_attention import attend_alone, attend_few, expert_attenti
 from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, load_of, route, z_loss
 from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
-from zoo import Mixed, State, TokenMixer
+from mixers.ops.shares import gates_by_expert
+from zoo import Mixed, Panel, State, TokenMixer
+
+SHOWN_HEADS = 4
+"""So many heads are shown of the lag weights."""
 
 FEW = 8
 """Pieces of so many tokens and fewer are mixed by their scores, in one pass over the keys."""
@@ -144,16 +148,35 @@ class LeviathanMoE(TokenMixer):
             load = metrics["load"].to(self.choice_bias)
             self.choice_bias += self.bias_rate * torch.sign(load.mean() - load)
 
+    def panels(self, x: Tensor) -> list[Panel]:
+        """Who is chosen along the first sequence, and the lag weights of the experts."""
+        gates = gates_by_expert(*self._choose(x[:1])[:2], self.experts)[0].T
+        reading = f"A column is a token: the gates of its {self.top_k} experts, 1 in all, and 0 for the others."
+        panels = [Panel("experts along the first sequence", reading, gates, "gate", ("expert", "position (token)"))]
+        if self.lag_weight is not None:
+            weights = self.lag_weight.transpose(0, 1)[:SHOWN_HEADS]
+            names = [str(expert) for expert in range(self.experts)] + ["shared"] * self.shared_expert
+            reading = "A row is an expert: the factors on the keys of each lag, where lag 0 has 1."
+            lags = [str(lag) for lag in range(1, weights.shape[-1] + 1)]
+            axes = ("key head", "expert", "lag (tokens)")
+            panels.append(Panel("weight by expert and lag", reading, weights, "weight", axes, ((), names, lags)))
+        return panels
+
     def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:
         position = x.new_zeros(x.shape[0], dtype=torch.int64) if state is None else state["position"]
-        with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
-            logits = self.router(x.to(self.router.weight.dtype))
-        expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
+        expert, gate, logits = self._choose(x)
         load = load_of(expert, self.experts)
         memory = _Memory(*self._keys(x, position, state), position)
         out = (self._ask_few if x.shape[1] <= FEW else self._ask_many)(x, memory, expert, gate)
         following = {"key": memory.key, "value": memory.value, "position": position + x.shape[1]}
         return out, following, logits, load
+
+    def _choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Each token's experts and their gates, ``(b, t, top_k)``, and what the router said of all, ``(b, t, e)``."""
+        with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
+            logits = self.router(x.to(self.router.weight.dtype))
+        expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
+        return expert, gate, logits
 
     def _ask_many(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
         """What the chosen experts and the shared one write, ``(b, t, d)``."""

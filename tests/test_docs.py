@@ -64,6 +64,13 @@ def test_the_mixer_of_the_guide_keeps_the_laws_with_and_without_its_own_step():
         built(first, "decaying-mean", decay=1.5)
 
 
+def test_the_panel_of_the_guide_is_one():
+    first, panels = (python_blocks(WRITING)[block] for block in (0, 3))
+    source = "from zoo import Panel\n" + first.replace("\n\n@hookimpl", f"\n{panels}\n\n@hookimpl", 1)
+    (panel,) = built(source, "decaying-mean", decay=0.5).panels(torch.zeros(1, 3, 8))
+    assert panel.values.tolist() == [1, 0.5, 0.25]
+
+
 def test_the_readme_s_models_build():
     source = python_blocks(README)[1]
     names = re.findall(r"(build_model\(.*\)|create_mixer\(.*\))", source)

@@ -77,7 +77,7 @@ def test_mixers_import_what_any_plugin_may(file):
     siblings = ("mixers",) if file.stem == "plugin" else ("mixers.ops",)
     assert foreign(file, "torch", "einops", "zoo", *siblings) == []
     names = {name for module, names in imports(file) if module == "zoo" for name in names}
-    assert names <= {"TokenMixer", "Mixed", "State", "hookimpl"}
+    assert names <= {"TokenMixer", "Mixed", "Panel", "State", "hookimpl"}
     assert not [module for module, _ in imports(file) if module.startswith("zoo.")]
 
 

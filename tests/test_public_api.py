@@ -13,8 +13,8 @@ from zoo.contract import Mixed, TokenMixer
 from zoo.registry import HOST
 
 PUBLIC = {
-    "IGNORE", "Backbone", "Examples", "Mixed", "State", "Task", "TokenMixer", "ZooError", "build_model", "create_mixer",
-    "hookimpl", "list_mixers", "load_run", "watch_stream",
+    "IGNORE", "Backbone", "Examples", "Mixed", "Panel", "State", "Task", "TokenMixer", "ZooError", "build_model",
+    "create_mixer", "hookimpl", "list_mixers", "load_run", "watch_stream",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo.contract import TokenMixer as TokenMixer
     from zoo.errors import ZooError as ZooError
     from zoo.hookspecs import hookimpl as hookimpl
+    from zoo.panel import Panel as Panel
     from zoo.run import load_run as load_run
     from zoo.stream import watch_stream as watch_stream
     from zoo.task import IGNORE as IGNORE
@@ -25,6 +26,7 @@ _HOME = {
     "Examples": "zoo.task",
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
+    "Panel": "zoo.panel",
     "State": "zoo.contract",
     "Task": "zoo.task",
     "TokenMixer": "zoo.contract",

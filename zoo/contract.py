@@ -5,12 +5,14 @@ Axis names, here and everywhere: ``b`` batch, ``t`` time (queries), ``s`` source
 ``c`` chunk, ``n`` state size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from zoo.panel import Panel
 
 State: TypeAlias = Any
 """A pytree (tuple, list, dict) of tensors whose first axis is the batch, so that rows can be selected and reordered."""
@@ -100,3 +102,13 @@ class TokenMixer(nn.Module):
         Args:
             metrics: what this mixer's `Mixed` said in the step, averaged over its micro-batches.
         """
+
+    def panels(self, x: Tensor) -> Sequence[Panel]:  # noqa: ARG002 - a mixer that has something to show reads it
+        """What there is to see inside the mixer, for ``zoo inspect``. The default shows nothing.
+
+        It is called in evaluation mode and without gradients. One that fails costs the inspection its own panels only.
+
+        Args:
+            x: reads of held-out data, ``(b, t, d)``.
+        """
+        return ()

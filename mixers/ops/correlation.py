@@ -142,25 +142,34 @@ def correlate(
     return _attend_by_scores(query, key, value, lags=lags, pool=pool, scale=scale, window=window)
 
 
-def _attend_by_scores(
-    query: Tensor, key: Tensor, value: Tensor, *, lags: int, pool: str, scale: float, window: int | None
-) -> Tensor:
-    """`correlate` with the scores of all nodes in memory."""
-    scores = _scores(query, key, lags) * scale
-    pooled = scores.logsumexp(-1) if pool == "logsumexp" else scores.amax(-1)
-    seen = visible(query.shape[2], key.shape[2], window, query.device)
-    shares = pooled.masked_fill(~seen, -torch.inf).softmax(-1)
-    return (shares.flatten(2, 3) @ value).unflatten(2, shares.shape[2:4]).flatten(1, 2)
+def node_scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
+    """Every query with every node, neither scaled nor masked.
 
+    Args:
+        query: ``(b, h, t, l * k)``, or ``(b, h, t, k)`` where all lags have one query.
+        key: ``(b, g, s, l * k)``, where g divides h.
+        lags: how many lags l a token has.
 
-def _scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
-    """Every query with every node, ``(b, g, h / g, t, s, l)``."""
+    Returns:
+        ``(b, g, h / g, t, s, l)``.
+    """
     nodes = key.unflatten(-1, (lags, -1))
     queries = query.unflatten(1, (key.shape[1], -1)).unflatten(-1, (-1, nodes.shape[-1]))
     if queries.shape[-2] < lags:
         together = queries.flatten(2, 4) @ nodes.flatten(2, 3).mT
         return together.unflatten(-1, nodes.shape[2:4]).unflatten(2, queries.shape[2:4])
     return torch.einsum("bgrtlk,bgslk->bgrtsl", queries, nodes)
+
+
+def _attend_by_scores(
+    query: Tensor, key: Tensor, value: Tensor, *, lags: int, pool: str, scale: float, window: int | None
+) -> Tensor:
+    """`correlate` with the scores of all nodes in memory."""
+    scores = node_scores(query, key, lags) * scale
+    pooled = scores.logsumexp(-1) if pool == "logsumexp" else scores.amax(-1)
+    seen = visible(query.shape[2], key.shape[2], window, query.device)
+    shares = pooled.masked_fill(~seen, -torch.inf).softmax(-1)
+    return (shares.flatten(2, 3) @ value).unflatten(2, shares.shape[2:4]).flatten(1, 2)
 
 
 def _by_node(weights: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from zoo.cli.compare import compare
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
+from zoo.cli.inspect import inspect
 from zoo.cli.list import list_mixers
 from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
 from zoo.cli.plugins import plugins
@@ -40,6 +41,7 @@ app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
 app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
+app.command("inspect", cls=Command)(inspect)
 app.command("plugins", cls=Command)(plugins)
 
 

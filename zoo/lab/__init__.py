@@ -1,1 +1,1 @@
-"""The lab: how big models are, what they cost, and how they are compared."""
+"""The lab: tasks that tell mixers apart, fair comparisons, what mixers cost, and what trained models do."""

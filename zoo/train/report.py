@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.train.curve import curve_svg, draw_curve
 from zoo.train.durable import write_atomically
+from zoo.train.inspection import read_inspection
 from zoo.train.logs import Sample
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.run_directory import RunDirectory
@@ -29,6 +30,8 @@ def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
 def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
     """Write report.html: one file that needs no other, no script and no network.
 
+    It shows what ``zoo inspect`` has left in the run.
+
     Args:
         run: a run with its settings, environment and logs.
         summary: its figures, those of `zoo.train.session.Summary`.
@@ -49,6 +52,8 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         samples=samples,
         settings=list(flat(run.config)),
         environment=list(flat(run.environment)),
+        inspection=read_inspection(run.path),
+        svg=markup,
         events=run.events(),
         reproduce=f"zoo train --config {shlex.quote(str(run.path / 'config.json'))}",
         next_commands=_next_commands(run.path, summary),

@@ -157,8 +157,8 @@ def _matching(results: Results) -> str:
         return "Sizes were not made equal."
     first = results.plan.arms[0].pattern
     return (
-        f"Every model has about as many {words[results.plan.match]} as that of {first}, by its width and the hidden width "
-        "of its channel mixer; how near it came stands under match."
+        f"Every model has about as many {words[results.plan.match]} as that of {first}, by its width and the hidden "
+        "width of its channel mixer; how near it came stands under match."
     )
 
 
@@ -168,8 +168,8 @@ def _choosing(results: Results) -> str:
         return "One learning rate was used for all."
     tried = ", ".join(lr_in_words(lr) for lr in plan.lrs)
     return (
-        f"For each pattern the learning rates {tried} were tried on a seed of their own ({plan.sweep_seed}), whose results "
-        "are not counted; the best was taken."
+        f"For each pattern the learning rates {tried} were tried on a seed of their own ({plan.sweep_seed}), whose "
+        "results are not counted; the best was taken."
     )
 
 

@@ -1,0 +1,72 @@
+"""``zoo inspect``: what each part of a trained model does."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.cli.output import console, print_json, print_lines, print_table, warn
+
+
+def inspect(
+    *,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    tokens: Annotated[int, typer.Option(metavar="N", help="About how many held-out tokens to measure on.")] = 16384,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
+) -> None:
+    """Show what each part of a trained model does.
+
+    How much each part writes to the stream, what the model loses without it, and what its mixers have to show: in
+    the run's report.html, with the pictures in its folder inspection. Example:
+
+    zoo inspect runs/20250131-… --tokens 65536
+    """
+    from zoo.errors import UsageError
+    from zoo.lab.inspect.inspection import inspect_run
+    from zoo.lab.inspect.writing import write_inspection
+    from zoo.run import load_run
+    from zoo.train.machine import settle
+    from zoo.train.run_directory import RunDirectory
+    from zoo.train.settings import validate
+
+    if tokens < 1:
+        raise UsageError(f"--tokens {tokens} should be 1 or more")
+    with RunDirectory.open(run).lock():
+        loaded = load_run(run, device=settle(validate({"device": device})).device)
+        for warning in loaded.warnings:
+            warn(warning)
+        with _spinner() as progress:
+            table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens, progress=progress))
+    for failed in table["failures"]:
+        origin = f"{failed['mixer']}, from {failed['distribution']}"
+        warn(f"{failed['part']}: the panels of {origin}, failed: {failed['error']}")
+    if json:
+        print_json(table | {"report": str(report)})
+    else:
+        _print(table, report)
+
+
+@contextmanager
+def _spinner() -> Iterator[Callable[[str], None]]:
+    """On a terminal, what is being done; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.text import Text
+
+    with console(sys.stderr).status("") as status:
+        yield lambda text: status.update(Text(text))
+
+
+def _print(table: dict[str, Any], report: Path) -> None:
+    from zoo.train.inspection import number, part_rows
+
+    columns = ("part", "share of the stream", "loss without it", "difference", "accuracy without it")
+    whole = ("whole model", "", number(table["loss"], ".4f"), "", number(table["accuracy"], ".1%"))
+    print_table(columns, [*part_rows(table), whole])
+    measured = f"{table['tokens']:,d} held-out targets, after step {table['step']:,d}"
+    print_lines({"measured on": measured, "report": str(report)})

@@ -1,0 +1,177 @@
+"""An inspection, written into the folder of its run."""
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zoo.build import count_parameters
+from zoo.lab.inspect.drawing import draw
+from zoo.lab.inspect.inspection import Inspection
+from zoo.lab.inspect.offers import Failed, Shown, failure_of
+from zoo.run import Run
+from zoo.train.durable import write_atomically, writing
+from zoo.train.inspection import FOLDER, INDEX, picture_name, read_index
+from zoo.train.picture import render
+from zoo.train.report import write_report
+from zoo.train.run_directory import RunDirectory
+
+
+class Picture(NamedTuple):
+    """A panel, drawn: the name of its files, and what is in them by ending."""
+
+    shown: Shown
+    name: str
+    files: dict[str, bytes]
+
+
+def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], Path]:
+    """Write the pictures, ``inspection.json`` and the report, in place of those of the inspection before.
+
+    All is drawn before the first file is written, each file is replaced as a whole, and nothing else in the folder
+    changes.
+
+    Returns:
+        What stands in ``inspection.json``, see `as_table`, and the report.
+
+    Raises:
+        ZooError: a file cannot be written.
+    """
+    pictures, failures = _draw_all(inspection)
+    table = as_table(inspection, pictures, failures)
+    folder = inspection.run / FOLDER
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    files = {f"{picture.name}.{ending}": file for picture in pictures for ending, file in picture.files.items()}
+    earlier = set(_files_of_the_last(inspection.run))
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    write_atomically(folder / INDEX, json.dumps(table, ensure_ascii=False, allow_nan=False) + "\n")
+    with writing(folder):
+        for name in earlier - set(files):
+            (folder / name).unlink(missing_ok=True)
+    directory = RunDirectory.open(inspection.run)
+    return table, write_report(directory, summary=_unfinished(directory, run) | _summary(directory))
+
+
+def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequence[Failed]) -> dict[str, Any]:
+    """All figures of an inspection, of JSON's types; what is no finite number is None.
+
+    Returns:
+        ``run``, ``step``, ``tokens`` (targets that were scored), ``loss`` (nats per token), ``accuracy``, ``parts``,
+        ``metrics``, ``panels`` and ``failures``.
+    """
+    whole = inspection.whole
+    shares = inspection.shares
+    measured = zip(inspection.parts, shares.mean.tolist(), shares.by_position.tolist(), inspection.without, strict=True)
+    return {
+        "run": str(inspection.run),
+        "step": inspection.step,
+        "tokens": whole.targets,
+        "loss": _plain(whole.loss),
+        "accuracy": _plain(whole.accuracy),
+        "parts": [
+            {
+                "part": part.name,
+                "layer": part.layer,
+                "kind": part.kind,
+                "share": _plain(share),
+                "share_by_position": _plain(by_position),
+                "loss_without": _plain(without.loss),
+                "difference": _plain(without.loss - whole.loss),
+                "accuracy_without": _plain(without.accuracy),
+            }
+            for part, share, by_position, without in measured
+        ],
+        "metrics": {name: _plain(value.tolist()) for name, value in shares.metrics.items()},
+        "panels": [_entry(picture) for picture in pictures],
+        "failures": [asdict(failed) for failed in failures],
+    }
+
+
+def _entry(picture: Picture) -> dict[str, Any]:
+    panel = picture.shown.panel
+    return {
+        "part": picture.shown.part,
+        "title": panel.title,
+        "reading": panel.reading,
+        "quantity": panel.quantity,
+        "axes": list(panel.axes),
+        "ticks": [[str(name) for name in names] for names in panel.ticks],
+        "lines": panel.lines,
+        "values": _plain(panel.values.tolist()),
+        "picture": picture.name,
+    }
+
+
+def _draw_all(inspection: Inspection) -> tuple[list[Picture], list[Failed]]:
+    pictures: list[Picture] = []
+    failures = inspection.failures
+    by_name = {part.name: part for part in inspection.parts}
+    for item in inspection.shown:
+        if isinstance(item, Shown):
+            try:
+                pictures.append(_drawn(item, len(pictures) + 1))
+            except Exception as error:
+                if item.part is None:
+                    raise
+                failures.append(failure_of(by_name[item.part], error))
+    return pictures, failures
+
+
+def _drawn(item: Shown, place: int) -> Picture:
+    slug = re.sub(r"[^a-z0-9]+", "-", item.heading.lower())[:60].strip("-")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box
+        # the page has a heading above each picture
+        files = {"svg": render(partial(draw, item.panel), "svg")}
+        files["png"] = render(partial(draw, item.panel, title=item.heading), "png")
+    return Picture(item, f"{place:02d}-{slug}", files)
+
+
+def _files_of_the_last(run: Path) -> Iterator[str]:
+    """The pictures of the inspection before."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        for entry in read_index(run)["panels"]:
+            yield from (f"{picture_name(entry)}.{ending}" for ending in ("svg", "png"))
+
+
+def _summary(directory: RunDirectory) -> dict[str, Any]:
+    """The figures that the run ended with, if it has."""
+    with suppress(OSError, ValueError):
+        summary = json.loads((directory.path / "summary.json").read_text(encoding="utf-8"))
+        return summary if isinstance(summary, dict) else {}
+    return {}
+
+
+def _unfinished(directory: RunDirectory, run: Run) -> dict[str, Any]:
+    """What there is to tell of a run that has not ended."""
+    rows = directory.metrics()
+
+    def last(name: str) -> float:
+        return next((row[name] for row in reversed(rows) if row.get(name) is not None), math.nan)
+
+    return {
+        "run": str(directory.path),
+        "mixer": run.settings.mixer,
+        "parameters": count_parameters(run.model),
+        "steps": run.step,
+        "train_loss": last("train_loss"),
+        "validation_loss": last("validation_loss"),
+        "bits_per_byte": None,
+        "tokens_per_second": None,
+        "seconds": math.nan,
+    }
+
+
+def _plain(values: Any) -> Any:
+    """Numbers to six digits, in lists or alone; None for what is not finite."""
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
+    return float(f"{values:.6g}") if math.isfinite(values) else None
