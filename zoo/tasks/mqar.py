@@ -50,6 +50,7 @@ class MultiQueryRecall(Task):
         "dim": 64,
         "weight_decay": 0.1,
     }
+    test_examples = 3000
 
     def __init__(
         self,
