@@ -1,0 +1,142 @@
+"""Makes docs/results.md from the results that lie beside this file.
+
+    python docs/results/build.py            write the page
+    python docs/results/build.py --check    say whether it is what the results give; exit code 1 if not
+
+A folder holds what `zoo compare` or `zoo bench` left: results.json and environment.json, or bench.json. The text around
+the figures is results.md.j2.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from zoo.lab.compare.words import count, estimate_in_words, told
+from zoo.lab.statistics import Estimate
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "results.md"
+UNITS = {"accuracy": "accuracy", "loss": "loss (nats)"}
+
+
+def render() -> str:
+    """The page as the results give it."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
+    return template.render(
+        comparison=comparison, made_with=made_with, overview=overview, by_length=by_slice, bench=bench, command=command
+    )
+
+
+def read(folder: str, name: str) -> dict[str, Any]:
+    """One of the committed files."""
+    return dict(json.loads((HERE / folder / name).read_text(encoding="utf-8")))
+
+
+def command(folder: str) -> str:
+    """The command that makes a comparison again, in a code block."""
+    return f"```\n{read(folder, 'results.json')['command']}\n```"
+
+
+def made_with(folder: str) -> str:
+    """Machine and versions of a comparison, in a line."""
+    told_all = read(folder, "environment.json")
+    versions = f"Python {told_all['python']}, torch {told_all['torch']}, zoo {told_all['zoo']}"
+    return f"{told_all['cpu']['name']}, {told_all['cpu']['cores']} cores; {versions}"
+
+
+def comparison(folder: str) -> str:
+    """The tables of a comparison, one for each text or task."""
+    results = read(folder, "results.json")
+    return "\n\n".join(_one(data) for data in results["data"])
+
+
+def overview(folder: str) -> str:
+    """All patterns on all data, in one table."""
+    data = read(folder, "results.json")["data"]
+    patterns = [arm["pattern"] for arm in data[0]["arms"]]
+    arms = {(one["name"], arm["pattern"]): (arm, one["metric"]) for one in data for arm in one["arms"]}
+    rows = [
+        [f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)]
+        for pattern in patterns
+    ]
+    return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
+
+
+def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
+    """The accuracy on one task, told apart by one of its slices or by length; the mean over the seeds."""
+    data = next(one for one in read(folder, "results.json")["data"] if one["name"] == name)
+    rows = []
+    for arm in data["arms"]:
+        tables = [run["accuracies"][kind] for run in arm["runs"] if run["accuracies"]]
+        means = [sum(table[value] for table in tables) / len(tables) for value in values]
+        rows.append([f"`{arm['pattern']}`", *(told(mean, "accuracy") for mean in means)])
+    return _table([kind, *values], rows)
+
+
+def bench(folder: str, kind: str) -> str:
+    """One kind of cost of a bench, by length, with the exponents."""
+    return _BENCH[kind](read(folder, "bench.json"))
+
+
+def _one(data: Mapping[str, Any]) -> str:
+    metric = data["metric"]
+    rows = [
+        [
+            f"`{arm['pattern']}`",
+            _mean(arm, metric),
+            ", ".join(told(run[f"validation_{metric}"], metric) for run in arm["runs"]),
+            _steps(arm),
+            "n/a" if arm["lr"] is None else f"{arm['lr']:g}",
+            count(arm["size"]["parameters"]),
+            count(arm["size"]["training_flops"]),
+            count(arm["size"]["state"]),
+        ]
+        if arm["size"]
+        else [f"`{arm['pattern']}`", f"failed: {arm['error']}", *[""] * 6]
+        for arm in data["arms"]
+    ]
+    heads = ["pattern", UNITS[metric], "by seed", "steps", "lr", "parameters", "FLOPs/token", "state"]
+    return f"`{data['name']}`: {data['verdict']}\n\n{_table(heads, rows)}"
+
+
+def _mean(arm: Mapping[str, Any], metric: Any) -> str:
+    return estimate_in_words(Estimate(**arm["estimate"]) if arm["estimate"] else None, metric)
+
+
+def _steps(arm: Mapping[str, Any]) -> str:
+    steps = [run["steps"] for run in arm["runs"] if run["steps"]]
+    if not steps:
+        return "n/a"
+    return f"{min(steps):,}" if min(steps) == max(steps) else f"{min(steps):,} to {max(steps):,}"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+_BENCH: dict[str, Callable[[dict[str, Any]], str]] = {}
+
+
+def main() -> int:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is stale")
+    page = render()
+    if not parser.parse_args().check:
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    print("docs/results.md is stale: run python docs/results/build.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
