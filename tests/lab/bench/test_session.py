@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_every_cell_is_measured():
     made = bench("correlation + involution", "leviathan-moe", watcher=watcher)
     assert made.complete
     assert not made.failed
-    assert made.cells == watcher.cells
+    assert [replace(cell, bound=None) for cell in made.cells] == watcher.cells
     assert len(made.cells) == watcher.expected == 4 * 3 * 3
     for cell in made.cells:
         assert cell.cost > 0
@@ -45,8 +47,8 @@ def test_every_cell_is_measured():
             assert cell.peak >= 2 * 4 * 16 * cell.length  # the gradient of the reads, and what is written
         else:
             assert len(cell.seconds) == 2
-            assert cell.bound > 0
-            assert cell.flops > 0
+            assert cell.bound == made.peaks.bound(cell.needed, cell.moved) > 0
+            assert cell.flops >= cell.needed > 0
     states = [cell.state for cell in made.row("decode", PLAIN)]
     assert states == [2 * 4 * 16 * length for length in LENGTHS]
 

@@ -17,9 +17,9 @@ _METHOD = {
     "what runs": "layers on a stream of random reads, without embedding and unembedding, each with the norm of its "
     "read and the addition of its write; plain sdpa is one such layer around a projection, a fused causal attention, "
     "and a projection",
-    "bound": "the floating-point operations at the speed of the fastest matrix product, or the bytes of parameters, "
-    "reads and writes (in decoding of parameters and state) at the speed of the fastest copy of so many, whichever "
-    "takes longer; causal attention counts as full, so a kernel that leaves out what is masked may beat it",
+    "bound in the list of cells": "the floating-point operations at the speed of the fastest matrix product, or "
+    "the bytes of parameters, reads and writes (in decoding of parameters and state) at the speed of the fastest copy "
+    "of so many, whichever takes longer; of causal attention only the scores that are not masked",
     "memory": "bytes of tensors that are alive at once, those within kernels too; measured once, since it is the same "
     "each time",
 }

@@ -9,13 +9,13 @@ import torch
 
 from zoo.errors import is_out_of_memory
 from zoo.lab.bench.contestants import Contestant, build_contestants, one_line
-from zoo.lab.bench.machine import measure_peaks, prepare
+from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.measure import Timing, time_in_turn
 from zoo.lab.bench.memory import peak_bytes
+from zoo.lab.bench.needed import count_operations
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work
-from zoo.lab.flops import count_flops
 
 OUT_OF_MEMORY = one_line(MemoryError())
 """What is told of a cell that needs more memory than there is."""
@@ -75,20 +75,27 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
         The bench; if it was stopped, with what was measured until then, and not ``complete``.
     """
     began, watcher, request = time.monotonic(), watcher or Watcher(), start.request
-    peaks = measure_peaks(start.device, request.precision)
     described = [contestant.describe() for contestant in start.contestants]
-    bench = Bench(request, peaks, described, dict(start.unbuilt))
+    bench = Bench(request, measure_peaks(start.device, request.precision), described, dict(start.unbuilt))
     watcher.begin(len(request.kinds) * len(request.lengths) * len(start.contestants))
     try:
         for kind in request.kinds:
             _measure(kind, bench, start, watcher)
+            bench.peaks = bench.peaks.best(measure_peaks(start.device, request.precision))
         bench.complete = True
     except (Stopped, KeyboardInterrupt):
         bench.notes.append("It was interrupted: this is what was measured until then.")
     if bench.widest is not None and bench.widest.spread > RESTLESS:
         bench.notes.append("Repeats differ widely: something else kept the machine busy, so trust no small difference.")
+    bench.cells = [_bounded(cell, bench.peaks) for cell in bench.cells]
     bench.seconds = time.monotonic() - began
     return bench
+
+
+def _bounded(cell: Cell, peaks: Peaks) -> Cell:
+    if cell.needed is None or cell.moved is None:
+        return cell
+    return replace(cell, bound=peaks.bound(cell.needed, cell.moved))
 
 
 def _measure(kind: str, bench: Bench, start: Start, watcher: Watcher) -> None:
@@ -146,9 +153,8 @@ class _Row:
 
     def _prepared(self, contestant: Contestant, prepared: dict[str, tuple[Cell, Callable[[], object]]]) -> Cell:
         work = self._work(contestant)
-        flops = count_flops(work.call)
-        bound = self.bench.peaks.bound(flops, work.moved)
-        cell = replace(self._cell(contestant.name, work), flops=flops, moved=work.moved, bound=bound)
+        flops, needed = count_operations(work.call)
+        cell = replace(self._cell(contestant.name, work), flops=flops, needed=needed, moved=work.moved)
         prepared[contestant.name] = cell, work.call
         return cell
 
