@@ -57,6 +57,16 @@ def test_what_is_quick_is_called_several_times_in_a_repeat(clock):
     assert timing.seconds == pytest.approx([0.003] * 5)
 
 
+def test_a_call_that_was_held_up_in_the_warm_up_decides_nothing(clock):
+    seconds = iter([0.003, 0.9])
+
+    def call():
+        return clock.taking("a", next(seconds, 0.003))()
+
+    timing = run({"a": call})["a"]
+    assert (timing.estimate, timing.calls) == (pytest.approx(0.003), 7)
+
+
 def test_what_is_slow_is_repeated_three_times_and_warmed_up_once(clock):
     timings = run({"slow": clock.taking("slow", 4.0), "quick": clock.taking("quick", 1.0)})
     assert (timings["slow"].repeats, len(timings["slow"].seconds)) == (3, 3)

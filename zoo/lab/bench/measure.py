@@ -20,6 +20,8 @@ FEWEST = 3
 """Times that a slow call is repeated, if so many were asked for."""
 
 _WARM_CALLS, _WARM_SECONDS = 2, 0.1
+_CLOCK = 1e-7
+"""Seconds that the clock cannot tell from nothing."""
 
 
 @dataclass
@@ -76,17 +78,18 @@ def rotated(names: list[str], turn: int) -> list[str]:
 
 
 def _warmed(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    """Call it until it has run in; how often to call and to repeat it follows from the last call."""
-    calls, spent, took = 0, 0.0, math.inf
+    """Call it until it has run in; how often to call and to repeat it follows from the fastest of these calls."""
+    calls, spent, fastest = 0, 0.0, math.inf
     while calls < _WARM_CALLS or spent < _WARM_SECONDS:
         try:
             took = elapsed(call, 1, device)
         except Exception as error:
             return Timing(error=error)
-        calls, spent = calls + 1, spent + took
+        calls, spent, fastest = calls + 1, spent + took, min(fastest, took)
         if took > SLOW:
             break
-    return Timing(took, max(1, math.ceil(SHORTEST / max(took, 1e-7))), min(repeats, FEWEST) if took > SLOW else repeats)
+    inside = max(1, math.ceil(SHORTEST / max(fastest, _CLOCK)))
+    return Timing(fastest, inside, min(repeats, FEWEST) if fastest > SLOW else repeats)
 
 
 def _repeat(call: Callable[[], object], timing: Timing, device: torch.device) -> None:
