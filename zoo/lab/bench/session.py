@@ -81,7 +81,8 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
     try:
         for kind in request.kinds:
             _measure(kind, bench, start, watcher)
-            bench.peaks = bench.peaks.best(measure_peaks(start.device, request.precision))
+            if kind != "memory":
+                bench.peaks = bench.peaks.best(measure_peaks(start.device, request.precision))
         bench.complete = True
     except (Stopped, KeyboardInterrupt):
         bench.notes.append("It was interrupted: this is what was measured until then.")
@@ -173,8 +174,6 @@ class _Row:
         try:
             return measure()
         except Exception as error:
-            if isinstance(error, Stopped):
-                raise
             return self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> Cell:
