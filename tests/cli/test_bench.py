@@ -98,15 +98,15 @@ def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(watching.Lines, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out")
     lines = result.err.splitlines()
-    assert lines[0] == "0 of 6 cells  memory at 8 tokens: plain sdpa"
-    assert lines[5] == "5 of 6 cells  memory at 32 tokens: correlation"
+    assert lines[0] == " 0 %  memory at 8 tokens: plain sdpa"
+    assert lines[5] == "83 %  memory at 32 tokens: correlation"
 
 
 def test_on_a_terminal_the_line_is_gone_at_the_end(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(watching.LiveLine, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", terminal=True)
     assert result.code == 0
-    assert "5 of 6 cells  memory at 32 tokens: correlation" in result.err
+    assert "83 %  memory at 32 tokens: correlation" in result.err
     assert result.err.splitlines()[-1].endswith(f"report: {tmp_path / 'out' / 'report.html'}")
     assert "\x1b[2K" in result.err
 

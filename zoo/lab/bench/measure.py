@@ -1,10 +1,11 @@
-"""Timing in turn: every contestant once in a round, so that what befalls the machine befalls all of them."""
+"""Timing in turn: everything once in a round, so that what befalls the machine befalls all of it alike."""
 
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 
@@ -18,6 +19,9 @@ SLOW = 3.0
 
 FEWEST = 3
 """Times that a slow call is repeated, if so many were asked for."""
+
+Key: TypeAlias = tuple[int, str]
+"""A length and the name of a contestant."""
 
 _WARM_CALLS, _WARM_SECONDS = 2, 0.1
 _CLOCK = 1e-7
@@ -44,31 +48,36 @@ class Timing:
 
 
 def time_in_turn(
-    work: Mapping[str, Callable[[], object]],
-    timings: dict[str, Timing],
+    work: Mapping[int, Mapping[str, Callable[[], object]]],
+    timings: dict[Key, Timing],
     *,
     repeats: int,
     device: torch.device,
-    told: Callable[[str], None],
+    told: Callable[[int, str], None],
 ) -> None:
-    """Time each call so many times, in rounds whose order rotates.
+    """Time each call so many times: a round takes every length and every contestant once, in an order that rotates.
+
+    So the repeats of a cell lie far apart, and what befalls the machine for a while spoils one or two of them.
 
     Args:
-        work: the calls by contestant.
+        work: the calls by length and contestant.
         timings: filled as they are made, so that they are there when somebody stops the rounds.
         repeats: of each; of calls that take seconds no more than three.
         device: where the work is done.
-        told: is called with a contestant's name before its turn. What it raises ends the rounds.
+        told: is called with a length and a contestant's name before its turn. What it raises ends the rounds.
     """
     with _no_garbage_collection():
-        for name, call in work.items():
-            told(name)
-            timings[name] = _warmed(call, repeats, device)
+        for length, calls in work.items():
+            for name, call in calls.items():
+                told(length, name)
+                timings[length, name] = _warmed(call, repeats, device)
         for turn in range(repeats):
-            for name in rotated(list(work), turn):
-                if turn < timings[name].repeats and timings[name].error is None:
-                    told(name)
-                    _repeat(work[name], timings[name], device)
+            for length, calls in work.items():
+                for name in rotated(list(calls), turn):
+                    timing = timings[length, name]
+                    if turn < timing.repeats and timing.error is None:
+                        told(length, name)
+                        _repeat(calls[name], timing, device)
 
 
 def rotated(names: list[str], turn: int) -> list[str]:
