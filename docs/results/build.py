@@ -10,7 +10,7 @@ the figures is results.md.j2.
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ UNITS = {"accuracy": "accuracy", "loss": "loss (nats)"}
 
 def render() -> str:
     """The page as the results give it."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
     return template.render(
         comparison=comparison, made_with=made_with, overview=overview, by_length=by_slice, bench=bench, command=command
@@ -61,10 +63,7 @@ def overview(folder: str) -> str:
     data = read(folder, "results.json")["data"]
     patterns = [arm["pattern"] for arm in data[0]["arms"]]
     arms = {(one["name"], arm["pattern"]): (arm, one["metric"]) for one in data for arm in one["arms"]}
-    rows = [
-        [f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)]
-        for pattern in patterns
-    ]
+    rows = [[f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)] for pattern in patterns]
     return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
 
 
@@ -80,8 +79,24 @@ def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
 
 
 def bench(folder: str, kind: str) -> str:
-    """One kind of cost of a bench, by length, with the exponents."""
-    return _BENCH[kind](read(folder, "bench.json"))
+    """One kind of cost of a bench, ``forward``, ``train``, ``decode`` or ``memory``, by length, with its exponents."""
+    told_all = read(folder, "bench.json")
+    lengths = told_all["request"]["lengths"]
+    cells = {(c["contestant"], c["length"]): c for c in told_all["cells"] if c["what"] == kind}
+    rows = []
+    for contestant in told_all["contestants"]:
+        name, growth = contestant["name"], contestant["growth"][kind]
+        costs = [_cost(cells[name, length], kind) for length in lengths if (name, length) in cells]
+        rows.append([f"`{name}`", *costs, f"{growth['exponent']:.2f}", f"{growth['upper']:.2f}"])
+    unit = "MiB" if kind == "memory" else "ms"
+    return _table([unit, *(f"{length:,}" for length in lengths), "exponent", "upper half"], rows)
+
+
+def _cost(cell: Mapping[str, Any], kind: str) -> str:
+    if kind == "memory":
+        return f"{cell['peak_bytes'] / 2**20:,.1f}"
+    milliseconds = 1000 * cell["median_seconds"]
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
 
 
 def _one(data: Mapping[str, Any]) -> str:
@@ -119,9 +134,6 @@ def _steps(arm: Mapping[str, Any]) -> str:
 def _table(heads: list[str], rows: list[list[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-_BENCH: dict[str, Callable[[dict[str, Any]], str]] = {}
 
 
 def main() -> int:

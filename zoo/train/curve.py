@@ -93,6 +93,8 @@ def _figure(metrics: Sequence[Mapping[str, Any]], title: str, accuracy: bool) ->
         _plot_accuracy(figure.add_subplot(2, 1, 2, sharex=axes), *_points(metrics, "validation_accuracy"))
     training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
     _decorate(axes, title)
+    if accuracy:
+        axes.set_ylabel("loss (nats per answer)")
     shown = loss_range(training[1], validation[1])
     if shown is None:
         axes.text(0.5, 0.5, "no finite loss was logged", transform=axes.transAxes, ha="center", color=QUIET)

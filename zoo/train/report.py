@@ -13,6 +13,8 @@ from zoo.train.logs import Sample
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.run_directory import RunDirectory
 
+_MOST_COLUMNS = 16
+
 
 def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
     """Write what is left when a run has ended: summary.json, metrics.csv, loss.png and report.html.
@@ -97,11 +99,13 @@ def _is_task(summary: Mapping[str, Any]) -> bool:
 
 
 def _accuracies(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What the accuracy is told apart by, and for each value how high it is."""
-    told = summary.get("accuracies") or {}
-    return [
-        (name, [(value, _number(share, ".1%")) for value, share in shares.items()]) for name, shares in told.items()
-    ]
+    """What the accuracy is told apart by, and for each value how high it is; of many values some, evenly spread."""
+    told = []
+    for name, shares in (summary.get("accuracies") or {}).items():
+        pairs = [(value, _number(share, ".1%")) for value, share in shares.items()]
+        step = -(-len(pairs) // _MOST_COLUMNS)
+        told.append((name, pairs[step - 1 :: step]))
+    return told
 
 
 def _number(value: float | None, form: str) -> str:

@@ -90,7 +90,6 @@ def results_as_json(results: Results) -> dict[str, Any]:
                 "name": result.data,
                 "sha256": plan.checksums[result.data],
                 "metric": result.metric,
-                "verdict": verdict(result),
                 "arms": [_arm_as_json(arm, result.metric) for arm in result.arms],
                 "differences": [asdict(difference) for difference in result.differences],
             }
