@@ -30,7 +30,7 @@ class Lines(Watcher):
     def __init__(self) -> None:
         self.speaker = Speaker()
         self.interrupts = Interrupts()
-        self._cells, self._done = 0, 0
+        self._turns, self._turn = 1, 0
         self._last = time.monotonic()
 
     def __enter__(self) -> "Lines":
@@ -39,9 +39,9 @@ class Lines(Watcher):
     def __exit__(self, *_: object) -> None:
         """Leave the place as it was."""
 
-    def begin(self, cells: int) -> None:
-        """So many cells are to be measured."""
-        self._cells = cells
+    def begin(self, turns: int) -> None:
+        """So many turns are to come, or a few less."""
+        self._turns = turns
 
     def turn(self, kind: str, length: int, name: str) -> None:
         """A contestant is about to run; say so, if the last time is long enough ago."""
@@ -49,12 +49,12 @@ class Lines(Watcher):
             raise Stopped
         if time.monotonic() - self._last >= self.pause:
             with self.speaker.speaking():
-                self.show(f"{self._done:,} of {self._cells:,} cells  {kind} at {length:,} tokens: {name}")
+                self.show(f"{100 * self._turn // self._turns:2d} %  {kind} at {length:,} tokens: {name}")
             self._last = time.monotonic()
+        self._turn += 1
 
     def done(self, cell: Cell) -> None:
         """A cell is measured, or failed."""
-        self._done += 1
         if cell.failure:
             with self.speaker.speaking():
                 warn(f"{cell.contestant}, {cell.kind} at {cell.length:,}: {cell.failure}")

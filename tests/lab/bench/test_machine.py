@@ -48,3 +48,8 @@ def test_the_machine_is_settled():
 def test_a_device_that_is_not_there_is_told():
     with pytest.raises(UsageError, match=r"device 'cuda' cannot be used here .* try --device cpu"):
         prepare(Request(patterns=("x",), device="cuda"))
+
+
+def test_the_best_of_two_measurements():
+    other = Peaks(2e9, ((1000, 6e6), (10_000, 1e6), (100_000, 3e6)))
+    assert PEAKS.best(other) == Peaks(2e9, ((1000, 6e6), (10_000, 8e6), (100_000, 3e6)))

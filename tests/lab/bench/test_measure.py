@@ -39,10 +39,10 @@ def clock(monkeypatch):
     return clock
 
 
-def run(work, repeats=5, told=lambda name: None):
+def run(work, repeats=5):
     timings = {}
-    time_in_turn(work, timings, repeats=repeats, device=CPU, told=told)
-    return timings
+    time_in_turn({8: work}, timings, repeats=repeats, device=CPU, told=lambda length, name: None)
+    return {name: timing for (_, name), timing in timings.items()}
 
 
 def test_rounds_rotate_and_take_everyone_once(clock):
@@ -51,10 +51,27 @@ def test_rounds_rotate_and_take_everyone_once(clock):
     assert names == "aabbcc" + "abc" + "bca" + "cab" + "abc"
 
 
+def test_a_round_takes_every_length(clock):
+    work = {length: {name: clock.taking(f"{name}{length}", 0.5) for name in "ab"} for length in (1, 2)}
+    told = []
+    time_in_turn(work, {}, repeats=2, device=CPU, told=lambda length, name: told.append(f"{name}{length}"))
+    assert told == ["a1", "b1", "a2", "b2", "a1", "b1", "a2", "b2", "b1", "a1", "b2", "a2"]
+
+
 def test_what_is_quick_is_called_several_times_in_a_repeat(clock):
     timing = run({"a": clock.taking("a", 0.003)})["a"]
     assert timing.calls == 7  # 0.021 s
     assert timing.seconds == pytest.approx([0.003] * 5)
+
+
+def test_a_call_that_was_held_up_in_the_warm_up_decides_nothing(clock):
+    seconds = iter([0.003, 0.9])
+
+    def call():
+        return clock.taking("a", next(seconds, 0.003))()
+
+    timing = run({"a": call})["a"]
+    assert (timing.estimate, timing.calls) == (pytest.approx(0.003), 7)
 
 
 def test_what_is_slow_is_repeated_three_times_and_warmed_up_once(clock):
@@ -97,15 +114,15 @@ def test_garbage_is_collected_before_and_not_while(clock):
 def test_what_was_timed_is_there_when_somebody_stops_it(clock):
     timings, turns = {}, []
 
-    def told(name):
+    def told(length, name):
         turns.append(name)
         if len(turns) == 6:
             raise KeyboardInterrupt
 
-    work = {name: clock.taking(name, 0.5) for name in "ab"}
+    work = {8: {name: clock.taking(name, 0.5) for name in "ab"}}
     with pytest.raises(KeyboardInterrupt):
         time_in_turn(work, timings, repeats=5, device=CPU, told=told)
-    assert {name: len(timing.seconds) for name, timing in timings.items()} == {"a": 1, "b": 2}
+    assert {name: len(timing.seconds) for (_, name), timing in timings.items()} == {"a": 1, "b": 2}
     assert gc.isenabled()
 
 

@@ -186,6 +186,12 @@ def test_pictures_are_the_same_each_time_and_name_everyone():
     assert "time (ms a step)" in drawn
 
 
+def test_a_long_name_is_whole_in_the_legend():
+    name = "correlation(max_lag=3, axis='feature')*3, dot-product(heads=2, window=64)"
+    drawn = re.findall(r"<!-- (.*?) -->", plot_svg(bench(name), "train"))
+    assert name in " ".join(drawn)  # it is drawn line by line
+
+
 def test_there_is_no_picture_of_nothing():
     made = bench(kinds=("forward",))
     made.cells = [Cell(cell.contestant, cell.kind, cell.length, failure="out of memory") for cell in made.cells]

@@ -29,6 +29,11 @@ class Peaks:
     flops: float
     bandwidths: tuple[tuple[int, float], ...]
 
+    def best(self, other: "Peaks") -> "Peaks":
+        """The best of both: what else runs on a machine can only hide what it can do."""
+        pairs = zip(self.bandwidths, other.bandwidths, strict=True)
+        return Peaks(max(self.flops, other.flops), tuple(max(pair) for pair in pairs))
+
     def bandwidth(self, size: int) -> float:
         """Bytes a second that so many bytes can move with: the fastest that was seen of as many or more."""
         return max((speed for touched, speed in self.bandwidths if touched >= size), default=self.bandwidths[-1][1])

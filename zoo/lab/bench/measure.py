@@ -1,10 +1,11 @@
-"""Timing in turn: every contestant once in a round, so that what befalls the machine befalls all of them."""
+"""Timing in turn: everything once in a round, so that what befalls the machine befalls all of it alike."""
 
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 
@@ -19,7 +20,12 @@ SLOW = 3.0
 FEWEST = 3
 """Times that a slow call is repeated, if so many were asked for."""
 
+Key: TypeAlias = tuple[int, str]
+"""A length and the name of a contestant."""
+
 _WARM_CALLS, _WARM_SECONDS = 2, 0.1
+_CLOCK = 1e-7
+"""Seconds that the clock cannot tell from nothing."""
 
 
 @dataclass
@@ -42,31 +48,36 @@ class Timing:
 
 
 def time_in_turn(
-    work: Mapping[str, Callable[[], object]],
-    timings: dict[str, Timing],
+    work: Mapping[int, Mapping[str, Callable[[], object]]],
+    timings: dict[Key, Timing],
     *,
     repeats: int,
     device: torch.device,
-    told: Callable[[str], None],
+    told: Callable[[int, str], None],
 ) -> None:
-    """Time each call so many times, in rounds whose order rotates.
+    """Time each call so many times: a round takes every length and every contestant once, in an order that rotates.
+
+    So the repeats of a cell lie far apart, and what befalls the machine for a while spoils one or two of them.
 
     Args:
-        work: the calls by contestant.
+        work: the calls by length and contestant.
         timings: filled as they are made, so that they are there when somebody stops the rounds.
         repeats: of each; of calls that take seconds no more than three.
         device: where the work is done.
-        told: is called with a contestant's name before its turn. What it raises ends the rounds.
+        told: is called with a length and a contestant's name before its turn. What it raises ends the rounds.
     """
     with _no_garbage_collection():
-        for name, call in work.items():
-            told(name)
-            timings[name] = _warmed(call, repeats, device)
+        for length, calls in work.items():
+            for name, call in calls.items():
+                told(length, name)
+                timings[length, name] = _warmed(call, repeats, device)
         for turn in range(repeats):
-            for name in rotated(list(work), turn):
-                if turn < timings[name].repeats and timings[name].error is None:
-                    told(name)
-                    _repeat(work[name], timings[name], device)
+            for length, calls in work.items():
+                for name in rotated(list(calls), turn):
+                    timing = timings[length, name]
+                    if turn < timing.repeats and timing.error is None:
+                        told(length, name)
+                        _repeat(calls[name], timing, device)
 
 
 def rotated(names: list[str], turn: int) -> list[str]:
@@ -76,17 +87,18 @@ def rotated(names: list[str], turn: int) -> list[str]:
 
 
 def _warmed(call: Callable[[], object], repeats: int, device: torch.device) -> Timing:
-    """Call it until it has run in; how often to call and to repeat it follows from the last call."""
-    calls, spent, took = 0, 0.0, math.inf
+    """Call it until it has run in; how often to call and to repeat it follows from the fastest of these calls."""
+    calls, spent, fastest = 0, 0.0, math.inf
     while calls < _WARM_CALLS or spent < _WARM_SECONDS:
         try:
             took = elapsed(call, 1, device)
         except Exception as error:
             return Timing(error=error)
-        calls, spent = calls + 1, spent + took
+        calls, spent, fastest = calls + 1, spent + took, min(fastest, took)
         if took > SLOW:
             break
-    return Timing(took, max(1, math.ceil(SHORTEST / max(took, 1e-7))), min(repeats, FEWEST) if took > SLOW else repeats)
+    inside = max(1, math.ceil(SHORTEST / max(fastest, _CLOCK)))
+    return Timing(fastest, inside, min(repeats, FEWEST) if fastest > SLOW else repeats)
 
 
 def _repeat(call: Callable[[], object], timing: Timing, device: torch.device) -> None:

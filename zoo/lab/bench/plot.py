@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _AXES = {"forward": "time", "train": "time", "decode": "time", "memory": "memory"}
 _GUIDES = {1: (0, (6, 3)), 2: (0, (2, 2))}
 _GUIDE = "#9a9a9a"
-_LONG_NAME, _LONGEST_NAME = 24, 45
+_LONG_NAME, _LINE = 24, 45
+"""Letters from which a name needs a wide column, and that one line of it has."""
 
 
 def save_plots(bench: Bench, folder: Path) -> list[Path]:
@@ -81,7 +82,7 @@ def _draw(axes: "Axes", name: str, cells: list[Cell], index: int) -> "ErrorbarCo
         markersize=5,
         capsize=2.5,
         elinewidth=1.0,
-        label=shorten(name, _LONGEST_NAME, placeholder=" …"),
+        label=fill(name, _LINE),
     )
 
 

@@ -17,9 +17,10 @@ _METHOD = {
     "what runs": "layers on a stream of random reads, without embedding and unembedding, each with the norm of its "
     "read and the addition of its write; plain sdpa is one such layer around a projection, a fused causal attention, "
     "and a projection",
-    "bound": "the floating-point operations at the speed of the fastest matrix product, or the bytes of parameters, "
-    "reads and writes (in decoding of parameters and state) at the speed of the fastest copy of so many, whichever "
-    "takes longer; causal attention counts as full, so a kernel that leaves out what is masked may beat it",
+    "bound in the list of cells": "the floating-point operations at the speed of the fastest matrix product, or "
+    "the bytes of parameters, reads and writes (in decoding of parameters and state) at the speed of the fastest copy "
+    "of so many, whichever takes longer; of causal attention only the scores that are not masked",
+    "repeats": "how many there were, and of how many calls each is the mean",
     "memory": "bytes of tensors that are alive at once, those within kernels too; measured once, since it is the same "
     "each time",
 }
@@ -79,7 +80,7 @@ def _block(bench: Bench, kind: str) -> dict[str, Any]:
     }
 
 
-_DETAILS = ("quartiles", "fastest", "slowest", "repeats", "tokens/s", "MFLOP", "bound", "reached", "x sdpa")
+_DETAILS = ("quartiles", "repeats", "tokens/s", "MFLOP", "bound", "reached", "x sdpa")
 
 
 def _details(bench: Bench, cell: Cell) -> list[str]:
@@ -96,9 +97,7 @@ def _details_of_time(cell: Cell) -> list[str]:
     low, high = cell.quartiles or (None, None)
     return [
         f"{told(low)} to {told(high)}",
-        told(min(cell.seconds, default=None)),
-        told(max(cell.seconds, default=None)),
-        f"{len(cell.seconds)} of {cell.calls}",
+        f"{len(cell.seconds)} x {cell.calls}",
         number(cell.tokens_per_second),
         number(None if cell.flops is None else cell.flops / 1e6),
         told(cell.bound),

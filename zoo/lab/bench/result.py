@@ -24,7 +24,8 @@ class Cell:
         calls: that each repeat is the mean of.
         peak: bytes, where memory was measured.
         state: bytes of the state that decoding starts from.
-        flops: floating-point operations of a call.
+        flops: floating-point operations of a call, as they are usually counted.
+        needed: those of them without which it cannot be done.
         moved: bytes that a call must move at least.
         bound: seconds below which a call cannot be on this machine.
         failure: why there are no figures, in a line.
@@ -39,6 +40,7 @@ class Cell:
     peak: int | None = None
     state: int | None = None
     flops: int | None = None
+    needed: int | None = None
     moved: int | None = None
     bound: float | None = None
     failure: str | None = None

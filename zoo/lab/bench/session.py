@@ -9,16 +9,13 @@ import torch
 
 from zoo.errors import is_out_of_memory
 from zoo.lab.bench.contestants import Contestant, build_contestants, one_line
-from zoo.lab.bench.machine import measure_peaks, prepare
-from zoo.lab.bench.measure import Timing, time_in_turn
+from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
+from zoo.lab.bench.measure import Key, Timing, time_in_turn
 from zoo.lab.bench.memory import peak_bytes
+from zoo.lab.bench.needed import count_operations
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work
-from zoo.lab.flops import count_flops
-
-OUT_OF_MEMORY = one_line(MemoryError())
-"""What is told of a cell that needs more memory than there is."""
 
 RESTLESS = 0.3
 """How far apart the quartiles of a cell may be, as a fraction of its median, before a reader is warned."""
@@ -31,8 +28,8 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 class Watcher:
     """Whoever looks on while a bench is made. This one is silent; a subclass shows what it likes."""
 
-    def begin(self, cells: int) -> None:
-        """So many cells are to be measured."""
+    def begin(self, turns: int) -> None:
+        """So many turns are to come, or a few less."""
 
     def turn(self, kind: str, length: int, name: str) -> None:
         """A contestant is about to run. `Stopped` or KeyboardInterrupt, raised here, end the bench."""
@@ -75,117 +72,120 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
         The bench; if it was stopped, with what was measured until then, and not ``complete``.
     """
     began, watcher, request = time.monotonic(), watcher or Watcher(), start.request
-    peaks = measure_peaks(start.device, request.precision)
     described = [contestant.describe() for contestant in start.contestants]
-    bench = Bench(request, peaks, described, dict(start.unbuilt))
-    watcher.begin(len(request.kinds) * len(request.lengths) * len(start.contestants))
+    bench = Bench(request, measure_peaks(start.device, request.precision), described, dict(start.unbuilt))
+    watcher.begin(_turns(request, len(start.contestants)))
     try:
         for kind in request.kinds:
-            _measure(kind, bench, start, watcher)
+            table = _Table(kind, bench, start, watcher)
+            if kind == "memory":
+                table.measure_memory()
+            else:
+                table.measure_time()
+                bench.peaks = bench.peaks.best(measure_peaks(start.device, request.precision))
         bench.complete = True
     except (Stopped, KeyboardInterrupt):
         bench.notes.append("It was interrupted: this is what was measured until then.")
     if bench.widest is not None and bench.widest.spread > RESTLESS:
         bench.notes.append("Repeats differ widely: something else kept the machine busy, so trust no small difference.")
+    bench.cells = [_bounded(cell, bench.peaks) for cell in bench.cells]
     bench.seconds = time.monotonic() - began
     return bench
 
 
-def _measure(kind: str, bench: Bench, start: Start, watcher: Watcher) -> None:
-    """Length by length, the contestants of a length in turn. What ran out of memory takes part no more."""
-    exhausted: dict[str, Cell] = {}
-    for length in start.request.lengths:
-        row = _Row(kind, length, bench, start, watcher)
-        for contestant in start.contestants:
-            if contestant.name in exhausted:
-                row.add(Cell(contestant.name, kind, length, failure=_too_much(exhausted[contestant.name])))
-        running = [contestant for contestant in start.contestants if contestant.name not in exhausted]
-        row.measure_memory(running) if kind == "memory" else row.measure_time(running)
-        exhausted |= {cell.contestant: cell for cell in row.cells if cell.failure == OUT_OF_MEMORY}
-
-
-def _too_much(cell: Cell) -> str:
-    return f"not tried, since it ran out of memory at {cell.length:,}"
+def _bounded(cell: Cell, peaks: Peaks) -> Cell:
+    if cell.needed is None or cell.moved is None:
+        return cell
+    return replace(cell, bound=peaks.bound(cell.needed, cell.moved))
 
 
 @dataclass
-class _Row:
-    """The cells of one kind and length."""
+class _Table:
+    """The cells of one kind of cost."""
 
     kind: str
-    length: int
     bench: Bench
     start: Start
     watcher: Watcher
-    cells: list[Cell] = field(default_factory=list)
+    exhausted: dict[str, int] = field(default_factory=dict)
+    """At which length a contestant ran out of memory; it is not tried at longer ones."""
 
-    def add(self, cell: Cell) -> None:
-        self.cells.append(cell)
-        self.bench.cells.append(cell)
-        self.watcher.done(cell)
+    def measure_memory(self) -> None:
+        for length in self.start.request.lengths:
+            for contestant in self.start.contestants:
+                self._add(self._trying(contestant, length, self._peak))
 
-    def measure_memory(self, contestants: Sequence[Contestant]) -> None:
-        for contestant in contestants:
-            self._tell(contestant.name)
-            self.add(self._trying(contestant.name, partial(self._peak, contestant)))
-
-    def measure_time(self, contestants: Sequence[Contestant]) -> None:
-        prepared: dict[str, tuple[Cell, Callable[[], object]]] = {}
-        for contestant in contestants:
-            self._tell(contestant.name)
-            ready = self._trying(contestant.name, partial(self._prepared, contestant, prepared))
-            if ready.failure:
-                self.add(ready)
-        calls, timings = {name: call for name, (_, call) in prepared.items()}, dict[str, Timing]()
-        request, device = self.start.request, self.start.device
+    def measure_time(self) -> None:
+        cells: dict[Key, Cell] = {}
+        calls: dict[int, dict[str, Callable[[], object]]] = {}
+        for length in self.start.request.lengths:
+            for contestant in self.start.contestants:
+                cell = self._trying(contestant, length, partial(self._prepared, calls.setdefault(length, {})))
+                if cell.failure:
+                    self._add(cell)
+                else:
+                    cells[length, contestant.name] = cell
+        timings: dict[Key, Timing] = {}
+        repeats, told = self.start.request.repeats, partial(self.watcher.turn, self.kind)
         try:
-            time_in_turn(calls, timings, repeats=request.repeats, device=device, told=self._tell)
+            time_in_turn(calls, timings, repeats=repeats, device=self.start.device, told=told)
         finally:  # also when somebody stops it
-            for name, timing in timings.items():
-                self._add_timing(prepared[name][0], timing)
+            for key, timing in timings.items():
+                self._add_timing(cells[key], timing)
 
-    def _prepared(self, contestant: Contestant, prepared: dict[str, tuple[Cell, Callable[[], object]]]) -> Cell:
-        work = self._work(contestant)
-        flops = count_flops(work.call)
-        bound = self.bench.peaks.bound(flops, work.moved)
-        cell = replace(self._cell(contestant.name, work), flops=flops, moved=work.moved, bound=bound)
-        prepared[contestant.name] = cell, work.call
-        return cell
+    def _prepared(self, calls: dict[str, Callable[[], object]], contestant: Contestant, length: int) -> Cell:
+        work = self._work(contestant, length)
+        flops, needed = count_operations(work.call)
+        calls[contestant.name] = work.call
+        return replace(self._cell(contestant, length, work), flops=flops, needed=needed, moved=work.moved)
 
-    def _peak(self, contestant: Contestant) -> Cell:
-        work = self._work(contestant)
+    def _peak(self, contestant: Contestant, length: int) -> Cell:
+        work = self._work(contestant, length)
         work.call()  # what it builds at its first time, and keeps, is no part of the peak
-        return replace(self._cell(contestant.name, work), peak=peak_bytes(work.call, self.start.device))
+        return replace(self._cell(contestant, length, work), peak=peak_bytes(work.call, self.start.device))
 
-    def _work(self, contestant: Contestant) -> Work:
-        return prepare_work(self.kind, contestant, self.length, self.start.request, self.start.device)
+    def _work(self, contestant: Contestant, length: int) -> Work:
+        return prepare_work(self.kind, contestant, length, self.start.request, self.start.device)
 
-    def _cell(self, name: str, work: Work) -> Cell:
-        return Cell(name, self.kind, self.length, tokens=work.tokens, state=work.state)
+    def _cell(self, contestant: Contestant, length: int, work: Work) -> Cell:
+        return Cell(contestant.name, self.kind, length, tokens=work.tokens, state=work.state)
 
-    def _trying(self, name: str, measure: Callable[[], Cell]) -> Cell:
+    def _trying(self, contestant: Contestant, length: int, measure: Callable[[Contestant, int], Cell]) -> Cell:
+        """What `measure` gives, or a cell that says why it gives nothing."""
+        name = contestant.name
+        if name in self.exhausted:
+            reason = f"not tried, since it ran out of memory at {self.exhausted[name]:,}"
+            return Cell(name, self.kind, length, failure=reason)
+        self.watcher.turn(self.kind, length, name)
         try:
-            return measure()
+            return measure(contestant, length)
         except Exception as error:
-            if isinstance(error, Stopped):
-                raise
-            return self._failed(name, error)
+            return self._failed(name, length, error)
 
-    def _failed(self, name: str, error: Exception) -> Cell:
-        if is_out_of_memory(error) and self.start.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return Cell(name, self.kind, self.length, failure=one_line(error))
+    def _failed(self, name: str, length: int, error: Exception) -> Cell:
+        if is_out_of_memory(error):
+            self.exhausted[name] = length
+            if self.start.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return Cell(name, self.kind, length, failure=one_line(error))
 
     def _add_timing(self, cell: Cell, timing: Timing) -> None:
         if timing.error is not None:
-            self.add(self._failed(cell.contestant, timing.error))
+            self._add(self._failed(cell.contestant, cell.length, timing.error))
         elif timing.seconds:
-            self.add(replace(cell, seconds=tuple(timing.seconds), calls=timing.calls))
+            self._add(replace(cell, seconds=tuple(timing.seconds), calls=timing.calls))
         if 0 < timing.repeats < self.start.request.repeats:
             self.bench.notes.append(
-                f"{cell.contestant}, {self.kind} at {self.length:,}: a call takes {timing.estimate:.1f} s, "
+                f"{cell.contestant}, {self.kind} at {cell.length:,}: a call takes {timing.estimate:.1f} s, "
                 f"so it was repeated {timing.repeats} times."
             )
 
-    def _tell(self, name: str) -> None:
-        self.watcher.turn(self.kind, self.length, name)
+    def _add(self, cell: Cell) -> None:
+        self.bench.cells.append(cell)
+        self.watcher.done(cell)
+
+
+def _turns(request: Request, contestants: int) -> int:
+    """Turns that a bench takes if nothing fails and nothing is slow."""
+    turns = [1 if kind == "memory" else 2 + request.repeats for kind in request.kinds]
+    return sum(turns) * len(request.lengths) * contestants

@@ -9,7 +9,7 @@ from zoo.lab.bench.words import UNITS, cost_text, number, percent, powers, rate
 LEGEND = {
     "~": "how the cost grows with the tokens t; upper: the same over the upper half of the lengths",
     "x sdpa": "the cost over that of as many layers of plain attention, at the longest length",
-    "bound": "there, the share of what the machine can do (causal attention counts as full)",
+    "bound": "the share that was reached there of what the machine can do",
 }
 """What the columns mean."""
 

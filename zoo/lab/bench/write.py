@@ -69,6 +69,7 @@ def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
         "peak_bytes": cell.peak,
         "state_bytes": cell.state,
         "flops": cell.flops,
+        "needed_flops": cell.needed,
         "moved_bytes": cell.moved,
         "bound_seconds": cell.bound,
         "fraction_of_bound": cell.reached,
