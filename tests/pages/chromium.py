@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +26,22 @@ PATIENCE = 60.0
 _FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 _FLAGS += ["--no-first-run", "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars"]
 
+# The protocol's pipes are the file descriptors 3 and 4 of the browser.
+_WIRED = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
 
 @dataclass(frozen=True)
 class Visit:
     """What came of opening a page.
 
     Attributes:
-        complaints: exceptions, and errors and warnings of the console.
+        complaints: exceptions, dialogs, and errors and warnings of the console.
         requests: addresses that were asked for, other than the page itself and ``data:``.
     """
 
@@ -49,22 +59,14 @@ class Chromium:
         self._session: str | None = None
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-
-        def wire() -> None:  # the protocol's pipes are file descriptors 3 and 4 of the browser
-            first, second = os.dup(to_browser), os.dup(from_browser)
-            while min(first, second) < 5:
-                first, second = os.dup(first), os.dup(second)
-            os.dup2(first, 3)
-            os.dup2(second, 4)
-
         assert PROGRAM is not None
+        command = [PROGRAM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            [PROGRAM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [sys.executable, "-c", _WIRED, str(to_browser), str(from_browser), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            close_fds=False,
-            preexec_fn=wire,
+            pass_fds=(to_browser, from_browser),
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -117,22 +119,31 @@ class Chromium:
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Ask something of the browser; the events that come before its answer are kept."""
-        number = next(self._numbers)
-        message = {"id": number, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        number = self._send(method, **parameters)
         while True:
             answer = self._next()
             if answer.get("id") == number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
-            self._events.append(answer)
+            self._keep(answer)
+
+    def _send(self, method: str, **parameters: Any) -> int:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        return number
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        self._events.append(event)
+        if event.get("method") == "Page.javascriptDialogOpening":  # the page stands still until it is answered
+            self._send("Page.handleJavaScriptDialog", accept=True)
 
     def _wait_for(self, method: str) -> None:
         while not self._all(method):
-            self._events.append(self._next())
+            self._keep(self._next())
 
     def _all(self, method: str) -> list[dict[str, Any]]:
         return [event for event in self._events if event.get("method") == method]
@@ -156,6 +167,7 @@ class Chromium:
             for each in said
             if each["type"] in ("error", "warning", "assert")
         ]
+        words += [f"alert: {event['params']['message']}" for event in self._all("Page.javascriptDialogOpening")]
         entries = [event["params"]["entry"] for event in self._all("Log.entryAdded")]
         return thrown + words + [entry["text"] for entry in entries if entry["level"] in ("error", "warning")]
 

@@ -13,6 +13,7 @@ COMPLAINS = {
     "promise": ("<script>Promise.reject(new Error('later'))</script>", "Error: later"),
     "late": ("<script>addEventListener('load', () => { throw new Error('at last') })</script>", "Error: at last"),
     "syntax": ("<script>let let = 1</script>", "SyntaxError"),
+    "alert": ("<script>alert(1)</script>", "alert: 1"),
     "handler": ("<img src='data:,' onerror='missing()'>", "ReferenceError: missing"),
 }
 
