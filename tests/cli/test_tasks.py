@@ -58,7 +58,7 @@ def test_the_list_is_every_task_in_order_and_the_texts(zoo):
     ]
     mqar = next(line for line in lines if line.startswith("mqar "))
     assert "Multi-query associative recall: keys" in mqar
-    assert mqar.split()[-6:] == [*"Arora et al. 2023, arXiv:2312.04927".split(), "mixer-zoo"]
+    assert mqar.split()[-6:] == [*["Arora", "et", "al.", "2023,", "arXiv:2312.04927"], "mixer-zoo"]
     assert sum("  MAD  " in line for line in lines) == 6
     assert "path of a UTF-8 text" in result.err
 
