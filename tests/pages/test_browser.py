@@ -142,7 +142,8 @@ def test_it_is_whole(world, chromium, kind):
 
 BROKEN = {
     "every table has cells": """
-        [...document.querySelectorAll('table')].filter(table => !table.querySelector('td')).map(table => table.outerHTML)
+        [...document.querySelectorAll('table')].filter(table => !table.querySelector('td'))
+            .map(table => table.outerHTML)
     """,
     "every picture is as wide as it should be": """
         [...document.querySelectorAll('details')].map(part => part.open = true),
