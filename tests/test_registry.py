@@ -349,7 +349,7 @@ def test_two_entry_points_to_one_module_are_told_apart(folder):
 
 def test_a_saved_choice_settles_plain_names(folder):
     install_rivals(folder)
-    registry = discover().remembering({"mean": "bolt", "gone": "lost-mixers"})
+    registry = discover().remembering({"mean": "bolt", "gone": "lost-mixers"}, {})
     assert registry.mixers.find("mean").origin.distribution == "bolt"
     assert registry.mixers.find("acme:mean").origin.distribution == "acme"
     assert registry.mixers.find("max").origin.distribution == "acme"

@@ -117,9 +117,9 @@ class Catalogue(Generic[Thing]):
         raise self._missing(plain, owner)
 
     def list(self, glob: str = "*") -> tuple[Entry[Thing], ...]:
-        """The entries whose plain or qualified name matches, in natural order."""
+        """The entries whose name matches, or whose qualified name does where the glob has a ``:``, in natural order."""
         glob = glob.replace("_", "-")
-        chosen = (e for e in self.entries if any(fnmatch.fnmatch(n, glob) for n in (e.name, e.qualified_name)))
+        chosen = (e for e in self.entries if fnmatch.fnmatch(e.qualified_name if ":" in glob else e.name, glob))
         return tuple(sorted(chosen, key=lambda entry: (_natural(entry.name), entry.origin.distribution)))
 
     def display_name(self, entry: Entry[Thing]) -> str:

@@ -2,7 +2,6 @@ import io
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import pytest
 
 from zoo.cli.main import run
 from zoo.registry import get_registry
+
+from ..distributions import install  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 TEXT = "def answer(question):\n    return 42 if question else None\n\n" * 60
 
@@ -95,17 +96,12 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     monkeypatch.syspath_prepend(str(site))
     modules = set(sys.modules)
 
-    def install(name: str, source: str) -> None:
-        module = name.replace("-", "_")
-        info = site / f"{module}-1.2.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[zoo]\n{name} = {module}\n")
-        (site / f"{module}.py").write_text(textwrap.dedent(source))
+    def install_here(name: str, source: str) -> None:
+        install(site, name, source)
         monkeypatch.setenv("ZOO_PLUGINS", f"{os.environ['ZOO_PLUGINS']},{name}")
         get_registry.cache_clear()
 
-    yield install
+    yield install_here
     for module in set(sys.modules) - modules:
         if str(getattr(sys.modules[module], "__file__", "")).startswith(str(site) + os.sep):
             del sys.modules[module]

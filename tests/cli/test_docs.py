@@ -43,7 +43,13 @@ def test_the_train_command_has_the_agreed_flags():
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("list", ["list"]), ("info", ["info", "dot-product"]), ("plugins", ["plugins"])]
+    ("name", "arguments"),
+    [
+        ("list", ["list"]),
+        ("info", ["info", "dot-product"]),
+        ("tasks", ["tasks", "parity"]),
+        ("plugins", ["plugins"]),
+    ],
 )
 def test_the_fields_of_the_json_are_told(zoo, name, arguments):
     told = json.loads(zoo(*arguments, "--json").out)

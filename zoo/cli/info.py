@@ -1,13 +1,12 @@
 """``zoo info``: one mixer in full."""
 
-import re
 from collections.abc import Iterator
-from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.output import plain_table, print_json, print_page
+from zoo.cli.output import print_json, print_page
+from zoo.cli.page import figures, flowing, head, sources
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,36 +37,20 @@ def info(
 
 
 def _page(mixer: dict[str, Any]) -> Iterator["RenderableType"]:
-    from rich.console import Group
-    from rich.text import Text
-
-    yield Text.assemble((mixer["call"], "bold"), "\n", mixer["summary"])
-    if mixer["equation"]:
-        # In a group, because a console joins texts of its own into one that wraps.
-        yield Group(Text(indent(mixer["equation"], " " * 4), style="cyan", no_wrap=True, overflow="ignore"))
-    if mixer["text"]:
-        yield Text(_flowing(mixer["text"]))
-    if mixer["options"]:
-        rows = [(Text(o["name"], style="bold"), o["type"], _default(o), o["meaning"]) for o in mixer["options"]]
-        yield plain_table(("option", "type", "default", "meaning"), rows)
-    yield plain_table((), [(Text(name, style="dim"), Text(text)) for name, text in _figures(mixer).items() if text])
+    yield from head(mixer)
+    yield figures(_figures(mixer))
 
 
 def _figures(mixer: dict[str, Any]) -> dict[str, str]:
     at = f"at dim={mixer['dim']}" + (f", heads={mixer['heads']}" if mixer["heads"] is not None else "")
     active = mixer["active_parameters"]
     used = f", of which a token uses {active:,}" if active != mixer["parameters"] else ""
-    origin = mixer["origin"]
     return {
         "parameters": f"{mixer['parameters']:,}{used}, {at}",
         "state": _state(mixer["state"]),
         "measured": _measured(mixer),
-        "cost": _flowing(mixer["cost"]),
-        "errors": re.sub(r"\n\s+", " ", mixer["errors"]),
-        "source": _flowing(mixer["source"]),
-        "paper": mixer["paper"],
-        "origin": f"{origin['distribution']} {origin['version']}, entry point {origin['entry_point']!r}",
-        "file": origin["file"] or "",
+        "cost": flowing(mixer["cost"]),
+        **sources(mixer),
     }
 
 
@@ -91,19 +74,3 @@ def _measured(mixer: dict[str, Any]) -> str:
         parts.append(f"the time for one more token as t^{max(0.0, traits['step_exponent']):.1f}")
         parts.append(f"the state as t^{traits['state_exponent']:.1f}")
     return f"{causal}; from {short:,} to {long:,} tokens {', '.join(parts)}"
-
-
-def _default(option: dict[str, Any]) -> str:
-    from zoo.options import FILLED_BY_HOST
-
-    if option["required"]:
-        return "required"
-    if option["name"] in FILLED_BY_HOST:
-        return "from the model"
-    return str(option["default"])
-
-
-def _flowing(text: str) -> str:
-    """Paragraphs without the markup and the line ends of the source; what is indented stays as it is."""
-    paragraphs = text.replace("`", "").split("\n\n")
-    return "\n\n".join(p if "\n " in f"\n{p}" else " ".join(p.split()) for p in paragraphs)

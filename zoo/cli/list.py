@@ -9,6 +9,8 @@ from zoo.cli.output import print_json, print_table, say, warn
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from zoo.registry import Registry
+
 
 def list_mixers(
     glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match.")] = "*",
@@ -20,9 +22,7 @@ def list_mixers(
 
     registry = get_registry()
     mixers = list_entries(registry, glob)
-    if registry.broken:
-        names = ", ".join(str(plugin.origin) for plugin in registry.broken)
-        warn(f"not loaded, because broken: {names}; see: zoo plugins")
+    tell_broken(registry)
     if json:
         print_json(mixers)
     elif mixers:
@@ -31,6 +31,13 @@ def list_mixers(
         say(f"no mixer matches {glob!r}; see all with: zoo list")
     else:
         say("no mixer is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")
+
+
+def tell_broken(registry: "Registry") -> None:
+    """Say which plugins are missing from a list."""
+    if registry.broken:
+        names = ", ".join(str(plugin.origin) for plugin in registry.broken)
+        warn(f"not loaded, because broken: {names}; see: zoo plugins")
 
 
 def _row(mixer: dict[str, Any]) -> tuple["str | Text", ...]:

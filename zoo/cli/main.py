@@ -18,6 +18,7 @@ from zoo.cli.inspect import inspect
 from zoo.cli.list import list_mixers
 from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
 from zoo.cli.plugins import plugins
+from zoo.cli.tasks import tasks
 from zoo.cli.train import TrainCommand, train
 from zoo.errors import ZooError, is_out_of_memory
 
@@ -39,9 +40,10 @@ app.command("generate", cls=Command)(generate)
 app.command("list", cls=Command)(list_mixers)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
+app.command("inspect", cls=Command)(inspect)
 app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
-app.command("inspect", cls=Command)(inspect)
+app.command("tasks", cls=Command)(tasks)
 app.command("plugins", cls=Command)(plugins)
 
 

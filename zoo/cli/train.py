@@ -96,7 +96,7 @@ def train(
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
-    """Train a model of a pattern of token mixers, on a text or on a task."""
+    """Train a model of a pattern of token mixers, on a text or task."""
     flags = {
         "mixer": mixer,
         "channel_mixer": channel_mixer,

@@ -1,6 +1,7 @@
 """The texts to learn from: the standard library of Python, tiny Shakespeare, or the user's own files."""
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,11 @@ def load_corpus(data: str) -> Corpus:
     return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
+def corpus_summary(name: str) -> str:
+    """What a built-in corpus is, in a sentence."""
+    return " ".join(inspect.cleandoc(_BUILT_IN[name].__doc__ or "").split("\n\n")[0].split())
+
+
 def _user_text(data: str) -> tuple[str, str]:
     try:
         path = Path(data).expanduser()
@@ -77,6 +83,7 @@ def _no_such_data(data: str) -> str:
 
 
 def _shakespeare() -> str:
+    """Tiny Shakespeare: 1,115,394 characters of his plays, downloaded when they are first asked for."""
     import pooch
 
     try:

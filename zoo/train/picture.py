@@ -1,6 +1,8 @@
 """Pictures that look alike, and come out the same to the byte when they are drawn again."""
 
+import hashlib
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 GRID = "#e2e2e2"
 QUIET = "#555555"
+
+_NAME = re.compile(r' id="([^"]*)"')
+_REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')
 
 
 class Look(NamedTuple):
@@ -74,8 +79,16 @@ def svg_element(draw: Callable[[], "Figure"]) -> str:
 
 
 def svg_of(document: str) -> str:
-    """The ``<svg>`` element of an SVG file, without what stands before it."""
-    return document[document.index("<svg") :]
+    """The ``<svg>`` element of an SVG file, to stand in a page beside others.
+
+    Its parts have names that no other picture has, so that none is clipped as another one is; what nothing refers to
+    has none.
+    """
+    element = document[document.index("<svg") :]
+    used = set(_REFERENCE.findall(element))
+    own = hashlib.sha256(element.encode()).hexdigest()[:8]
+    named = _NAME.sub(lambda found: f' id="{own}-{found[1]}"' if found[1] in used else "", element)
+    return _REFERENCE.sub(lambda found: f"{found[0][: -len(found[1])]}{own}-{found[1]}", named)
 
 
 def save_picture(draw: Callable[[], "Figure"], stem: Path) -> tuple[Path, Path]:

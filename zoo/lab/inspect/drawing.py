@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +79,17 @@ def _lines(panel: Panel, values: Values) -> "Figure":
     places = np.arange(values.shape[1])
     for index, (row, name) in enumerate(zip(values, names, strict=True)):
         color, line, marker = look(index)
-        every = (index % 5 * max(1, len(row) // 50), max(1, len(row) // 10))
+        step = max(1, len(row) // 10)
         axes.plot(
-            places, row, color=color, linestyle=line, marker=marker, markersize=4, markevery=every, label=name, lw=1.5
+            places,
+            row,
+            color=color,
+            linestyle=line,
+            marker=marker,
+            markersize=4,
+            markevery=(index % 5 * step // 5, step),  # lines that lie on each other have their markers apart
+            label=name,
+            linewidth=1.5,
         )
     axes.set(xlabel=_plain(panel.axes[1]), ylabel=fill(_plain(panel.quantity), 40))
     _tick(axes.xaxis, _names(panel, 1), values.shape[1], 80)
@@ -97,7 +106,8 @@ def _maps(panel: Panel, values: Values) -> "Figure":
     height = 2.9
     if columns == 1:
         height = max(0.9, min(3.2, 0.26 * rows), 0.19 * min(len(_names(panel, -2)), _MOST_NAMES))
-    names, room = _names(panel, -1), 64 // columns
+    names = _names(panel, -1)
+    room = 64 // columns - max(map(len, _names(panel, -2)), default=0)
     around = 0.25 * (count > 1) + (0.09 * max(map(len, names)) if _overlap(names, room) else 0)
     figure = new_figure(_WIDTH, stacked * (height + around) + 0.9)
     grid = figure.subplots(stacked, columns, squeeze=False)
@@ -110,7 +120,7 @@ def _maps(panel: Panel, values: Values) -> "Figure":
         image = _map(axes, values[index], values)
         _tick(axes.yaxis, _names(panel, -2), rows)
         _tick(axes.xaxis, names, places, room)
-        axes.set_ylabel(_plain(panel.axes[-2]) if index % columns == 0 else "")
+        axes.set_ylabel(fill(_plain(panel.axes[-2]), round(13 * height)) if index % columns == 0 else "")
         axes.set_xlabel(_plain(panel.axes[-1]) if index + columns >= count else "")
         if panel.values.ndim == 3:
             axes.set_title(heads[index], loc="left", fontsize=9)
@@ -170,7 +180,8 @@ def _tick(axis: "Axis", names: Sequence[str], places: int, room: int = 0) -> Non
 
 
 def _overlap(names: Sequence[str], room: int) -> bool:
-    return sum(len(name) + 2 for name in names) > room
+    """Whether two neighbours would touch, where there is room for so many signs along the axis."""
+    return any(len(first) + len(second) + 4 > 2 * room / len(names) for first, second in pairwise(names))
 
 
 def _count(axis: Any, places: int) -> None:

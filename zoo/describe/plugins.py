@@ -1,0 +1,25 @@
+"""What there is to know of the installed plugins."""
+
+from typing import Any
+
+from zoo.registry import Plugin, Registry
+
+
+def list_plugins(registry: Registry) -> list[dict[str, Any]]:
+    """Every plugin that was found: origin, file, mixers, tasks, status, error, traceback."""
+    return [_plugin(plugin) for plugin in registry.plugins]
+
+
+def _plugin(plugin: Plugin) -> dict[str, Any]:
+    origin = plugin.origin
+    return {
+        "distribution": origin.distribution,
+        "version": origin.version,
+        "entry_point": origin.entry_point,
+        "file": origin.file,
+        "mixers": [entry.name for entry in plugin.mixers],
+        "tasks": [entry.name for entry in plugin.tasks],
+        "status": "broken" if plugin.error else "ok",
+        "error": plugin.error,
+        "traceback": plugin.traceback,
+    }

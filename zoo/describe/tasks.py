@@ -1,0 +1,167 @@
+"""What there is to know of what ``--data`` may name: the registered tasks, and the built-in texts."""
+
+import fnmatch
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.catalogue import normal_name
+from zoo.data.corpus import CORPORA, corpus_summary
+from zoo.data.examples import Split
+from zoo.data.load import create_task
+from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
+from zoo.errors import PluginError, UsageError
+from zoo.options import did_you_mean
+from zoo.pattern import Call, parse_call
+from zoo.registry import HOST, Registry, TaskEntry, get_registry
+from zoo.task import IGNORE, Task
+from zoo.train.settings import resolve
+
+TASK, TEXT = "task", "text"
+"""The kinds of data."""
+
+
+def is_glob(data: str) -> bool:
+    """Whether it stands for all names that match: one of ``*?[`` is in it, before any options."""
+    return bool(set(data.partition("(")[0]) & set("*?["))
+
+
+def list_data(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
+    """The tasks whose name matches, in natural order, and behind them the texts.
+
+    Returns:
+        Of each its name, kind (`TASK` or `TEXT`), summary, suite, paper, options, origin.
+    """
+    tasks = [_entry(entry, registry) for entry in registry.tasks.list(glob)]
+    return tasks + [_text(name) for name in CORPORA if fnmatch.fnmatch(name, glob.replace("_", "-"))]
+
+
+def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dict[str, Any]:
+    """Everything about one task, built with its options, or what `list_data` says of a text.
+
+    Args:
+        data: a task, with options in brackets if any, or a built-in text.
+        seed: of the example; the same one draws the same.
+        length: tokens of the example; None for the length at which the task trains.
+
+    Returns:
+        Of a task what `list_data` says, the parts of its docstring, its sizes, the settings that a run starts from, and
+        ``example``, see `draw_example`.
+
+    Raises:
+        UsageError: an unknown name or option, or sizes that the task refuses.
+        PluginError: the task's plugin is broken or missing, or the task itself fails.
+    """
+    if normal_name(data) in CORPORA:
+        return _text(normal_name(data))
+    call, registry = _read_call(data), get_registry()
+    task, entry = create_task(call, registry), registry.tasks.find(call.name)
+    return {
+        **_entry(entry, registry),
+        **parse_doc(entry.doc),
+        "origin": {**tell_origin(entry), "file": source_file(entry)},
+        "call": str(call),
+        "vocab_size": task.vocab_size,
+        "length": task.length,
+        "test_lengths": list(task.test_lengths),
+        "train_examples": task.train_examples,
+        "test_examples": task.test_examples,
+        "disjoint": task.disjoint,
+        "own_settings": dict(task.settings),
+        "settings": resolve(flags={"data": str(call)}).model_dump(),
+        "example": draw_example(call, seed=seed, length=length),
+    }
+
+
+def draw_example(call: Call, *, seed: int = 0, length: int | None = None) -> dict[str, Any]:
+    """One sequence of a task's test, drawn at random.
+
+    Args:
+        call: the task, with its options.
+        seed: 0 or more.
+        length: its tokens; one at which the task neither trains nor tests is made its option ``length``.
+
+    Returns:
+        ``seed``, ``length``, the names of the ``slices``, and with one value a token: ``inputs``; ``targets``, None
+        where there is none; ``scored``, whether the answer counts; ``symbols`` and ``answers``, inputs and targets as
+        a person reads them.
+
+    Raises:
+        UsageError: a length or a seed that cannot be.
+        PluginError: the task fails.
+    """
+    if seed < 0:
+        raise UsageError(f"seed={seed} should be 0 or more")
+    task = _task_of_length(call, length)
+    length = task.length if length is None else length
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    drawn = Split(task, str(call), length, test=True).draw(generator, 1)
+    targets = [None if target == IGNORE else target for target in drawn.targets[0].tolist()]
+    scored = drawn.targets != IGNORE if drawn.scored is None else drawn.scored
+    return {
+        "seed": seed,
+        "length": length,
+        "slices": list(drawn.slices),
+        "inputs": drawn.inputs[0].tolist(),
+        "targets": targets,
+        "scored": [bool(counts) for counts in scored[0]],
+        "symbols": [_symbol(task, call, token) for token in drawn.inputs[0].tolist()],
+        "answers": [None if target is None else _symbol(task, call, target) for target in targets],
+    }
+
+
+def _read_call(data: str) -> Call:
+    """The call of a task, or a word on what else the name may be."""
+    if set(data) & set("/\\~.") and Path(data).exists():
+        raise UsageError(f"{data!r} is a text of yours, not a task: learn from it with zoo train --data {data}")
+    call = parse_call(data)
+    tasks = get_registry().tasks
+    try:
+        tasks.find(call.name)
+    except UsageError:
+        near = did_you_mean(call.name, [*CORPORA, *tasks.names])
+        if any(repr(text) in near for text in CORPORA):
+            raise UsageError(f"no task and no text is named {call.name!r}{near}; see all with: zoo tasks") from None
+        raise
+    return call
+
+
+def _task_of_length(call: Call, length: int | None) -> Task:
+    task = create_task(call)
+    if length is None or length in (task.length, *task.test_lengths):
+        return task
+    try:
+        return create_task(Call(call.name, tuple({**call.keywords, "length": length}.items())))
+    except UsageError as error:
+        if "length" in {option.name for option in get_registry().tasks.find(call.name).options}:
+            raise
+        lengths = " or ".join(str(each) for each in (task.length, *task.test_lengths))
+        raise UsageError(f"{call.name} has no option for a length of {length}: its sequences have {lengths}") from error
+
+
+def _symbol(task: Task, call: Call, token: int) -> str:
+    try:
+        return str(task.symbol(token))
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise PluginError(f"the task {call} has no symbol for its token {token}: {cause}") from error
+
+
+def _entry(entry: TaskEntry, registry: Registry) -> dict[str, Any]:
+    return {
+        "name": registry.tasks.display_name(entry),
+        "kind": TASK,
+        "summary": entry.summary,
+        "suite": entry.cls.suite,
+        "paper": entry.cls.paper,
+        "options": [tell_option(option) for option in entry.options],
+        "origin": tell_origin(entry),
+    }
+
+
+def _text(name: str) -> dict[str, Any]:
+    origin = {"distribution": HOST, "version": version(HOST), "entry_point": None}
+    told = {"name": name, "kind": TEXT, "summary": corpus_summary(name), "suite": "", "paper": "", "options": []}
+    return told | {"origin": origin}
