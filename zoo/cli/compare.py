@@ -72,12 +72,8 @@ def compare(
         _refuse_beside_resume(
             {"PATTERN": patterns, "data": data, "seeds": seeds, "lrs": lrs, "budget": budget, "jobs": jobs, "out": out}
             | model
-            | {
-                "tier": tier if tier != "smoke" else None,
-                "set": assign,
-                "dry-run": dry_run or None,
-                "match": match if match != "none" else None,
-            }
+            | {"tier": _unless(tier, "smoke"), "match": _unless(match, "none")}
+            | {"set": assign, "dry-run": dry_run or None}
         )
         plan, folder = go_on(resume)
     else:
@@ -114,6 +110,10 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
         settings=settings,
         jobs=jobs,
     )
+
+
+def _unless(given: str, default: str) -> str | None:
+    return None if given == default else given
 
 
 def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
