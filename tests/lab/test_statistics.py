@@ -90,7 +90,7 @@ def test_holm_by_hand():
 
 @pytest.mark.parametrize("ps", list(product([0.004, 0.013, 0.021, 0.3], repeat=3)))
 def test_holm_rejects_what_the_step_down_procedure_rejects(ps):
-    """The procedure as Holm wrote it: the smallest against level / 3, the next against level / 2, until one is above."""
+    """As Holm wrote it: the smallest against a third of the level, the next against a half, until one is above."""
     rejected = set()
     for rank, index in enumerate(sorted(range(3), key=lambda index: ps[index])):
         if ps[index] >= 0.05 / (3 - rank):

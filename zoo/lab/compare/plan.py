@@ -206,7 +206,8 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
             settings = settle(tier.settings(pattern, data, {**request.settings, "threads": threads}))
             settings, size, ratio = _sized(request, settings, source, target)
             settings = settings.model_copy(update=_length(request.budget, settings, source, size))
-            settings = settings.model_copy(update=_kept(settings) | request.settings)
+            kept = {name: value for name, value in _kept(settings).items() if name not in request.settings}
+            settings = settings.model_copy(update=kept)
         except Exception as error:  # whatever a mixer does, the others go on
             cause = in_a_line(error)
             if index == 0 and request.match != "none":
