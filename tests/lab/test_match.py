@@ -26,7 +26,7 @@ LENGTH = 96
 
 
 def build(settings: Settings):
-    return model_of(settings, 64, get_registry())
+    return model_of(settings, get_registry(), vocab_size=64)
 
 
 def quantity_of(size, quantity):
