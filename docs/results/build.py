@@ -58,12 +58,14 @@ def comparison(folder: str) -> str:
     return "\n\n".join(_one(data) for data in results["data"])
 
 
-def overview(folder: str) -> str:
-    """All patterns on all data, in one table."""
+def overview(folder: str, published: Mapping[str, Mapping[str, float]] | None = None) -> str:
+    """All patterns on all data, in one table, and below them what others published, in percent, by name and data."""
     data = read(folder, "results.json")["data"]
     patterns = [arm["pattern"] for arm in data[0]["arms"]]
     arms = {(one["name"], arm["pattern"]): (arm, one["metric"]) for one in data for arm in one["arms"]}
     rows = [[f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)] for pattern in patterns]
+    for name, shares in (published or {}).items():
+        rows.append([name, *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data)])
     return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
 
 

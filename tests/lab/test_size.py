@@ -120,3 +120,11 @@ def test_the_default_state_is_every_read():
 def test_more_tokens_than_the_model_takes_are_refused():
     with pytest.raises(UsageError, match="a sequence of 65 tokens is longer than the 64 learned positions"):
         measure_size(model(positions="learned"), length=65)
+
+
+def test_what_is_not_predicted_is_not_computed():
+    whole, some = (measure_size(model(), length=16, answers=answers) for answers in (None, 4))
+    unembedding = 2 * D * VOCABULARY
+    assert whole.forward_flops - some.forward_flops == unembedding * 12 / 16
+    assert whole.training_flops - some.training_flops == 3 * unembedding * 12 / 16
+    assert (whole.parameters, whole.state) == (some.parameters, some.state)

@@ -1,7 +1,7 @@
 """``zoo compare``: mixers beside each other, on the same batches, at equal sizes, over several seeds."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
-from zoo.errors import UsageError
+from zoo.errors import PluginError, UsageError, ZooError
 
 if TYPE_CHECKING:
     from zoo.lab.compare.folder import Folder
-    from zoo.lab.compare.plan import Plan
+    from zoo.lab.compare.plan import Arm, Plan
     from zoo.lab.compare.request import Request
     from zoo.lab.compare.results import Results
 
@@ -72,7 +72,8 @@ def compare(
         _refuse_beside_resume(
             {"PATTERN": patterns, "data": data, "seeds": seeds, "lrs": lrs, "budget": budget, "jobs": jobs, "out": out}
             | model
-            | {"set": assign, "dry-run": dry_run or None, "match": match if match != "none" else None}
+            | {"tier": _unless(tier, "smoke"), "match": _unless(match, "none")}
+            | {"set": assign, "dry-run": dry_run or None}
         )
         plan, folder = go_on(resume)
     else:
@@ -111,6 +112,10 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
     )
 
 
+def _unless(given: str, default: str) -> str | None:
+    return None if given == default else given
+
+
 def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
     names = [
         name if name.isupper() else f"--{name.replace('_', '-')}" for name, v in given.items() if v not in (None, [])
@@ -124,12 +129,18 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
     from zoo.cli.compare_display import live_onlooker
     from zoo.lab.compare.session import GridInterrupted, carry_on
 
+    further = f"go on with: zoo compare --resume {shlex.quote(str(folder.path))}"
     try:
         with live_onlooker() as onlooker:
             return carry_on(plan, folder, onlooker)
     except GridInterrupted:
-        say(f"stopped, every run saved; go on with: zoo compare --resume {shlex.quote(str(folder.path))}")
+        say(f"stopped, every run saved; {further}")
         raise typer.Exit(INTERRUPTED) from None
+    except (UsageError, PluginError):
+        raise
+    except ZooError:
+        say(f"what was saved stands; {further}")
+        raise
     except BrokenPipeError:  # whoever read stderr has gone
         raise typer.Exit(1) from None
 
@@ -139,7 +150,6 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.results import results_as_json
     from zoo.lab.compare.words import verdict
 
-    failed = [(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error]
     if json:
         print_json({"folder": str(folder.path), **results_as_json(results)})
     else:
@@ -148,6 +158,10 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
             print_table(columns(result), [row(arm, result) for arm in result.arms])
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
+    _tell_failures([(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error])
+
+
+def _tell_failures(failed: "Sequence[tuple[Arm, str]]") -> None:
     for arm, error in failed:
         say(f"{arm.pattern} on {arm.data} failed: {error}", label="error:", style="bold red")
     if failed:
@@ -156,21 +170,28 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
 
 def _show_plan(plan: "Plan", *, json: bool) -> None:
     """The sizes that were found, and what there is to do."""
+    from zoo.cli.compare_display import runs
     from zoo.lab.compare.plan import plan_as_json
-    from zoo.lab.compare.words import count
 
     if json:
         print_json(plan_as_json(plan))
-        return
+    else:
+        _print_plan(plan)
+        say(f"{runs(plan.runs)}, {plan.jobs} at a time, seeds {', '.join(map(str, plan.seeds))}")
+    _tell_failures([(arm, arm.error) for arm in plan.arms if arm.error])
+
+
+def _print_plan(plan: "Plan") -> None:
+    from zoo.lab.compare.words import count
+
     heads = ("data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "match", "steps")
     rows = []
     for arm in plan.arms:
         if arm.settings is None or arm.size is None:
-            rows.append((arm.data, arm.pattern, f"cannot be built: {arm.error}", *[""] * 6))
+            rows.append((arm.data, arm.pattern, "failed", *[""] * 6))
             continue
         size, ratio = arm.size, "" if arm.ratio is None else f"{arm.ratio:.3f}"
         sizes = (count(size.parameters), count(size.training_flops), count(size.state))
         shape = (str(arm.settings.dim), arm.settings.channel_mixer)
         rows.append((arm.data, arm.pattern, *shape, *sizes, ratio, f"{arm.settings.steps:,}"))
     print_table(heads, rows)
-    say(f"{plan.runs} runs, {plan.jobs} at a time, seeds {', '.join(map(str, plan.seeds))}")

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo.cli.output import console, duration, plain_table, say, warn
+from zoo.cli.output import console, duration, plain_table, say
+from zoo.cli.progress import Speaker
 from zoo.lab.compare.grid import Onlooker
-from zoo.lab.compare.plan import Plan, Trial
+from zoo.lab.compare.plan import Arm, Plan, Trial
+from zoo.lab.compare.results import metric_of
 from zoo.lab.compare.trial import Outcome
 from zoo.lab.compare.words import told
 from zoo.lab.compare.workers import Word
@@ -31,6 +33,11 @@ def live_onlooker() -> Iterator[Onlooker]:
         yield Board(live)
 
 
+def runs(count: int) -> str:
+    """So many runs."""
+    return f"{count:,} runs" if count != 1 else "1 run"
+
+
 class Tally(Onlooker):
     """Keeps count."""
 
@@ -40,6 +47,7 @@ class Tally(Onlooker):
         self.under_way: dict[Trial, Word] = {}
         self.begun = time.monotonic()
         self.found = 0
+        self.speaker = Speaker()
 
     def begin(self, plan: Plan) -> None:
         """The comparison begins."""
@@ -58,7 +66,7 @@ class Tally(Onlooker):
 
     def notice(self, text: str) -> None:
         """Something that a person should know."""
-        warn(text)
+        self.speaker.notice(text)
 
     def figure(self, outcome: Outcome) -> str:
         """What a run came to."""
@@ -75,7 +83,8 @@ class Lines(Tally):
     def begin(self, plan: Plan) -> None:
         """Say what there is to do."""
         super().begin(plan)
-        say(f"{plan.runs} runs, {plan.jobs} at a time")
+        with self.speaker.speaking():
+            say(f"{runs(plan.runs)}, {plan.jobs} at a time")
 
     def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
         """Say what a run came to."""
@@ -85,10 +94,9 @@ class Lines(Tally):
         arm = self.plan.arms[trial.arm]
         seconds = duration(outcome.summary["seconds"]) if outcome.summary is not None else ""
         kind = "trying " if trial.sweep else ""
-        say(
-            f"{len(self.done)}/{self.plan.runs}  {arm.data}  {arm.pattern}  {kind}lr {trial.lr:g}  seed {trial.seed}  "
-            f"{self.figure(outcome)}  {seconds}".rstrip()
-        )
+        told = (arm.data, arm.pattern, f"{kind}lr {trial.lr:g}", f"seed {trial.seed}", self.figure(outcome), seconds)
+        with self.speaker.speaking():
+            say("  ".join((f"{len(self.done)}/{self.plan.runs}", *told)).rstrip())
 
 
 class Board(Tally):
@@ -103,7 +111,8 @@ class Board(Tally):
         now = time.monotonic()
         if self.plan is not None and now - self._last_frame >= SECONDS_BETWEEN_FRAMES:
             self._last_frame = now
-            self._live.update(self._table(self.plan), refresh=True)  # type: ignore[attr-defined]
+            with self.speaker.speaking():
+                self._live.update(self._table(self.plan), refresh=True)  # type: ignore[attr-defined]
 
     def _table(self, plan: Plan) -> "Table":
         from rich.text import Text
@@ -116,7 +125,7 @@ class Board(Tally):
             ended = [outcome for trial, outcome in self.done.items() if trial.arm == index]
             all_runs = len(plan.sweeps(index)) + len(plan.seeds)
             figures = " ".join(self.figure(o) for t, o in self.done.items() if t.arm == index and not t.sweep)
-            now = "  ".join(self._now(word) for trial, word in self.under_way.items() if trial.arm == index)
+            now = "  ".join(self._now(arm, word) for trial, word in self.under_way.items() if trial.arm == index)
             style = "green" if len(ended) == all_runs else "cyan" if now else "dim"
             rows.append(
                 (arm.data, arm.pattern, Text(f"{len(ended)}/{all_runs}", style=style), f"{figures}  {now}".strip())
@@ -128,9 +137,11 @@ class Board(Tally):
         table.caption_justify = "left"
         return table
 
-    def _now(self, word: Word) -> str:
+    def _now(self, arm: Arm, word: Word) -> str:
+        metric = metric_of(arm.data)
+        held_out = word.accuracy if metric == "accuracy" else word.loss
         far = f"step {word.step:,}/{word.steps:,}"
-        return far if word.loss is None else f"{far} loss {word.loss:.3f}"
+        return far if held_out is None else f"{far} {told(held_out, metric)}"
 
     def _left(self, plan: Plan) -> str:
         """How long the rest may take, if runs go on as those before."""

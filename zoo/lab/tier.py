@@ -9,7 +9,7 @@ from typing import Any
 from zoo.data.load import task_call
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
-from zoo.train.settings import Settings, resolve
+from zoo.train.settings import Settings, resolve, validate
 
 DEFAULT_TIER = "smoke"
 
@@ -47,6 +47,11 @@ class Tier:
         Raises:
             UsageError: data, a pattern or a value that cannot be.
         """
+        settings = self._without_nothing(pattern, data, {name: v for name, v in given.items() if v is not None})
+        nothing = {name: None for name, value in given.items() if value is None}
+        return validate(settings.model_dump() | nothing) if nothing else settings
+
+    def _without_nothing(self, pattern: str, data: str, given: Mapping[str, Any]) -> Settings:
         flags = {**given, "mixer": pattern, "data": data}
         if task_call(data) is None:
             values = {name: value for name, value in self.text.items() if name != "preset"}

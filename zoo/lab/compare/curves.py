@@ -17,10 +17,11 @@ Numbers = NDArray[np.float64]
 class Curve:
     """The mean over an arm's seeds at each evaluation, and the lowest and the highest of them.
 
-    A run that stopped early, because it was good enough, stays where it stopped.
+    A run that stopped early, because it was good enough, stays where it stopped. Runs that are not over, or failed,
+    are left out.
 
     Attributes:
-        steps, seconds, flops: at each evaluation; seconds are the mean of those of the seeds.
+        steps, seconds, flops: at each evaluation; seconds grow by the mean of the seeds that were still under way.
         mean, low, high: of the metric.
     """
 
@@ -34,7 +35,8 @@ class Curve:
 
 def read_curve(plan: Plan, folder: Folder, result: ArmResult, metric: Metric) -> Curve | None:
     """The curve of an arm; None if no run has been evaluated."""
-    runs = [_read_run(folder, plan, trial, metric) for trial in result.runs]
+    over = [trial for trial, outcome in result.runs.items() if outcome.summary is not None]
+    runs = [_read_run(folder, plan, trial, metric) for trial in over]
     runs = [run for run in runs if len(run)]
     if not runs or result.arm.settings is None or result.arm.size is None:
         return None
@@ -49,7 +51,7 @@ def read_curve(plan: Plan, folder: Folder, result: ArmResult, metric: Metric) ->
     per_step = settings.batch * settings.accumulate * settings.context * result.arm.size.training_flops
     return Curve(
         steps=longest[:, 0],
-        seconds=np.nanmean(seconds, axis=0),
+        seconds=np.nanmean(np.diff(seconds, prepend=0.0), axis=0).cumsum(),
         flops=longest[:, 0] * per_step,
         mean=values.mean(0),
         low=values.min(0),

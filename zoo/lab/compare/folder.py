@@ -39,20 +39,30 @@ class Folder:
             UsageError: `out` holds something.
             ZooError: it cannot be made or written.
         """
+        if out is not None:
+            cls.check_free(out)
         digest = hashlib.sha256(plan.command.encode()).hexdigest()[:8]
         path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise UsageError(f"{path} holds other files: choose another --out, so that nothing of them is lost")
+            path.mkdir(parents=True, exist_ok=out is not None)
         except OSError as error:
-            if os.path.lexists(path) and not path.is_dir():
-                raise UsageError(f"{path} is a file: choose another --out") from None
             cause = f"cannot make the folder {path}: {reason(error)}"
             raise ZooError(f"{cause}; choose another place with --out") from None
         folder = cls(path)
         write_atomically(path / PLAN, json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False) + "\n")
         return folder
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a place where something lies.
+
+        Raises:
+            UsageError: with what to do.
+        """
+        if path.is_dir() and any(path.iterdir()):
+            raise UsageError(f"{path} holds other files: choose another --out, so that nothing of them is lost")
+        if os.path.lexists(path) and not path.is_dir():
+            raise UsageError(f"{path} is a file: choose another --out")
 
     @classmethod
     def holds_one(cls, path: Path) -> bool:
@@ -91,7 +101,7 @@ class Folder:
         arm = plan.arms[trial.arm]
         kind = "sweep" if trial.sweep else "run"
         name = f"{trial.arm:02d}-{_slug(arm.data)}-{_slug(arm.pattern)}"
-        return self.path / "runs" / name / f"{kind}-lr{trial.lr:g}-seed{trial.seed}"
+        return self.path / "runs" / name / f"{kind}-lr{trial.lr}-seed{trial.seed}"
 
     def read(self, name: str) -> dict[str, Any]:
         """One of its JSON files.

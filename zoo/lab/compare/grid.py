@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from zoo.errors import UsageError
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plan import Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
 from zoo.lab.compare.workers import Job, Word, Workers, working
 from zoo.train.interrupts import Interrupts
 from zoo.train.machine import check_device
-from zoo.train.session import plugins_of
+from zoo.train.session import plugins_of, source_of
 
 
 class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -50,13 +51,10 @@ class Grid:
 
         Raises:
             GridInterrupted: Ctrl-C; every run was saved.
-            UsageError: a plugin is not what it was, or a run cannot be gone on with.
+            UsageError: a mixer, the data or the device is not there, or a run cannot be gone on with.
             PluginError: a plugin is missing or broken.
         """
-        for arm in self.plan.arms:
-            if arm.settings is not None:
-                plugins_of(arm.settings)
-                check_device(arm.settings.device)
+        _check(self.plan)
         self.onlooker.begin(self.plan)
         notice = "saving every run after its step; Ctrl-C again stops now"
         with Interrupts(lambda: self.onlooker.notice(notice)) as interrupts, working(self.plan.jobs) as workers:
@@ -66,7 +64,7 @@ class Grid:
                 if interrupts.requested:
                     workers.stop()
                 self._listen(workers)
-            if interrupts.requested and not self.is_over:
+            if not self.is_over:
                 raise GridInterrupted
 
     @property
@@ -108,6 +106,19 @@ class Grid:
             if lr is not None:
                 for following in self.plan.results(trial.arm, lr):
                     self._take(following, workers)
+
+
+def _check(plan: Plan) -> None:
+    """Refuse what would make all runs fail, or make them runs of something else."""
+    checked = set()
+    for arm in plan.arms:
+        if arm.settings is None:
+            continue
+        plugins_of(arm.settings)
+        check_device(arm.settings.device)
+        if arm.data not in checked and source_of(arm.settings).sha256 != plan.checksums[arm.data]:
+            raise UsageError(f"the data {arm.data!r} has changed since the comparison began, which needs the same")
+        checked.add(arm.data)
 
 
 def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | None:

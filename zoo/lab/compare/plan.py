@@ -10,9 +10,10 @@ import torch
 from zoo.backbone import Backbone
 from zoo.data.load import task_call
 from zoo.data.source import Source
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
+from zoo.lab.compare.trial import in_a_line
 from zoo.lab.match import match
 from zoo.lab.size import Size, measure_size
 from zoo.lab.tier import Tier, find_tier
@@ -23,6 +24,9 @@ from zoo.train.settings import Settings, validate
 
 FORMAT = 1
 """Counts the ways in which a comparison was written down."""
+
+_EVALUATIONS = 8
+"""So often at least a run is evaluated, if it has as many steps: a curve needs some points."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def plan_from_json(saved: Mapping[str, Any]) -> Plan:
     """
     try:
         if saved["format"] != FORMAT:
-            raise UsageError(f"it has format {saved['format']}, and this zoo reads format {FORMAT}")
+            raise UsageError(f"the comparison's plan has format {saved['format']}; this zoo reads format {FORMAT}")
         arms = tuple(
             Arm(
                 **arm
@@ -201,13 +205,16 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
         try:
             settings = settle(tier.settings(pattern, data, {**request.settings, "threads": threads}))
             settings, size, ratio = _sized(request, settings, source, target)
-            settings = settings.model_copy(update=_kept(settings) | _length(request.budget, settings, source, size))
-        except ZooError as error:
+            settings = settings.model_copy(update=_length(request.budget, settings, source, size))
+            kept = {name: value for name, value in _kept(settings).items() if name not in request.settings}
+            settings = settings.model_copy(update=kept)
+        except Exception as error:  # whatever a mixer does, the others go on
+            cause = in_a_line(error)
             if index == 0 and request.match != "none":
                 raise UsageError(
-                    f"the first pattern, by which the others are measured, cannot be built: {error}"
+                    f"the first pattern, by which the others are measured, cannot be built: {cause}"
                 ) from error
-            yield Arm(pattern, data, None, None, error=_one_line(error))
+            yield Arm(pattern, data, None, None, error=cause)
             continue
         if target is None and request.match != "none":
             target = _quantity(size, request.match)
@@ -244,9 +251,10 @@ def _quantity(size: Size, what: str) -> float:
 
 
 def _kept(settings: Settings) -> dict[str, Any]:
-    """What a run of a comparison leaves behind: one checkpoint, to go on from, and no samples of text."""
+    """What a run of a comparison leaves behind: one checkpoint, to go on from, and a curve; and no samples of text."""
     samples = settings.sample_tokens if task_call(settings.data) is not None else 0
-    return {"keep_checkpoints": 1, "sample_tokens": samples, "log_every": settings.evaluate_every}
+    often = min(settings.evaluate_every, max(1, settings.steps // _EVALUATIONS))
+    return {"keep_checkpoints": 1, "sample_tokens": samples, "evaluate_every": often, "log_every": often}
 
 
 def _length(budget: Budget | None, settings: Settings, source: Source, size: Size) -> dict[str, Any]:
@@ -262,10 +270,6 @@ def _length(budget: Budget | None, settings: Settings, source: Source, size: Siz
     if steps < 1:
         raise UsageError(f"the budget {budget} is over before the first step; give more")
     return {"steps": int(steps)}
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).splitlines()[0]  # below it may stand the pattern, with a caret
 
 
 def patterns_of(arms: Sequence[Arm]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def pictures_of(results: Results, folder: Folder) -> dict[str, list[Picture]]:
         pictures[result.data] = _of_one(results, folder, result, f"{number:02d}", patterns)
     measured = [result for result in results.data if any(arm.estimate for arm in result.arms)]
     if len(measured) > 1:
-        title = "All patterns on all data; darker is better."
+        title = "The mean of all patterns on all data; darker is better."
         pictures[""] = [Picture("overview", title, partial(draw_heat_map, measured, patterns))]
     return pictures
 
@@ -66,7 +66,7 @@ def _of_one(
     for kind in _kinds(result.arms):
         title = f"Accuracy by {kind}, mean over the seeds."
         if kind == "length":
-            title += " Training was at the first length alone."
+            title += f" Training was at {_context(result.arms)} tokens alone."
         slug = "".join(letter if letter.isalnum() else "-" for letter in kind)
         pictures.append(Picture(f"{prefix}-by-{slug}", title, partial(draw_slices, result.arms, kind, patterns)))
     return pictures
@@ -88,7 +88,7 @@ def draw_curves(curves: dict[str, Curve], metric: Metric, patterns: Sequence[str
                 marker=style.marker if len(x) <= 30 else None,
                 markersize=3.5,
                 linewidth=1.6,
-                label=fill(pattern, _WRAP),
+                label=_label(pattern),
             )
             axes.fill_between(x, scale * curve.low, scale * curve.high, color=style.color, alpha=0.15, linewidth=0)
         plain_axes(axes)
@@ -106,7 +106,7 @@ _CURVE_LABELS = ("step", "seconds of training", "floating-point operations")
 
 
 def draw_means(result: DataResult, patterns: Sequence[str]) -> "Figure":
-    """A bar a pattern, from the bottom of the scale to its mean, with its interval and its seeds."""
+    """A row a pattern: its mean, with the interval and the seeds."""
     arms = [arm for arm in result.arms if arm.estimate is not None]
     scale = 100 if result.metric == "accuracy" else 1
     figure = new_figure(7.2, 1.1 + 0.45 * len(arms))
@@ -114,13 +114,17 @@ def draw_means(result: DataResult, patterns: Sequence[str]) -> "Figure":
     for row, arm in enumerate(reversed(arms)):
         assert arm.estimate is not None
         style, mean = look(patterns.index(arm.arm.pattern)), scale * arm.estimate.mean
-        axes.barh(row, mean, height=0.62, color=style.color, alpha=0.35, edgecolor=style.color)
+        if result.metric == "accuracy":
+            axes.barh(row, mean, height=0.62, color=style.color, alpha=0.35, edgecolor=style.color)
+        else:  # the scale does not begin at 0, so that the length of a bar would say nothing
+            axes.plot([mean], [row], "|", color="black", markersize=16)
         seeds = [scale * value for value in arm.values(result.metric).values()]
         axes.plot(seeds, [row] * len(seeds), style.marker, color=style.color, markersize=5, linestyle="none")
         if arm.estimate.low is not None and arm.estimate.high is not None:
             reach = scale * (arm.estimate.high - arm.estimate.low) / 2
             axes.errorbar(mean, row, xerr=reach, color="black", capsize=4, linewidth=1.2)
-    axes.set_yticks(range(len(arms)), [fill(arm.arm.pattern, _WRAP) for arm in reversed(arms)])
+    axes.set_yticks(range(len(arms)), [_label(arm.arm.pattern) for arm in reversed(arms)])
+    axes.set_ylim(-0.6, len(arms) - 0.4)
     plain_axes(axes, grid="x")
     axes.set_xlabel(TITLES[result.metric])
     _frame_means(axes, arms, result.metric)
@@ -132,8 +136,9 @@ def _frame_means(axes: "Axes", arms: Sequence[ArmResult], metric: Metric) -> Non
         axes.set_xlim(0, 104)
         return
     values = [value for arm in arms for value in arm.values(metric).values()]
+    values += [bound for arm in arms if arm.estimate for bound in (arm.estimate.low, arm.estimate.high) if bound]
     # losses lie close together, far from zero: a scale from zero would hide what differs
-    margin = 0.25 * (max(values) - min(values)) or 0.05 * max(values)
+    margin = 0.08 * (max(values) - min(values)) or 0.05 * max(values)
     axes.set_xlim(min(values) - margin, max(values) + margin)
     axes.set_xlabel(f"{TITLES[metric]}; the scale does not begin at 0")
 
@@ -149,7 +154,7 @@ def draw_slices(arms: Sequence[ArmResult], kind: str, patterns: Sequence[str]) -
         means = [100 * np.mean([table[str(v)] for table in tables if str(v) in table]) for v in values]
         style = look(patterns.index(arm.arm.pattern))
         marker = style.marker if len(values) <= 30 else None
-        label = fill(arm.arm.pattern, _WRAP)
+        label = _label(arm.arm.pattern)
         axes.plot(values, means, color=style.color, linestyle=style.line, marker=marker, markersize=4, label=label)
     plain_axes(axes)
     if kind == "length" or kind.startswith("distance"):
@@ -179,31 +184,33 @@ def draw_heat_map(results: Sequence[DataResult], patterns: Sequence[str]) -> "Fi
             if arm.estimate is not None:
                 means[patterns.index(arm.arm.pattern), column] = arm.estimate.mean
     shades = np.stack([_shade(means[:, i], result.metric) for i, result in enumerate(results)], axis=1)
-    axes.imshow(shades, cmap="Blues", vmin=-0.05, vmax=1.25, aspect="auto")
+    axes.pcolormesh(np.ma.masked_invalid(shades), cmap="Blues", vmin=-0.05, vmax=1.25, edgecolor="white", linewidth=2)
+    axes.invert_yaxis()
     for row, column in np.ndindex(means.shape):
         text = told(float(means[row, column]), results[column].metric)
         axes.text(
-            column,
-            row,
+            column + 0.5,
+            row + 0.5,
             text,
             ha="center",
             va="center",
             fontsize=9,
             color="white" if shades[row, column] > 0.85 else "black",
         )
-    axes.set_xticks(range(len(results)), [fill(result.data, 16) for result in results], rotation=30, ha="right")
-    axes.set_yticks(range(len(patterns)), [fill(pattern, _WRAP) for pattern in patterns])
+    names = [_label(result.data, 18) for result in results]
+    axes.set_xticks(np.arange(len(results)) + 0.5, names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(patterns)) + 0.5, [_label(pattern) for pattern in patterns])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
 
 
 def _shade(values: "np.ndarray", metric: Metric) -> "np.ndarray":
-    """From 0, the worst, to 1, the best."""
+    """From 0, the worst, to 1, the best; NaN stays NaN."""
     if metric == "accuracy":
-        return np.nan_to_num(values)
+        return values
     low, high = np.nanmin(values), np.nanmax(values)
-    return np.nan_to_num((high - values) / (high - low) if high > low else np.full_like(values, 0.5))
+    return (high - values) / (high - low) if high > low else 0.5 + 0 * values
 
 
 def _kinds(arms: Sequence[ArmResult]) -> list[str]:
@@ -219,6 +226,15 @@ def _kinds(arms: Sequence[ArmResult]) -> list[str]:
 def _accuracies(arm: ArmResult, trial: object) -> dict[str, dict[str, float]]:
     outcome = arm.runs[trial]  # type: ignore[index]
     return {} if outcome.summary is None else outcome.summary["accuracies"]
+
+
+def _context(arms: Sequence[ArmResult]) -> int:
+    return next(arm.arm.settings.context for arm in arms if arm.arm.settings is not None)
+
+
+def _label(text: str, width: int = _WRAP) -> str:
+    """A pattern or a name of data in lines; a hyphen within a name is no place to break."""
+    return fill(text, width, break_on_hyphens=False)
 
 
 def _legend_rows(names: "dict[str, Curve] | Sequence[ArmResult]") -> int:

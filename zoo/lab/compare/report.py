@@ -82,7 +82,7 @@ def _page(
 def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str) -> dict[str, Any]:
     return {
         "name": printable(result.data),
-        "anchor": "".join(letter if letter.isalnum() else "-" for letter in result.data),
+        "anchor": f"data-{result.arms[0].index}",
         "sha256": sha256,
         "verdict": verdict(result),
         "columns": columns(result),

@@ -1,5 +1,6 @@
 """What is to be compared, as a person asked for it."""
 
+import json
 import math
 import re
 import shlex
@@ -7,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
+from zoo.data.load import task_call
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
 from zoo.pattern import parse
 from zoo.registry import get_registry
-from zoo.train.settings import seconds
+from zoo.train.settings import read_assignments, seconds
 
 Match: TypeAlias = Literal["none", "params", "flops", "state"]
 
@@ -38,7 +40,7 @@ class Budget(NamedTuple):
     amount: float
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.amount:g}" if self.kind != "steps" else f"steps:{self.amount:.0f}"
+        return f"{self.kind}:{_exact(self.amount)}" if self.kind != "steps" else f"steps:{self.amount:.0f}"
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,13 @@ class Request:
         if self.seeds is not None:
             words += ["--seeds", str(self.seeds)]
         if self.lrs is not None:
-            words += ["--lrs", ",".join(f"{lr:g}" for lr in self.lrs)]
+            words += ["--lrs", ",".join(_exact(lr) for lr in self.lrs)]
         if self.match != "none":
             words += ["--match", self.match]
         if self.budget is not None:
             words += ["--budget", str(self.budget)]
         for name, value in self.settings.items():
-            words += ["--set", f"{name}={'none' if value is None else value}"]
+            words += ["--set", _assignment(name, value)]
         if self.jobs is not None:
             words += ["--jobs", str(self.jobs)]
         return shlex.join(words)
@@ -159,7 +161,11 @@ def read_patterns(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_data(names: Sequence[str]) -> tuple[str, ...]:
-    """Texts and tasks, the name of a suite replaced by all of its tasks."""
+    """Texts, and tasks in canonical form; the name of a suite is replaced by all of its tasks.
+
+    Raises:
+        UsageError: a task that cannot be read.
+    """
     chosen: list[str] = []
     suites: dict[str, list[str]] = {}
     tasks = get_registry().tasks
@@ -167,8 +173,22 @@ def read_data(names: Sequence[str]) -> tuple[str, ...]:
         if entry.cls.suite:
             suites.setdefault(_plain(entry.cls.suite), []).append(tasks.display_name(entry))
     for name in names:
-        chosen += suites.get(_plain(name), [name])
+        call = task_call(name) if _plain(name) not in suites else None
+        chosen += suites.get(_plain(name), [name if call is None else str(call)])
     return tuple(chosen)
+
+
+def _exact(number: float) -> str:
+    """A number that reads back as it was."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def _assignment(name: str, value: Any) -> str:
+    """A setting as ``--set`` reads it back."""
+    text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    told = f"{name}={text}"
+    return told if read_assignments([told]) == {name: value} else f"{name}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _plain(name: str) -> str:

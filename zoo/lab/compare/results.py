@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from zoo.data.load import task_call
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
 from zoo.lab.compare.plan import Arm, Plan, Trial
@@ -70,6 +71,11 @@ def gather(plan: Plan, folder: Folder) -> Results:
     return Results(plan, tuple(_data_result(plan, folder, data) for data in plan.data))
 
 
+def metric_of(data: str) -> Metric:
+    """By what patterns are compared on it."""
+    return "accuracy" if task_call(data) is not None else "loss"
+
+
 def value_of(outcome: Outcome, metric: Metric) -> float | None:
     """The metric of a run; None if it has none."""
     value = outcome.summary[f"validation_{metric}"] if outcome.summary is not None else None
@@ -123,8 +129,7 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
             lr = chosen_lr(plan, index, sweep) if arm.settings is not None else None
             trials = plan.results(index, lr) if lr is not None else ()
             read[index] = lr, sweep, {trial: read_outcome(folder.trial(plan, trial)) for trial in trials}
-    summaries = [outcome.summary for _, _, runs in read.values() for outcome in runs.values() if outcome.summary]
-    metric: Metric = "accuracy" if any(summary["accuracies"] for summary in summaries) else "loss"
+    metric = metric_of(data)
     arms = tuple(_arm_result(plan.arms[index], index, metric, *found) for index, found in read.items())
     told = differences({arm.arm.pattern: arm.values(metric) for arm in arms if arm.values(metric)})
     return DataResult(data, metric, arms, tuple(told))
@@ -148,7 +153,7 @@ def _arm_as_json(result: ArmResult, metric: Metric) -> dict[str, Any]:
         "size": asdict(arm.size) if arm.size is not None else None,
         "ratio": arm.ratio,
         "lr": result.lr,
-        "sweep": {f"{trial.lr:g}": value_of(outcome, metric) for trial, outcome in result.sweep.items()},
+        "sweep": {str(trial.lr): value_of(outcome, metric) for trial, outcome in result.sweep.items()},
         "estimate": asdict(result.estimate) if result.estimate is not None else None,
         "runs": [_run_as_json(trial, outcome) for trial, outcome in result.runs.items()],
         "error": result.error,

@@ -1,5 +1,6 @@
 """A comparison from beginning to end: begun, or gone on with."""
 
+import shlex
 from pathlib import Path
 
 from zoo.errors import UsageError
@@ -31,9 +32,11 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
         if plan.command != request.command:
             raise UsageError(
                 f"{out} holds another comparison ({plan.command}): choose another --out, or go on with that one: "
-                f"zoo compare --resume {out}"
+                f"zoo compare --resume {shlex.quote(str(out))}"
             )
         return plan, folder
+    if out is not None:
+        Folder.check_free(out)  # before the search for sizes, which takes a while
     plan = make_plan(request)
     return plan, Folder.create(plan, root=root, out=out)
 

@@ -13,8 +13,11 @@ from zoo.train.interrupts import Interrupts
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
 
-FAILURE = "failure.json"
-"""Why a run came to nothing. What failed once would fail again: it is not tried until somebody removes the file."""
+SUMMARY, FAILURE = "summary.json", "failure.json"
+"""What a run came to, or why it came to nothing. What failed once would fail again: it is not tried until somebody
+removes the file."""
+
+_FIGURES = ("steps", "train_loss", "validation_loss", "validation_accuracy", "tokens_per_second", "seconds")
 
 
 class StuckError(UsageError):
@@ -45,14 +48,13 @@ def read_outcome(folder: Path) -> Outcome:
     Raises:
         UsageError: one of its files is damaged.
     """
-    for name in ("summary.json", FAILURE):
-        path = folder / name
+    for path in (folder / SUMMARY, folder / FAILURE):
         if path.is_file():
             try:
                 told = json.loads(path.read_text(encoding="utf-8"))
-                return Outcome(summary=told) if name != FAILURE else Outcome(error=str(told["error"]))
-            except (ValueError, KeyError, TypeError):
-                raise UsageError(f"{path} is damaged: remove the folder {folder}, and the run is made again") from None
+                return Outcome(error=str(told["error"])) if path.name == FAILURE else Outcome(summary=_checked(told))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise UsageError(f"{path} is damaged: {_again(folder)}") from None
     return Outcome()
 
 
@@ -69,7 +71,7 @@ def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts:
         What became of it; an `Outcome` that is not over if it was interrupted, and then it is saved.
     """
     outcome = read_outcome(folder)
-    if outcome.is_over:
+    if outcome.is_over or interrupts.requested:
         return outcome
     try:
         _bring_to_its_end(folder, settings, display, interrupts)
@@ -84,12 +86,21 @@ def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts:
     return read_outcome(folder)
 
 
+def in_a_line(error: Exception) -> str:
+    """What went wrong with a mixer, whoever says so."""
+    if is_out_of_memory(error):
+        return "out of memory"
+    if isinstance(error, ZooError):
+        return str(error).splitlines()[0]  # below it may stand the pattern, with a caret
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _bring_to_its_end(folder: Path, settings: Settings, display: Display, interrupts: Interrupts) -> None:
     if any((folder / "checkpoints").glob("step-*")):
         try:
             resume(folder, display=display, interrupts=interrupts, pages=False)
         except UsageError as error:
-            raise StuckError(f"cannot go on with {folder}: {error}") from error
+            raise StuckError(f"cannot go on with the run in {folder}: {error}; {_again(folder)}") from error
         return
     if folder.exists():  # it was stopped before its first checkpoint
         shutil.rmtree(folder)
@@ -97,12 +108,20 @@ def _bring_to_its_end(folder: Path, settings: Settings, display: Display, interr
 
 
 def _failed(folder: Path, error: Exception) -> Outcome:
-    if is_out_of_memory(error):
-        text = "out of memory"
-    elif isinstance(error, ZooError):
-        text = str(error).splitlines()[0]
-    else:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = in_a_line(error)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FAILURE, json.dumps({"error": text}, ensure_ascii=False) + "\n")
     return Outcome(error=text)
+
+
+def _checked(summary: dict[str, Any]) -> dict[str, Any]:
+    for name in _FIGURES:
+        if not isinstance(summary[name], int | float | None):
+            raise TypeError(name)
+    for shares in summary["accuracies"].values():
+        dict[str, float](shares)
+    return summary
+
+
+def _again(folder: Path) -> str:
+    return f"remove the folder {folder}, and the run is made again"

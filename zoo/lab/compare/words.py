@@ -32,15 +32,16 @@ def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
 
 def difference_in_words(difference: Difference, metric: Metric) -> str:
     """Who is better, by how much, and whether chance would do as well."""
-    ahead = (difference.mean >= 0) == (metric == "accuracy")
-    better, worse = (difference.first, difference.second) if ahead else (difference.second, difference.first)
+    if difference.mean == 0:
+        return f"{difference.first} and {difference.second} came to the same mean, {_seeds(difference.seeds)}"
+    better, worse = _in_order(difference, metric)
     sign = 1 if difference.mean >= 0 else -1
-    by = _amount(sign * difference.mean, metric)
+    by = f"{_number(sign * difference.mean, metric)} {UNITS[metric]}"
     if difference.p is None or difference.low is None or difference.high is None:
         return f"{better} lies {by} before {worse} on one seed, which says nothing about chance"
     bounds = sorted((sign * difference.low, sign * difference.high))
     interval = f"{by} (95 % interval {_number(bounds[0], metric)} to {_number(bounds[1], metric)})"
-    tail = f"{_p(difference.p)}, {difference.seeds} seeds"
+    tail = f"{_p(difference.p)}, {_seeds(difference.seeds)}"
     if not difference.is_told_apart:
         return f"{better} and {worse} cannot be told apart: the first lies before the second by {interval}, {tail}"
     return f"{better} is better than {worse} by {interval}, {tail}"
@@ -55,7 +56,8 @@ def verdict(result: DataResult) -> str:
     name = best.arm.pattern
     if len(ranked) == 1:
         return f"{name} came to {estimate_in_words(best.estimate, result.metric)}."
-    beaten = [_other(name, d) for d in result.differences if name in (d.first, d.second) and d.is_told_apart]
+    orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
+    beaten = [worse for better, worse in orders if better == name]
     head = f"{name} is ahead with {estimate_in_words(best.estimate, result.metric)}"
     if best.estimate is not None and best.estimate.seeds < 2:
         return f"{head}; one seed says nothing about chance."
@@ -75,11 +77,11 @@ def ranking(result: DataResult) -> list[ArmResult]:
 
 
 def count(value: float | None) -> str:
-    """A large number, short: ``33.4k``, ``1.20M``."""
+    """A large number, short: ``33.4k``, ``1.2M``."""
     if value is None:
         return "n/a"
     for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
+        if value >= 0.9995 * factor:  # from there on it is rounded to 1
             return f"{value / factor:.3g}{unit}"
     return f"{value:.0f}"
 
@@ -89,20 +91,23 @@ def lr_in_words(lr: float | None) -> str:
     return "n/a" if lr is None else f"{lr:g}"
 
 
-def _amount(value: float, metric: Metric) -> str:
-    return f"{_number(value, metric)} {UNITS[metric]}"
+def _in_order(difference: Difference, metric: Metric) -> tuple[str, str]:
+    """The better one and the worse one."""
+    if (difference.mean >= 0) == (metric == "accuracy"):
+        return difference.first, difference.second
+    return difference.second, difference.first
 
 
 def _number(value: float, metric: Metric) -> str:
-    return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3f}"
+    return f"{100 * value:z.1f}" if metric == "accuracy" else f"{value:z.3f}"
 
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _other(name: str, difference: Difference) -> str:
-    return difference.second if difference.first == name else difference.first
+def _seeds(count: int) -> str:
+    return f"{count} seeds" if count > 1 else "one seed"
 
 
 def _list(names: list[str]) -> str:

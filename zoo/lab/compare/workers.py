@@ -1,15 +1,21 @@
 """Processes that make runs side by side, each on its own threads, and tell how they get on."""
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
+from zoo.errors import ZooError
 from zoo.lab.compare.plan import Trial
 from zoo.lab.compare.trial import Outcome, run_trial
 from zoo.train.display import Display, Progress
@@ -45,104 +51,187 @@ class Word:
     loss: float | None = None
 
 
-class Workers:
-    """A pool of processes. Made by `working`."""
+@dataclass
+class _Worker:
+    """A process, the line to it, and the run that it is making."""
 
-    def __init__(self, pool: ProcessPoolExecutor, stop: Any, words: Any) -> None:
-        self._pool, self._stop, self._words = pool, stop, words
-        self._running: dict[Future[Outcome], Job] = {}
+    process: BaseProcess
+    line: Connection
+    job: Job | None = None
+
+
+class Workers:
+    """As many processes as are needed, up to a number. Made by `working`."""
+
+    def __init__(self, most: int) -> None:
+        self._context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self._most, self._staff = most, list[_Worker]()
+        self._waiting, self._stopped = deque[Job](), False
 
     def submit(self, job: Job) -> None:
         """Have a run made when a worker is free; not any more once all were asked to stop."""
-        if not self._stop.is_set():
-            self._running[self._pool.submit(_work, job)] = job
+        if not self._stopped:
+            self._waiting.append(job)
+            self._hand_out()
 
     def stop(self) -> None:
         """Ask all runs to save and end after their step; those that wait do not begin."""
-        self._stop.set()
-        for future in self._running:
-            future.cancel()
+        if not self._stopped:
+            self._stopped = True
+            self._waiting.clear()
+            for worker in self._staff:
+                with suppress(OSError):  # it has died, which `hear` tells
+                    worker.line.send(None)
 
     def kill(self) -> None:
         """End the processes where they stand; what was saved stays."""
-        for process in multiprocessing.active_children():
-            process.terminate()
+        for worker in self._staff:
+            worker.process.kill()
+
+    def join(self) -> None:
+        """Wait until the processes are gone."""
+        for worker in self._staff:
+            worker.process.join()
+            worker.line.close()
 
     @property
     def are_busy(self) -> bool:
         """Whether a run is under way or waits."""
-        return bool(self._running)
+        return bool(self._waiting) or any(worker.job for worker in self._staff)
 
     def hear(self) -> tuple[list[tuple[Job, Outcome]], list[Word]]:
         """Wait a moment; the runs that have ended since, and what was said.
 
         Raises:
+            ZooError: a process was ended from outside.
             Exception: what a worker failed with that is no fault of the run.
         """
-        done, _ = wait(self._running, timeout=_POLL, return_when=FIRST_COMPLETED)
-        words = []
-        while not self._words.empty():
-            words.append(self._words.get())
-        ended = []
-        for future in done:
-            job = self._running.pop(future)
-            ended.append((job, Outcome() if future.cancelled() else future.result()))
+        ended: list[tuple[Job, Outcome]] = []
+        words: list[Word] = []
+        ready = wait([worker.line for worker in self._staff if worker.job], timeout=_POLL)
+        for worker in (worker for worker in self._staff if worker.line in ready):
+            told = self._told(worker)
+            if isinstance(told, Word):
+                words.append(told)
+                continue
+            assert worker.job is not None
+            ended.append((worker.job, told))
+            worker.job = None
+        self._hand_out()
         return ended, words
+
+    def _told(self, worker: _Worker) -> Word | Outcome:
+        try:
+            told = worker.line.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            raise ZooError(
+                f"a process that made runs was ended from outside (exit code {worker.process.exitcode}), perhaps "
+                "because memory ran out: fewer --jobs need less"
+            ) from None
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def _hand_out(self) -> None:
+        while self._waiting and (worker := self._idle()):
+            worker.job = self._waiting.popleft()
+            with suppress(OSError):  # it has died, which `hear` tells
+                worker.line.send(worker.job)
+
+    def _idle(self) -> _Worker | None:
+        idle = next((worker for worker in self._staff if worker.job is None), None)
+        if idle is None and len(self._staff) < self._most:
+            idle = self._hire()
+        return idle
+
+    def _hire(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        with _deaf():
+            process.start()
+        theirs.close()
+        self._staff.append(_Worker(process, ours))
+        return self._staff[-1]
 
 
 @contextmanager
 def working(jobs: int) -> Iterator[Workers]:
-    """A pool of so many processes, which is gone when the block ends."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    stop, words = context.Event(), context.SimpleQueue()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(stop, words))
-    workers = Workers(pool, stop, words)
+    """Up to so many processes, which are gone when the block ends."""
+    workers = Workers(jobs)
     try:
         yield workers
-    except BaseException:
         workers.stop()
+    except BaseException:
         workers.kill()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        workers.join()
 
 
-_stop: Any = None
-_words: Any = None
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started meanwhile do not hear what a terminal or a system sends to all: the leader does."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # when it is begun, it lets them be heard again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(stop: Any, words: Any) -> None:
-    """What a process does first: leave Ctrl-C, which the terminal sends to all, to the one that leads."""
-    global _stop, _words
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _stop, _words = stop, words
+def _serve(line: Connection) -> None:
+    """What a process does: one run after the other, until there is None, or nobody to ask for one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_die_with_the_leader, daemon=True).start()
+    with suppress(EOFError, BrokenPipeError):  # the leader has gone
+        while (job := line.recv()) is not None:
+            line.send(_made(job, line))
 
 
-def _work(job: Job) -> Outcome:
-    return run_trial(job.folder, job.settings, display=_Telling(job.trial, job.settings.steps), interrupts=_Asked())
+def _made(job: Job, line: Connection) -> Outcome | Exception:
+    telling = _Telling(job.trial, job.settings.steps, line)
+    try:
+        return run_trial(job.folder, job.settings, display=telling, interrupts=_Asked(line))
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # for --debug: a traceback does not go from process to process
+        return error
+
+
+def _die_with_the_leader() -> None:
+    """Nobody is left to take the results, and whoever goes on with the comparison finds the runs free."""
+    leader = multiprocessing.parent_process()
+    assert leader is not None
+    leader.join()
+    os._exit(1)
 
 
 class _Asked(Interrupts):
-    """A request to stop that comes from another process."""
+    """A request to stop that comes from the leader."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Connection) -> None:
+        self._line = line
         super().__init__()
 
     @property
     def requested(self) -> bool:
-        return bool(_stop.is_set())
+        """Whether there was one; the leader says nothing else while a run is made."""
+        return self._line.poll()
 
     @requested.setter
     def requested(self, value: bool) -> None:
-        if value:  # a SIGTERM of its own
-            _stop.set()
+        """Signals ask for nothing here."""
 
 
 class _Telling(Display):
     """Tells the leading process how far the run is, a few times a second at most."""
 
-    def __init__(self, trial: Trial, steps: int) -> None:
-        self._trial, self._steps, self._last = trial, steps, 0.0
+    def __init__(self, trial: Trial, steps: int, line: Connection) -> None:
+        self._trial, self._steps, self._line, self._last = trial, steps, line, 0.0
         self._accuracy: float | None = None
         self._loss: float | None = None
 
@@ -150,10 +239,10 @@ class _Telling(Display):
         """A step was made."""
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_WORDS:
             self._last = time.monotonic()
-            _words.put(Word(self._trial, progress.step, self._steps, self._accuracy, self._loss))
+            self._line.send(Word(self._trial, progress.step, self._steps, self._accuracy, self._loss))
 
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
         """What is held out was measured."""
         del sample
         self._accuracy, self._loss = validation_accuracy, validation_loss
-        _words.put(Word(self._trial, step, self._steps, validation_accuracy, validation_loss))
+        self._line.send(Word(self._trial, step, self._steps, validation_accuracy, validation_loss))
