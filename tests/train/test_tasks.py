@@ -11,9 +11,11 @@ from zoo.backbone import Backbone
 from zoo.cli.train import RUNS
 from zoo.data.load import load_source
 from zoo.data.source import IGNORE, Batch
+from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
 from zoo.train.evaluate import evaluate
 from zoo.train.run_directory import RunDirectory
+from zoo.train.sample import answered_example
 from zoo.train.session import resume, start
 from zoo.train.settings import resolve
 
@@ -77,6 +79,30 @@ def test_loss_and_gradients_at_some_positions_are_those_of_all():
         gradients.append([output.loss.detach(), *(parameter.grad for parameter in model.parameters())])
     assert output.logits.shape == (len(where), 11)
     torch.testing.assert_close(*gradients)
+
+
+class Half(zoo.Task):
+    """Asks for the second half; it has no symbol for anything but its tokens."""
+
+    vocab_size, length = 3, 4
+
+    def draw(self, generator, examples, *, length, test):
+        inputs = generator.integers(3, size=(examples, length))
+        targets = np.where(np.arange(length) < 2, IGNORE, 2 - inputs)
+        scored = np.tile(np.arange(length) == 3, (examples, 1))
+        return zoo.Examples(inputs, targets, scored)
+
+    def symbol(self, token):
+        return {0: "a", 1: "b", 2: "c"}[token]
+
+
+def test_a_sample_has_an_answer_at_each_scored_position_and_the_right_one_where_it_is_wrong():
+    data = TaskData(Half(), "half")
+    tokens = next(data.held_out(context=4, batch=1)).inputs[0].tolist()
+    *others, last = ("abc"[token] for token in tokens)
+    right = "abc"[2 - tokens[-1]]
+    expected = f"{last}→{last}" + (f"({right})" if right != last else "")  # a parrot says what it hears
+    assert answered_example(Parrot(3), data).split() == [*others, expected]
 
 
 def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):

@@ -56,6 +56,8 @@ def answered_example(model: Backbone, data: TaskData) -> str:
     for token, target, answer, asked in zip(
         batch.inputs[0].tolist(), batch.targets[0].tolist(), said, scored.tolist(), strict=True
     ):
-        wrong = f"({symbol(target)})" if answer != target else ""
-        words.append(f"{symbol(token)}→{symbol(answer)}{wrong}" if asked else symbol(token))
+        word = symbol(token)
+        if asked:
+            word += f"→{symbol(answer)}" + (f"({symbol(target)})" if answer != target else "")
+        words.append(word)
     return " ".join(words)
