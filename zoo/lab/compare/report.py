@@ -116,7 +116,8 @@ def row(arm: ArmResult, result: DataResult) -> list[str]:
     settings, size = arm.arm.settings, arm.arm.size
     if settings is None or size is None:
         return [arm.arm.pattern, "failed", *["n/a"] * 8]
-    seeds = [told(value_of(outcome, result.metric), result.metric) for outcome in arm.runs.values() if outcome.is_over]
+    ended = [value_of(outcome, result.metric) for outcome in arm.runs.values() if outcome.is_over]
+    seeds = [told(value, result.metric).removesuffix(" %") for value in ended]
     steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
