@@ -253,9 +253,10 @@ def test_long_names_are_broken_between_words_only():
         "dot-product(window=64)",
     ]
     assert plots._label("delayed-copy(length=12, vocab=4)", 20) == "delayed-copy(\nlength=12, vocab=4)"
-    assert plots._label("texts/of/a/person.txt", 12) == "texts/of/a/\nperson.txt"
+    assert plots._label("texts/of/a/person.txt", 14) == "texts/of/a/\nperson.txt"
 
 
+@pytest.mark.slow
 def test_many_arms_with_long_names_draw_without_a_warning(tmp_path):
     """Warnings are errors here: matplotlib warns where a layout does not fit."""
     long = [
