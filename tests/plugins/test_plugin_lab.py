@@ -169,6 +169,8 @@ def test_it_is_measured(zoo):
         ["info", "fading-lab:fading"],
         ["train", "--data", "fading-lab:before", "--dry-run"],
         ["bench", "fading-lab:fading"],
+        ["compare", "fading-lab:fading", "--data", "parity", "--dry-run"],
+        ["compare", "--resume", "comparison"],
     ],
     ids=" ".join,
 )

@@ -173,6 +173,19 @@ def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
     return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
 
 
+def check_plugins(recorded: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse to go on without what `plugins_of` recorded.
+
+    Raises:
+        PluginError: a distribution is missing or broken.
+        UsageError: a distribution is there and does not give a name any more.
+    """
+    registry = get_registry()
+    for name, origin in recorded.items():
+        catalogue = registry.tasks if name.startswith(_TASK) else registry.mixers
+        catalogue.find(f"{origin['distribution']}:{name.removeprefix(_TASK).rpartition(':')[2]}")
+
+
 def remembering(environment: Mapping[str, Any]) -> Registry:
     """The registry in which plain names mean what they meant when `plugins_of` recorded them."""
     given = {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}

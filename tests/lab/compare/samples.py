@@ -44,7 +44,14 @@ def plan(*patterns, data=(COPY,), seeds=3, lrs=(), errors=None, **changes):
         for pattern in patterns or ("dot-product", "correlation")
     ]
     given = {"command": "zoo compare …", "tier": "smoke", "match": "none", "seeds": tuple(range(seeds))}
-    given |= {"sweep_seed": seeds, "lrs": lrs, "jobs": 1, "arms": tuple(arms), "checksums": dict.fromkeys(data, "ab12")}
+    given |= {
+        "sweep_seed": seeds,
+        "lrs": lrs,
+        "jobs": 1,
+        "arms": tuple(arms),
+        "checksums": dict.fromkeys(data, "ab12"),
+        "plugins": {},
+    }
     return Plan(**given | changes)
 
 

@@ -1,9 +1,10 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import PluginError, UsageError, ZooError
 from zoo.lab.compare import report
 from zoo.lab.compare import trial as trial_module
 from zoo.lab.compare.folder import Folder
@@ -110,7 +111,7 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     assert saved(folder) == whole
 
 
-@pytest.mark.parametrize("ended", [0, 1, 3, 5])
+@pytest.mark.parametrize("ended", [3, *(pytest.param(ended, marks=pytest.mark.slow) for ended in (0, 1, 5))])
 def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     request_ = {"lrs": (1e-3, 1e-2)}
     made, folder = started(tmp_path / "whole", **request_)
@@ -202,8 +203,12 @@ def test_data_that_has_changed_since_is_refused(tmp_path, monkeypatch):
 
 def test_a_mixer_that_is_gone_is_told(tmp_path):
     made, folder = plan("no-such-mixer", "dot-product"), Folder(tmp_path)
+    there = replace(made, plugins={"no-such-mixer": {"distribution": "mixer-zoo", "version": "1"}})
     with pytest.raises(UsageError, match=r"no mixer is named 'no-such-mixer'"):
-        carry_on(made, folder)
+        carry_on(there, folder)
+    gone = replace(made, plugins={"task:fading": {"distribution": "fading-lab", "version": "1"}})
+    with pytest.raises(PluginError, match=r"task fading-lab:fading needs the distribution 'fading-lab'"):
+        carry_on(gone, folder)
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

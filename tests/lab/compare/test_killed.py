@@ -15,9 +15,10 @@ pytestmark = pytest.mark.slow
 
 FOUR = ("dot-product", "correlation", "involution", "correlation + involution")
 FLAGS = ["--data", MQAR, "--data", COPY, "--dim", "16", "--layers", "1", "--jobs", "2"]
+FLAGS += ["--set", "evaluation_tokens=64", "--set", "final_evaluation_tokens=64"]
 GRID = [*FOUR, *FLAGS, "--seeds", "3", "--budget", "steps:40"]
 SWEEP = ["dot-product", "correlation", *FLAGS, "--seeds", "2", "--lrs", "1e-3,1e-2", "--budget", "steps:40"]
-LONG = ["dot-product", *FLAGS[2:], "--seeds", "2", "--budget", "steps:1500"]
+LONG = ["dot-product", *FLAGS[2:], "--seeds", "2", "--budget", "steps:1500", "--set", "stop_accuracy=none"]
 
 
 class Process:

@@ -9,7 +9,7 @@ from zoo.lab.compare.trial import Outcome, read_outcome
 from zoo.lab.compare.workers import Job, Word, Workers, working
 from zoo.train.interrupts import Interrupts
 from zoo.train.machine import check_device
-from zoo.train.session import plugins_of, source_of
+from zoo.train.session import check_plugins, source_of
 
 
 class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -110,11 +110,11 @@ class Grid:
 
 def _check(plan: Plan) -> None:
     """Refuse what would make all runs fail, or make them runs of something else."""
+    check_plugins(plan.plugins)
     checked = set()
     for arm in plan.arms:
         if arm.settings is None:
             continue
-        plugins_of(arm.settings)
         check_device(arm.settings.device)
         if arm.data not in checked and source_of(arm.settings).sha256 != plan.checksums[arm.data]:
             raise UsageError(f"the data {arm.data!r} has changed since the comparison began, which needs the same")

@@ -10,7 +10,7 @@ import torch
 from zoo.backbone import Backbone
 from zoo.data.load import task_call
 from zoo.data.source import Source
-from zoo.errors import UsageError
+from zoo.errors import PluginError, UsageError
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.compare.trial import in_a_line
@@ -19,7 +19,7 @@ from zoo.lab.size import Size, measure_size
 from zoo.lab.tier import Tier, find_tier
 from zoo.registry import get_registry
 from zoo.train.machine import settle
-from zoo.train.session import model_for, source_of
+from zoo.train.session import model_for, plugins_of, source_of
 from zoo.train.settings import Settings, validate
 
 FORMAT = 1
@@ -74,6 +74,7 @@ class Plan:
         jobs: runs at a time.
         arms: data by data, in the order of the patterns.
         checksums: of each text or task, by its name.
+        plugins: what gives each mixer and task, as `zoo.train.session.plugins_of` tells it.
     """
 
     command: str
@@ -85,6 +86,7 @@ class Plan:
     jobs: int
     arms: tuple[Arm, ...]
     checksums: Mapping[str, str]
+    plugins: Mapping[str, Mapping[str, str]]
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -126,11 +128,13 @@ def make_plan(request: Request) -> Plan:
 
     Raises:
         UsageError: a request that cannot be, data that cannot be had, or no pattern that can be built.
+        PluginError: likewise, where it is a plugin's fault.
     """
     tier = find_tier(request.tier)
     seeds = tier.seeds if request.seeds is None else request.seeds
     lrs = tier.lrs if request.lrs is None else request.lrs
     arms: list[Arm] = []
+    failures: list[Exception] = []
     checksums = {}
     jobs = None
     for data in request.data:
@@ -140,9 +144,10 @@ def make_plan(request: Request) -> Plan:
         source = source_of(first)
         checksums[data] = source.sha256
         threads = max(1, torch.get_num_threads() // jobs)
-        arms += _arms_of(request, tier, source, data, threads)
+        arms += _arms_of(request, tier, source, data, threads, failures)
     if all(arm.settings is None for arm in arms):
-        raise UsageError(f"no pattern can be built: {arms[0].error}")
+        kind = PluginError if isinstance(failures[0], PluginError) else UsageError
+        raise kind(f"no pattern can be built: {arms[0].error}") from failures[0]
     assert jobs is not None
     return Plan(
         command=request.command,
@@ -154,6 +159,7 @@ def make_plan(request: Request) -> Plan:
         jobs=jobs,
         arms=tuple(arms),
         checksums=checksums,
+        plugins={name: origin for arm in arms if arm.settings for name, origin in plugins_of(arm.settings).items()},
     )
 
 
@@ -198,8 +204,10 @@ def _jobs(asked: int | None, device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
-def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: int) -> Iterator[Arm]:
-    """The arms of one text or task; one that cannot be built is told with its reason."""
+def _arms_of(  # noqa: PLR0917 - what is the same for all arms
+    request: Request, tier: Tier, source: Source, data: str, threads: int, failures: list[Exception]
+) -> Iterator[Arm]:
+    """The arms of one text or task; one that cannot be built is told with its reason, and its error is kept."""
     target = None
     for index, pattern in enumerate(request.patterns):
         try:
@@ -210,6 +218,7 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
             settings = settings.model_copy(update=kept)
         except Exception as error:  # whatever a mixer does, the others go on
             cause = in_a_line(error)
+            failures.append(error)
             if index == 0 and request.match != "none":
                 raise UsageError(
                     f"the first pattern, by which the others are measured, cannot be built: {cause}"

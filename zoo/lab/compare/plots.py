@@ -233,8 +233,10 @@ def _context(arms: Sequence[ArmResult]) -> int:
 
 
 def _label(text: str, width: int = _WRAP) -> str:
-    """A pattern or a name of data in lines; a hyphen within a name is no place to break."""
-    return fill(text, width, break_on_hyphens=False)
+    """A pattern or a name of data in lines, broken at spaces, brackets and slashes, not at the hyphens of names."""
+    for mark in "(/":
+        text = text.replace(mark, f"{mark} ")
+    return fill(text, width, break_on_hyphens=False).replace("( ", "(").replace("/ ", "/")
 
 
 def _legend_rows(names: "dict[str, Curve] | Sequence[ArmResult]") -> int:

@@ -19,7 +19,6 @@ from zoo.lab.compare.words import TITLES, count, difference_in_words, estimate_i
 from zoo.train.environment import describe_environment
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.picture import save_picture, svg_of
-from zoo.train.session import plugins_of
 from zoo.train.settings import Settings
 
 ENVIRONMENT = "environment.json"
@@ -116,7 +115,8 @@ def row(arm: ArmResult, result: DataResult) -> list[str]:
     settings, size = arm.arm.settings, arm.arm.size
     if settings is None or size is None:
         return [arm.arm.pattern, "failed", *["n/a"] * 8]
-    seeds = [told(value_of(outcome, result.metric), result.metric) for outcome in arm.runs.values() if outcome.is_over]
+    ended = [value_of(outcome, result.metric) for outcome in arm.runs.values() if outcome.is_over]
+    seeds = [told(value, result.metric).removesuffix(" %") for value in ended]
     steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
@@ -175,8 +175,7 @@ def _choosing(results: Results) -> str:
 
 def _environment(results: Results) -> dict[str, Any]:
     made = [arm.arm.settings for result in results.data for arm in result.arms if arm.arm.settings is not None]
-    plugins = {name: origin for settings in made for name, origin in plugins_of(settings).items()}
-    told_all = describe_environment(plugins=plugins, data_sha256="", device=_device(made))
+    told_all = describe_environment(plugins=results.plan.plugins, data_sha256="", device=_device(made))
     return {name: value for name, value in told_all.items() if name not in {"data_sha256", "threads"}}
 
 
