@@ -18,7 +18,8 @@ FLAGS = ["--data", MQAR, "--data", COPY, "--dim", "16", "--layers", "1", "--jobs
 FLAGS += ["--set", "evaluation_tokens=64", "--set", "final_evaluation_tokens=64"]
 GRID = [*FOUR, *FLAGS, "--seeds", "3", "--budget", "steps:40"]
 SWEEP = ["dot-product", "correlation", *FLAGS, "--seeds", "2", "--lrs", "1e-3,1e-2", "--budget", "steps:40"]
-LONG = ["dot-product", *FLAGS[2:], "--seeds", "2", "--budget", "steps:1500", "--set", "stop_accuracy=none"]
+LONG = ["dot-product", *FLAGS[2:], "--seeds", "2", "--budget", "steps:600", "--set", "stop_accuracy=none"]
+LONG += ["--set", "checkpoint_every=100"]
 
 
 class Process:
@@ -132,7 +133,7 @@ def test_ctrl_c_twice_stops_at_once_and_loses_little(tmp_path, whole):
 def test_the_leader_is_killed_and_takes_the_workers_along(tmp_path, whole):
     out = tmp_path / "out"
     process = Process(*LONG, "--out", out)
-    process.wait_for(lambda: list(out.glob("runs/*/*/checkpoints/step-00000500")))
+    process.wait_for(lambda: list(out.glob("runs/*/*/checkpoints/step-00000200")))
     workers = process.workers()
     assert len(workers) == 2
     os.kill(process.id, signal.SIGKILL)
@@ -149,7 +150,7 @@ def test_the_leader_is_killed_and_takes_the_workers_along(tmp_path, whole):
 def test_a_worker_is_killed(tmp_path, whole):
     out = tmp_path / "out"
     process = Process(*LONG, "--out", out)
-    process.wait_for(lambda: list(out.glob("runs/*/*/checkpoints/step-00000500")))
+    process.wait_for(lambda: list(out.glob("runs/*/*/checkpoints/step-00000200")))
     os.kill(process.workers()[0], signal.SIGKILL)
     code, _, err = process.end()
     assert code == 1
