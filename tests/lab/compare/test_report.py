@@ -36,22 +36,21 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A comparison with all that may befall: a failure to build, a seed that failed, evil names, a text."""
-    with pytest.MonkeyPatch.context() as patch:
-        path = tmp_path_factory.mktemp("report") / "<b>out"
-        path.mkdir()
-        made = plan(
-            "correlation", EVIL, "broken", data=(COPY, MQAR, TEXT), errors={"broken": "no <i>such</i> mixer"},
-            lrs=(1e-3, 1e-2), command=f"zoo compare '{EVIL}'",
-        )  # fmt: skip
-        folder = Folder(path)
-        for index, arm in enumerate(made.arms):
-            for trial in made.sweeps(index):
-                write_run(folder, made, trial, summary(0.5 + trial.lr, 1 - trial.lr))
-            if arm.settings is not None:
-                worse = None if arm.pattern == EVIL else 0.7
-                write_runs(folder, made, index, (0.5 + index / 100, 0.6, worse))
-        results = gather(made, folder)
-        write_results(results, folder)
+    path = tmp_path_factory.mktemp("report") / "<b>out"
+    path.mkdir()
+    made = plan(
+        "correlation", EVIL, "broken", data=(COPY, MQAR, TEXT), errors={"broken": "no <i>such</i> mixer"},
+        lrs=(1e-3, 1e-2), command=f"zoo compare '{EVIL}'",
+    )  # fmt: skip
+    folder = Folder(path)
+    for index, arm in enumerate(made.arms):
+        for trial in made.sweeps(index):
+            write_run(folder, made, trial, summary(0.5 + trial.lr, 1 - trial.lr))
+        if arm.settings is not None:
+            worse = None if arm.pattern == EVIL else 0.7
+            write_runs(folder, made, index, (0.5 + index / 100, 0.6, worse))
+    results = gather(made, folder)
+    write_results(results, folder)
     return results, folder
 
 
