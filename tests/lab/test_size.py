@@ -128,3 +128,11 @@ def test_what_is_not_predicted_is_not_computed():
     assert whole.forward_flops - some.forward_flops == unembedding * 12 / 16
     assert whole.training_flops - some.training_flops == 3 * unembedding * 12 / 16
     assert (whole.parameters, whole.state) == (some.parameters, some.state)
+
+
+def test_a_readout_computes_and_remembers_nothing():
+    readout = nn.Linear(D, D, bias=False)
+    plain, read = measure_size(model(), length=16), measure_size(model(readout=readout), length=16)
+    assert read.state == plain.state
+    assert read.parameters == plain.parameters + D * D
+    assert read.forward_flops == plain.forward_flops + 2 * D * D

@@ -37,7 +37,7 @@ def test_a_text_starts_from_the_preset_and_a_task_from_what_it_asks_for():
     assert (text.steps, text.evaluate_every, text.final_evaluation_tokens) == (200, 50, 32768)
     task = smoke.settings("correlation", MQAR, {})
     defined = resolve(flags={"mixer": "correlation", "data": MQAR})
-    assert (task.steps, task.batch, task.dim) == (400, min(32, defined.batch), min(64, defined.dim))
+    assert (task.steps, task.batch, task.dim) == (300, min(32, defined.batch), min(64, defined.dim))
     assert (task.context, task.channel_mixer, task.heads) == (16, defined.channel_mixer, defined.heads)
 
 

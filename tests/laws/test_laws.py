@@ -6,7 +6,7 @@ from zoo.registry import get_registry
 from zoo.testing import parametrize_with_laws
 
 REGISTRY = get_registry()
-NAMES = [REGISTRY.display_name(entry) for entry in REGISTRY.list()]
+NAMES = [REGISTRY.mixers.display_name(entry) for entry in REGISTRY.mixers.list()]
 HYBRIDS = ["correlation*3, involution", "dot-product + involution", "leviathan-moe, correlation/none"]
 
 

@@ -25,6 +25,7 @@ def test_a_weaker_law_lets_a_control_pass(mutant):
     assert escaped(mutant, BROKEN) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
 def test_a_law_that_asks_nothing_catches_nothing(name, monkeypatch):
     idle = {law: dataclasses.replace(one, check=lambda case: None) for law, one in LAWS.items() if law == name}

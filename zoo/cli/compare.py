@@ -146,8 +146,8 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
 
 
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
+    from zoo.lab.compare.export import results_as_json
     from zoo.lab.compare.report import columns, row
-    from zoo.lab.compare.results import results_as_json
     from zoo.lab.compare.words import verdict
 
     if json:

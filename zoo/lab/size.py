@@ -88,9 +88,11 @@ def measure_state(model: Backbone, *, length: int) -> int | None:
     """How many numbers the mixers remember of one sequence after so many tokens, `Size.state`."""
     if not all(mixer.causal for layer in model.each_layer() for _, mixer in layer.named_mixers()):
         return None
+    probe = _probe(model).eval()
+    probe.readout = None  # it looks at whole sequences, and remembers nothing
     try:
         with torch.no_grad():
-            _, state = _probe(model).eval().step(_draw_tokens(model, length))
+            _, state = probe.step(_draw_tokens(model, length))
     except NotImplementedError:
         return None
     return sum(leaf.numel() for leaf in tree_leaves(state["layers"]) if isinstance(leaf, Tensor))

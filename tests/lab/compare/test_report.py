@@ -5,10 +5,11 @@ from html.parser import HTMLParser
 import pytest
 
 from zoo.lab.compare import plots
+from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plots import draw_heat_map, draw_means, draw_slices, pictures_of
 from zoo.lab.compare.report import columns, row, write_results
-from zoo.lab.compare.results import gather, metric_of, results_as_json, results_table, timings_table
+from zoo.lab.compare.results import gather, metric_of
 from zoo.train.picture import save_picture
 
 from .samples import COPY, MQAR, TEXT, plan, size, summary, write_arm, write_run

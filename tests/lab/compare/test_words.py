@@ -100,14 +100,24 @@ def test_nothing_is_minus_zero():
     assert "interval 0.0 to 0.0" in text
 
 
+def test_who_is_level_shares_the_first_place(tmp_path):
+    shares = {"dot-product": [0.5, 0.51, 0.5], "correlation": [1.0, 0.9999, 1.0], "involution": [1.0, 1.0, 1.0]}
+    assert verdict(one(tmp_path, shares)) == (
+        "involution and correlation are ahead with 100.0 %, and by more than chance before every other."
+    )
+
+
+def test_all_may_be_level(tmp_path):
+    assert verdict(one(tmp_path, {"dot-product": [1.0], "correlation": [1.0]})) == "All came to 100.0 %."
+
+
 def test_the_verdict_on_a_task(tmp_path):
     result = one(
         tmp_path, {"dot-product": [0.5, 0.51, 0.5], "correlation": [0.9, 0.91, 0.91], "involution": [0.9, 0.91, 0.9]}
     )
     assert [arm.arm.pattern for arm in ranking(result)] == ["correlation", "involution", "dot-product"]
     assert verdict(result) == (
-        "correlation is ahead with 90.7 ± 1.4 %; more than chance lies between it and dot-product, not between it and "
-        "involution."
+        "correlation is ahead with 90.7 ± 1.4 %; before dot-product by more than chance, not before involution."
     )
 
 

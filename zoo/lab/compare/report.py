@@ -4,15 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plots import Picture, pictures_of
 from zoo.lab.compare.results import (
     ArmResult,
     DataResult,
     Results,
-    results_as_json,
-    results_table,
-    timings_table,
     value_of,
 )
 from zoo.lab.compare.words import TITLES, count, difference_in_words, estimate_in_words, lr_in_words, told, verdict

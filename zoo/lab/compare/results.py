@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from zoo.data.load import task_call
 from zoo.lab.compare.folder import Folder
@@ -11,7 +11,6 @@ from zoo.lab.compare.grid import chosen_lr
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
 from zoo.lab.statistics import Difference, Estimate, differences, estimate
-from zoo.train.logs import table
 
 Metric: TypeAlias = Literal["accuracy", "loss"]
 
@@ -82,45 +81,6 @@ def value_of(outcome: Outcome, metric: Metric) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def results_as_json(results: Results) -> dict[str, Any]:
-    """The figures as JSON has them. No time is among them: the same comparison gives the same file."""
-    plan = results.plan
-    return {
-        "command": plan.command,
-        "tier": plan.tier,
-        "match": plan.match,
-        "seeds": list(plan.seeds),
-        "sweep_seed": plan.sweep_seed if len(plan.lrs) > 1 else None,
-        "data": [
-            {
-                "name": result.data,
-                "sha256": plan.checksums[result.data],
-                "metric": result.metric,
-                "arms": [_arm_as_json(arm, result.metric) for arm in result.arms],
-                "differences": [asdict(difference) for difference in result.differences],
-            }
-            for result in results.data
-        ],
-    }
-
-
-def results_table(results: Results) -> str:
-    """A row a run, as CSV."""
-    return table([_row(trial, arm, outcome) for trial, arm, outcome in _all_runs(results)])
-
-
-def timings_table(results: Results) -> str:
-    """The times of each run, which differ from one comparison to the next, as CSV."""
-    names = ("seconds", "tokens_per_second")
-    return table(
-        [
-            {**_names(trial, arm), **{name: outcome.summary[name] for name in names}}
-            for trial, arm, outcome in _all_runs(results)
-            if outcome.summary is not None
-        ]
-    )
-
-
 def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
     read: dict[int, tuple[float | None, dict[Trial, Outcome], dict[Trial, Outcome]]] = {}
     for index, arm in enumerate(plan.arms):
@@ -142,60 +102,3 @@ def _arm_result(  # noqa: PLR0917 - what was read of an arm, in the order in whi
     errors = [f"seed {trial.seed}: {outcome.error}" for trial, outcome in runs.items() if outcome.error]
     error = arm.error or ("; ".join(errors) or None)
     return ArmResult(arm, index, lr, sweep, runs, estimate(values) if values else None, error)
-
-
-def _arm_as_json(result: ArmResult, metric: Metric) -> dict[str, Any]:
-    arm = result.arm
-    return {
-        "pattern": arm.pattern,
-        "dim": arm.settings.dim if arm.settings is not None else None,
-        "channel_mixer": arm.settings.channel_mixer if arm.settings is not None else None,
-        "size": asdict(arm.size) if arm.size is not None else None,
-        "ratio": arm.ratio,
-        "lr": result.lr,
-        "sweep": {str(trial.lr): value_of(outcome, metric) for trial, outcome in result.sweep.items()},
-        "estimate": asdict(result.estimate) if result.estimate is not None else None,
-        "runs": [_run_as_json(trial, outcome) for trial, outcome in result.runs.items()],
-        "error": result.error,
-    }
-
-
-def _run_as_json(trial: Trial, outcome: Outcome) -> dict[str, Any]:
-    names = ("steps", "train_loss", "validation_loss", "validation_accuracy", "accuracies")
-    return {"seed": trial.seed, **{name: (outcome.summary or {}).get(name) for name in names}, "error": outcome.error}
-
-
-def _all_runs(results: Results) -> list[tuple[Trial, Arm, Outcome]]:
-    return [
-        (trial, arm.arm, outcome)
-        for result in results.data
-        for arm in result.arms
-        for trial, outcome in (*arm.sweep.items(), *arm.runs.items())
-        if outcome.is_over
-    ]
-
-
-def _names(trial: Trial, arm: Arm) -> dict[str, Any]:
-    kind = "sweep" if trial.sweep else "result"
-    return {"data": arm.data, "pattern": arm.pattern, "lr": trial.lr, "seed": trial.seed, "kind": kind}
-
-
-def _row(trial: Trial, arm: Arm, outcome: Outcome) -> dict[str, Any]:
-    summary, settings, size = outcome.summary or {}, arm.settings, arm.size
-    assert settings is not None
-    assert size is not None
-    tokens = summary.get("steps", 0) * settings.batch * settings.accumulate * settings.context
-    return {
-        **_names(trial, arm),
-        "dim": settings.dim,
-        "parameters": size.parameters,
-        "training_flops_per_token": size.training_flops,
-        "state": size.state,
-        "steps": summary.get("steps"),
-        "tokens": tokens or None,
-        "flops": tokens * size.training_flops or None,
-        "train_loss": summary.get("train_loss"),
-        "validation_loss": summary.get("validation_loss"),
-        "validation_accuracy": summary.get("validation_accuracy"),
-        "error": outcome.error,
-    }

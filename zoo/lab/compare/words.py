@@ -49,24 +49,35 @@ def difference_in_words(difference: Difference, metric: Metric) -> str:
 
 def verdict(result: DataResult) -> str:
     """The outcome on one text or task, in a sentence."""
-    ranked = ranking(result)
+    ranked, metric = ranking(result), result.metric
     if not ranked:
         return "No run has come to a figure."
     best = ranked[0]
-    name = best.arm.pattern
     if len(ranked) == 1:
-        return f"{name} came to {estimate_in_words(best.estimate, result.metric)}."
-    orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
-    beaten = [worse for better, worse in orders if better == name]
-    head = f"{name} is ahead with {estimate_in_words(best.estimate, result.metric)}"
+        return f"{best.arm.pattern} came to {estimate_in_words(best.estimate, metric)}."
+    first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
+    if len(first) > 1:
+        head = f"{_list(first)} are ahead with {_mean(best, metric)}"
+    else:
+        head = f"{best.arm.pattern} is ahead with {estimate_in_words(best.estimate, metric)}"
+    others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
+    if not others:
+        return f"All came to {_mean(best, metric)}."
     if best.estimate is not None and best.estimate.seeds < 2:
         return f"{head}; one seed says nothing about chance."
-    rest = [arm.arm.pattern for arm in ranked[1:] if arm.arm.pattern not in beaten]
+    return f"{head}{_before_whom(result, best.arm.pattern, others)}."
+
+
+def _before_whom(result: DataResult, best: str, others: list[str]) -> str:
+    """Before which of the others the best lies by more than chance."""
+    orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
+    beaten = [other for other in others if (best, other) in orders]
+    rest = [other for other in others if other not in beaten]
     if not rest:
-        return f"{head}, and by more than chance before every other."
+        return ", and by more than chance before every other"
     if not beaten:
-        return f"{head}, but before none of the others by more than chance."
-    return f"{head}; more than chance lies between it and {_list(beaten)}, not between it and {_list(rest)}."
+        return ", but before none of the others by more than chance"
+    return f"; before {_list(beaten)} by more than chance, not before {_list(rest)}"
 
 
 def ranking(result: DataResult) -> list[ArmResult]:
@@ -108,6 +119,10 @@ def _p(p: float) -> str:
 
 def _seeds(count: int) -> str:
     return f"{count} seeds" if count > 1 else "one seed"
+
+
+def _mean(arm: ArmResult, metric: Metric) -> str:
+    return told(arm.estimate.mean if arm.estimate is not None else None, metric)
 
 
 def _list(names: list[str]) -> str:
