@@ -31,7 +31,7 @@ def render() -> str:
     )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
     return template.render(
-        comparison=comparison, made_with=made_with, overview=overview, by_length=by_slice, bench=bench, command=command
+        comparison=comparison, made_with=made_with, overview=overview, by_slice=by_slice, bench=bench, command=command
     )
 
 
@@ -40,9 +40,9 @@ def read(folder: str, name: str) -> dict[str, Any]:
     return dict(json.loads((HERE / folder / name).read_text(encoding="utf-8")))
 
 
-def command(folder: str) -> str:
-    """The command that makes a comparison again, in a code block."""
-    return f"```\n{read(folder, 'results.json')['command']}\n```"
+def command(folder: str, name: str = "results.json") -> str:
+    """The command that makes it again, in a code block."""
+    return f"```\n{read(folder, name)['command']}\n```"
 
 
 def made_with(folder: str) -> str:

@@ -186,3 +186,9 @@ def test_a_context_that_is_not_the_task_s_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"^context=5, but the task delayed-copy"):
         start(settings(context=5), root=RUNS, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_for_a_task_is_refused():
+    with pytest.raises(UsageError, match=r"^the task mqar has tokens of its own, .*: leave out --tokenizer$"):
+        resolve(flags={"data": "mqar", "tokenizer": "char"})
+    assert resolve(flags={"data": "python-stdlib", "tokenizer": "char"}).tokenizer == "char"

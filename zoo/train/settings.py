@@ -101,7 +101,7 @@ def resolve(
     given = read_file(file) if file is not None else {}
     given |= read_assignments(assignments)
     given |= {name: value for name, value in (flags or {}).items() if value is not None}
-    settings = validate(_defaults(preset, given.get("data")) | given)
+    settings = validate(_defaults(preset, given.get("data"), (flags or {}).get("tokenizer")) | given)
     if "layers" not in given and settings.layers is not None:
         # the depth of a preset is for patterns that fit into it; a longer one is not cut
         longer = max(settings.layers, len(parse(settings.mixer).layers()))
@@ -109,8 +109,8 @@ def resolve(
     return settings
 
 
-def _defaults(preset: str | None, data: Any) -> dict[str, Any]:
-    """What holds where nothing was given."""
+def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str, Any]:
+    """What holds where nothing was given. A task has tokens of its own: a tokenizer for it is a mistake."""
     if not isinstance(data, str):
         return load_preset(preset or DEFAULT_PRESET)
     from zoo.data.load import create_task, task_call  # and with it torch, for which the help does not wait
@@ -118,6 +118,10 @@ def _defaults(preset: str | None, data: Any) -> dict[str, Any]:
     call = task_call(data)
     if call is None:
         return load_preset(preset or DEFAULT_PRESET)
+    if tokenizer is not None:
+        raise UsageError(
+            f"the task {call} has tokens of its own, and no text to cut into others: leave out --tokenizer"
+        )
     task = create_task(call)
     if preset is not None:
         return load_preset(preset) | {"context": task.length}

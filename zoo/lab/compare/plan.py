@@ -1,6 +1,6 @@
 """A comparison worked out: the settings, the size and the steps of every arm, and the runs that it takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -279,8 +279,3 @@ def _length(budget: Budget | None, settings: Settings, source: Source, size: Siz
     if steps < 1:
         raise UsageError(f"the budget {budget} is over before the first step; give more")
     return {"steps": int(steps)}
-
-
-def patterns_of(arms: Sequence[Arm]) -> tuple[str, ...]:
-    """The patterns, in order."""
-    return tuple(dict.fromkeys(arm.pattern for arm in arms))
