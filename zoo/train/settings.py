@@ -120,7 +120,7 @@ def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str,
         return load_preset(preset or DEFAULT_PRESET)
     if tokenizer is not None:
         raise UsageError(
-            f"the task {call} has tokens of its own, and no text to cut into others: leave out --tokenizer"
+            f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer"
         )
     task = create_task(call)
     if preset is not None:
