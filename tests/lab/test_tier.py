@@ -46,7 +46,9 @@ def test_a_definition_is_cut_down_but_never_blown_up():
     defined = resolve(flags={"mixer": "correlation", "data": small})
     assert defined.dim > 64
     assert find_tier("smoke").settings("correlation", small, {}).dim == 64
-    assert find_tier("laptop").settings("correlation", small, {}).dim == defined.dim
+    assert find_tier("paper").settings("correlation", small, {}).dim == defined.dim
+    smaller = "mqar(vocab=64, length=16, pairs=2)"
+    assert find_tier("laptop").settings("correlation", smaller, {}).heads == 1
 
 
 @pytest.mark.parametrize("data", [MQAR, "python-stdlib"])
