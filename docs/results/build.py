@@ -89,7 +89,8 @@ def bench(folder: str, kind: str) -> str:
     for contestant in told_all["contestants"]:
         name, growth = contestant["name"], contestant["growth"][kind]
         costs = [_cost(cells[name, length], kind) for length in lengths if (name, length) in cells]
-        rows.append([f"`{name}`", *costs, f"{growth['exponent']:.2f}", f"{growth['upper']:.2f}"])
+        exponents = [f"{growth[which]:.2f}".replace("-0.00", "0.00") for which in ("exponent", "upper")]
+        rows.append([f"`{name}`", *costs, *exponents])
     unit = "MiB" if kind == "memory" else "ms"
     return _table([unit, *(f"{length:,}" for length in lengths), "exponent", "upper half"], rows)
 
