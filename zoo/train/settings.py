@@ -119,9 +119,7 @@ def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str,
     if call is None:
         return load_preset(preset or DEFAULT_PRESET)
     if tokenizer is not None:
-        raise UsageError(
-            f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer"
-        )
+        raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer")
     task = create_task(call)
     if preset is not None:
         return load_preset(preset) | {"context": task.length}
