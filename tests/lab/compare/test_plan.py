@@ -68,7 +68,7 @@ def test_short_runs_are_evaluated_often_enough_for_a_curve():
     assert (short.evaluate_every, short.log_every) == (5, 5)
     assert given.evaluate_every == 30
     assert make_plan(request(budget=Budget("steps", 3))).arms[0].settings.evaluate_every == 1
-    assert make_plan(request()).arms[0].settings.evaluate_every == 50
+    assert make_plan(request()).arms[0].settings.evaluate_every == 300 // 8
 
 
 @pytest.mark.parametrize("quantity", ["params", "flops"])
