@@ -45,6 +45,7 @@ def matched(mixer, quantity, target=None, **settings):
     return found.settings, abs(found.ratio - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", PATTERNS)
 def test_models_are_given_as_many_parameters(mixer):
     assert matched(mixer, "params")[1] <= 0.01

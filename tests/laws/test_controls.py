@@ -26,7 +26,7 @@ def verdict(mixer, law, **how):
     return result
 
 
-@pytest.mark.parametrize(("law", "mixer"), PAIRS)
+@pytest.mark.parametrize(("law", "mixer"), PAIRS[::2])  # all of them, with more seeds, when there is time
 def test_a_broken_mixer_is_caught_by_its_law(law, mixer):
     result = verdict(mixer, law)
     assert result.status == "failed"
@@ -38,7 +38,7 @@ def test_a_broken_mixer_is_caught_by_its_law(law, mixer):
 @pytest.mark.slow
 @pytest.mark.parametrize(("law", "mixer"), PAIRS)
 def test_a_broken_mixer_is_caught_whatever_the_seed(law, mixer):
-    assert {verdict(mixer, law, seed=seed).status for seed in range(1, 4)} == {"failed"}
+    assert {verdict(mixer, law, seed=seed).status for seed in range(4)} == {"failed"}
 
 
 def test_every_law_has_two_controls_and_no_control_a_law_that_does_not_exist():
@@ -55,6 +55,7 @@ def test_a_counterexample_is_told_as_a_person_would(law, name):
     assert re.match(TOLD[law, name], verdict(mixer, law).message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", SOUND[::6])  # all of them, with more cases, when there is time
 def test_a_sound_mixer_breaks_no_law(mixer):
     assert [r for r in check_mixer(mixer, examples=2) if r.status == "failed"] == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
 pytest_plugins = ["pytester"]
 
 TESTS = '''

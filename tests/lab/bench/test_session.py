@@ -10,6 +10,8 @@ from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Cell
 from zoo.lab.bench.session import Stopped, Watcher, make_ready, run_bench
 
+pytestmark = pytest.mark.slow
+
 TINY = {"dim": 16, "heads": 2, "device": "cpu", "repeats": 2, "threads": 1}
 LENGTHS = (8, 16, 32)
 
