@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -83,3 +83,24 @@ def writing(path: Path) -> Iterator[None]:
 def reason(error: OSError) -> str:
     """What the system says went wrong, without number and path."""
     return error.strerror or str(error)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder. The lock falls with the process, however that ends.
+
+    Raises:
+        UsageError: another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0)
+    with writing(folder / ".lock"):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(f"another process is at work in {folder}: wait until it ends, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.train.durable import append, cut_lines, reason, sync_folder, sync_size, write_atomically, writing
+from zoo.train.durable import append, cut_lines, locked, reason, sync_folder, sync_size, write_atomically, writing
 from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
 
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
@@ -106,18 +106,8 @@ class RunDirectory:
         Raises:
             UsageError: another process has it.
         """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.path / ".lock", timeout=0)
-        with writing(self.path / ".lock"):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise UsageError(f"another process is at work in {self.path}: wait until it ends, or stop it") from None
-        try:
+        with locked(self.path):
             yield self
-        finally:
-            lock.release()
 
     def append_metrics(self, row: Mapping[str, float | None]) -> None:
         """Log numbers that are a pure function of the settings: step, loss, learning rate; never a time."""

@@ -11,11 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from zoo.errors import UsageError, ZooError
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
-from zoo.train.durable import reason, write_atomically, writing
+from zoo.train.durable import locked, reason, write_atomically
 
 PLAN = "comparison.json"
 
@@ -85,16 +83,8 @@ class Folder:
         Raises:
             UsageError: another one is at work.
         """
-        lock = FileLock(self.path / ".lock", timeout=0)
-        with writing(self.path / ".lock"):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise UsageError(f"another process is at work in {self.path}: wait until it ends, or stop it") from None
-        try:
+        with locked(self.path):
             yield
-        finally:
-            lock.release()
 
     def trial(self, plan: Plan, trial: Trial) -> Path:
         """Where a run lies."""
