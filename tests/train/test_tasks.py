@@ -14,6 +14,7 @@ from zoo.data.source import IGNORE, Batch
 from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
 from zoo.train.evaluate import evaluate
+from zoo.train.loop import Trainer
 from zoo.train.run_directory import RunDirectory
 from zoo.train.sample import answered_example
 from zoo.train.session import resume, start
@@ -138,11 +139,18 @@ def test_without_a_threshold_it_goes_on(tmp_path):
     assert summary.steps == 60 or summary.validation_accuracy == 1
 
 
-def test_what_few_tokens_say_is_asked_of_all_before_training_stops(tmp_path):
-    one_example = settings(steps=60, stop_accuracy=0.4, evaluate_every=1)
-    one_example = one_example.model_copy(update={"evaluation_tokens": 12})
-    summary = start(one_example, root=tmp_path, out=tmp_path / "run")
-    assert summary.validation_accuracy >= 0.4
+def test_what_few_tokens_say_is_asked_of_all_before_training_stops(tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate_flattered(trainer, limit):
+        asked.append(limit)
+        trainer.validation_loss, trainer.validation_accuracy = 1.0, 0.1 if limit is None else 1.0
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate_flattered)
+    flattered = settings(steps=6, stop_accuracy=0.5, evaluate_every=2).model_copy(update={"evaluation_tokens": 12})
+    summary = start(flattered, root=tmp_path, out=tmp_path / "run")
+    assert summary.steps == 6
+    assert asked == [12, None, 12, None, None]
 
 
 def test_a_loaded_run_knows_its_task_and_does_not_write_text(tmp_path):
