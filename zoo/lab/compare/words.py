@@ -38,12 +38,12 @@ def difference_in_words(difference: Difference, metric: Metric) -> str:
     sign = 1 if difference.mean >= 0 else -1
     by = f"{_number(sign * difference.mean, metric)} {UNITS[metric]}"
     if difference.p is None or difference.low is None or difference.high is None:
-        return f"{better} lies {by} before {worse} on one seed, which says nothing about chance"
+        return f"{better} leads {worse} by {by} on one seed, which says nothing about chance"
     bounds = sorted((sign * difference.low, sign * difference.high))
     interval = f"{by} (95 % interval {_number(bounds[0], metric)} to {_number(bounds[1], metric)})"
     tail = f"{_p(difference.p)}, {_seeds(difference.seeds)}"
     if not difference.is_told_apart:
-        return f"{better} and {worse} cannot be told apart: the first lies before the second by {interval}, {tail}"
+        return f"{better} and {worse} cannot be told apart: the first leads the second by {interval}, {tail}"
     return f"{better} is better than {worse} by {interval}, {tail}"
 
 
@@ -65,19 +65,19 @@ def verdict(result: DataResult) -> str:
         return f"All came to {_mean(best, metric)}."
     if best.estimate is not None and best.estimate.seeds < 2:
         return f"{head}; one seed says nothing about chance."
-    return f"{head}{_before_whom(result, best.arm.pattern, others)}."
+    return f"{head}{_ahead_of_whom(result, best.arm.pattern, others)}."
 
 
-def _before_whom(result: DataResult, best: str, others: list[str]) -> str:
-    """Before which of the others the best lies by more than chance."""
+def _ahead_of_whom(result: DataResult, best: str, others: list[str]) -> str:
+    """Of which of the others the best is ahead by more than chance."""
     orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
     beaten = [other for other in others if (best, other) in orders]
     rest = [other for other in others if other not in beaten]
     if not rest:
-        return ", and by more than chance before every other"
+        return ", and ahead of every other by more than chance"
     if not beaten:
-        return ", but before none of the others by more than chance"
-    return f"; before {_list(beaten)} by more than chance, not before {_list(rest)}"
+        return ", but ahead of none of the others by more than chance"
+    return f"; ahead of {_list(beaten)} by more than chance, not of {_list(rest)}"
 
 
 def ranking(result: DataResult) -> list[ArmResult]:
