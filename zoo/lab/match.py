@@ -8,7 +8,7 @@ from itertools import count, islice
 from zoo.backbone import Backbone
 from zoo.channel import CHANNEL_MIXERS
 from zoo.errors import UsageError
-from zoo.lab.scale import Quantity, Scale, Trial
+from zoo.lab.scale import Quantity, Scale, Candidate
 from zoo.lab.size import Size, measure_size
 from zoo.options import options_of
 from zoo.pattern import Call, parse, parse_call
@@ -81,42 +81,42 @@ def match(
         raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
     scale = Scale(build, settings, quantity, target, length, answers=answers)
     tunable = quantity != "state" and _has_hidden_width(settings)
-    found: list[Trial] = []
+    found: list[Candidate] = []
     for step in (step for step in _STEPS if settings.dim % step == 0):
         sides = sorted(_search(scale, step), key=_by_miss)
         if not sides:
             scale.model(settings)  # says what no width mends
-        for trial in (_tuned(scale, side) for side in sides) if tunable else _with_neighbours(scale, sides, step):
-            if trial.miss <= LIMITS[quantity]:
+        for candidate in (_tuned(scale, side) for side in sides) if tunable else _with_neighbours(scale, sides, step):
+            if candidate.miss <= LIMITS[quantity]:
                 return Matched(
-                    trial.settings,
-                    measure_size(scale.model(trial.settings), length=length, answers=answers),
-                    trial.ratio,
+                    candidate.settings,
+                    measure_size(scale.model(candidate.settings), length=length, answers=answers),
+                    candidate.ratio,
                 )
-            found.append(trial)
+            found.append(candidate)
     raise UsageError(_explain(scale, found, tunable))
 
 
-def _by_miss(trial: Trial) -> float:
-    return trial.miss
+def _by_miss(candidate: Candidate) -> float:
+    return candidate.miss
 
 
-def _search(scale: Scale, step: int) -> list[Trial]:
-    """The trials on both sides of the target with no buildable width between them; one if the other has none."""
-    below: Trial | None = None
-    above: Trial | None = None
+def _search(scale: Scale, step: int) -> list[Candidate]:
+    """The candidates on both sides of the target with no buildable width between them; one if the other has none."""
+    below: Candidate | None = None
+    above: Candidate | None = None
     guess: float = scale.settings.dim
     for turn in count():
         after = below.settings.dim if below else 0
         before = above.settings.dim if above else scale.widest + 1
-        trials = (scale.weigh(dim=width) for width in islice(_outward(guess, step, after, before), _REFUSALS))
-        trial = next((trial for trial in trials if trial), None)
-        if trial is None:
+        candidates = (scale.weigh(dim=width) for width in islice(_outward(guess, step, after, before), _REFUSALS))
+        candidate = next((candidate for candidate in candidates if candidate), None)
+        if candidate is None:
             break
-        if trial.ratio < 1:
-            below = trial
+        if candidate.ratio < 1:
+            below = candidate
         else:
-            above = trial
+            above = candidate
         guess = _guess(below, above, turn)
     return [side for side in (below, above) if side]
 
@@ -131,7 +131,7 @@ def _outward(guess: float, step: int, after: int, before: int) -> Iterator[int]:
                 yield width
 
 
-def _guess(below: Trial | None, above: Trial | None, turn: int) -> float:
+def _guess(below: Candidate | None, above: Candidate | None, turn: int) -> float:
     """Where the target may lie: between two widths by a power law and by halves in turn, beyond one at most twice."""
     if below and above:
         low, high = below.settings.dim, above.settings.dim
@@ -146,13 +146,13 @@ def _guess(below: Trial | None, above: Trial | None, turn: int) -> float:
     return above.settings.dim * max(0.95 * above.ratio**-0.5, 0.25)
 
 
-def _with_neighbours(scale: Scale, sides: Sequence[Trial], step: int) -> Iterator[Trial]:
-    """The trials, and behind them those of the widths around the first, if the target lies among them."""
+def _with_neighbours(scale: Scale, sides: Sequence[Candidate], step: int) -> Iterator[Candidate]:
+    """The candidates, and behind them those of the widths around the first, if the target lies among them."""
     yield from sides
     if len(sides) == 2:
         for width in islice(_outward(sides[0].settings.dim, step, 0, scale.widest + 1), _NEIGHBOURS):
-            if trial := scale.weigh(dim=width):
-                yield trial
+            if candidate := scale.weigh(dim=width):
+                yield candidate
 
 
 def _has_hidden_width(settings: Settings) -> bool:
@@ -162,28 +162,28 @@ def _has_hidden_width(settings: Settings) -> bool:
     return has and any(layer.channel is None for layer in parse(settings.mixer).layers(settings.layers))
 
 
-def _tuned(scale: Scale, trial: Trial) -> Trial:
+def _tuned(scale: Scale, candidate: Candidate) -> Candidate:
     """The same width with the hidden width that comes nearest: all that is matched grows with it in a straight line."""
-    if trial.miss <= LIMITS[scale.quantity] / 4:
-        return trial  # its own hidden width is a multiple of 16, which matrix units like
-    width, name = trial.settings.dim, parse_call(trial.settings.channel_mixer).name
+    if candidate.miss <= LIMITS[scale.quantity] / 4:
+        return candidate  # its own hidden width is a multiple of 16, which matrix units like
+    width, name = candidate.settings.dim, parse_call(candidate.settings.channel_mixer).name
 
-    def with_hidden(hidden: int) -> Trial | None:
+    def with_hidden(hidden: int) -> Candidate | None:
         return scale.weigh(dim=width, channel_mixer=str(Call(name, (("hidden", hidden),))))
 
     few, more = with_hidden(16), with_hidden(32)
     if few is None or more is None or more.ratio <= few.ratio:
-        return trial
+        return candidate
     wanted = max(round(16 + 16 * (1 - few.ratio) / (more.ratio - few.ratio)), 1)
     tuned = with_hidden(wanted) if wanted <= _BROADEST * width else None
-    return min(trial, tuned or trial, key=_by_miss)
+    return min(candidate, tuned or candidate, key=_by_miss)
 
 
-def _explain(scale: Scale, found: Iterable[Trial], tunable: bool) -> str:
+def _explain(scale: Scale, found: Iterable[Candidate], tunable: bool) -> str:
     """One line: how near it came on both sides, and what to do."""
     found = sorted(found, key=_by_miss)
-    below = next((trial for trial in found if trial.ratio < 1), None)
-    above = next((trial for trial in found if trial.ratio >= 1), None)
+    below = next((candidate for candidate in found if candidate.ratio < 1), None)
+    above = next((candidate for candidate in found if candidate.ratio >= 1), None)
     told = [
         _told(below, scale.settings) if below else "nothing narrower can be built",
         _told(above, scale.settings) if above else f"wider than dim={scale.widest} is not tried",
@@ -198,8 +198,8 @@ def _explain(scale: Scale, found: Iterable[Trial], tunable: bool) -> str:
     )
 
 
-def _told(trial: Trial, given: Settings) -> str:
-    channel = trial.settings.channel_mixer
+def _told(candidate: Candidate, given: Settings) -> str:
+    channel = candidate.settings.channel_mixer
     with_channel = "" if channel == given.channel_mixer else f" with {channel}"
-    side = "less" if trial.ratio < 1 else "more"
-    return f"dim={trial.settings.dim}{with_channel} has {trial.miss:.1%} {side}"
+    side = "less" if candidate.ratio < 1 else "more"
+    return f"dim={candidate.settings.dim}{with_channel} has {candidate.miss:.1%} {side}"

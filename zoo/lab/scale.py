@@ -28,7 +28,7 @@ PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class Candidate:
     """Settings, and the quantity of their model over the target."""
 
     settings: Settings
@@ -61,7 +61,7 @@ class Scale:
             layers = settings.layers or len(parse(settings.mixer).layers())
             # a layer of attention or involution has about 12 d**2 parameters, a mixture of experts some more
             self.widest = min(WIDEST, max(2 * settings.dim, math.isqrt(LARGEST // (16 * layers))))
-        self._weighed: dict[Settings, Trial | None] = {}
+        self._weighed: dict[Settings, Candidate | None] = {}
 
     @property
     def is_late(self) -> bool:
@@ -73,7 +73,7 @@ class Scale:
         with torch.random.fork_rng(devices=[]):
             return self.build(settings)
 
-    def weigh(self, **changes: int | str) -> Trial | None:
+    def weigh(self, **changes: int | str) -> Candidate | None:
         """The model of the settings with these changes; None where it cannot be built, or time is up."""
         settings = self.settings.model_copy(update=changes)
         if settings.dim > self.widest or (self._weighed and self.is_late):
@@ -82,14 +82,14 @@ class Scale:
             self._weighed[settings] = self._measured(settings)
         return self._weighed[settings]
 
-    def _measured(self, settings: Settings) -> Trial | None:
+    def _measured(self, settings: Settings) -> Candidate | None:
         try:
             outline = self._outline(settings)
         except UsageError:
             return None
         if self.quantity == "params":
-            return Trial(settings, count_parameters(outline) / self.target)
-        return Trial(settings, self._run(self.model(settings)) / self.target)
+            return Candidate(settings, count_parameters(outline) / self.target)
+        return Candidate(settings, self._run(self.model(settings)) / self.target)
 
     def _outline(self, settings: Settings) -> Backbone:
         """The model without memory for its parameters, if all its mixers can be built so."""
