@@ -8,7 +8,7 @@ from itertools import count, islice
 from zoo.backbone import Backbone
 from zoo.channel import CHANNEL_MIXERS
 from zoo.errors import UsageError
-from zoo.lab.scale import Quantity, Scale, Candidate
+from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
 from zoo.options import options_of
 from zoo.pattern import Call, parse, parse_call
