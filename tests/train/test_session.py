@@ -213,3 +213,18 @@ def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp
     run.write_config(run.config | {"device": "abacus"})
     with pytest.raises(UsageError, match="device 'abacus' cannot be used here"):
         resume(tmp_path / "run", steps=30)
+
+
+def test_a_plugin_in_another_version_is_told_and_noted(tiny, tmp_path):
+    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    run, display = RunDirectory.open(tmp_path / "run"), Recording()
+    resume(tmp_path / "run", steps=22, display=display)
+    assert display.notices == []
+    plugins = run.environment["plugins"]
+    now = plugins["dot-product"]["version"]
+    plugins["dot-product"]["version"] = "0.0.7"
+    run.write_environment(run.environment | {"plugins": plugins})
+    resume(tmp_path / "run", steps=24, display=display)
+    told = f"dot-product comes from mixer-zoo {now}, and came from 0.0.7 when this began"
+    assert display.notices == [told]
+    assert [event["how"] for event in run.events() if event["event"] == "plugin changed"] == [told]

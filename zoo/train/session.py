@@ -173,17 +173,24 @@ def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
     return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
 
 
-def check_plugins(recorded: Mapping[str, Mapping[str, str]]) -> None:
+def check_plugins(recorded: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Refuse to go on without what `plugins_of` recorded.
+
+    Returns:
+        What another version of its distribution gives now than was recorded, in words.
 
     Raises:
         PluginError: a distribution is missing or broken.
         UsageError: a distribution is there and does not give a name any more.
     """
-    registry = get_registry()
+    registry, changed = get_registry(), []
     for name, origin in recorded.items():
         catalogue = registry.tasks if name.startswith(_TASK) else registry.mixers
-        catalogue.find(f"{origin['distribution']}:{name.removeprefix(_TASK).rpartition(':')[2]}")
+        now = catalogue.find(f"{origin['distribution']}:{name.removeprefix(_TASK).rpartition(':')[2]}").origin
+        if now.version != origin["version"]:
+            was = f"{now.distribution} {now.version}, and came from {origin['version']} when this began"
+            changed.append(f"{name.removeprefix(_TASK)} comes from {was}")
+    return changed
 
 
 def remembering(environment: Mapping[str, Any]) -> Registry:
@@ -228,6 +235,9 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
         raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
     model = model_for(source, settings, registry).to(device)
     trainer = Trainer(model, source, settings, run, display)
+    for change in check_plugins(run.environment["plugins"]):
+        display.notice(change)
+        run.append_event("plugin changed", how=change)
     for log in trainer.restore(checkpoint):
         display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
     run.write_config(settings.model_dump())

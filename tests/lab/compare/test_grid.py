@@ -35,8 +35,13 @@ class Recorder(Onlooker):
     def __init__(self):
         self.told = []
 
+        self.notices = []
+
     def ended(self, trial, outcome, *, found):
         self.told.append((trial.arm, trial.sweep, trial.lr, trial.seed, found))
+
+    def notice(self, text):
+        self.notices.append(text)
 
 
 def started(tmp_path, *patterns, **changes):
@@ -209,6 +214,18 @@ def test_a_mixer_that_is_gone_is_told(tmp_path):
     gone = replace(made, plugins={"task:fading": {"distribution": "fading-lab", "version": "1"}})
     with pytest.raises(PluginError, match=r"task fading-lab:fading needs the distribution 'fading-lab'"):
         carry_on(gone, folder)
+
+
+def test_a_mixer_in_another_version_is_told(tmp_path):
+    made, folder = started(tmp_path)
+    recorder = Recorder()
+    carry_on(made, folder, recorder)
+    assert recorder.notices == []
+    older = {name: origin | {"version": "0.0.7"} for name, origin in made.plugins.items() if name == "correlation"}
+    carry_on(replace(made, plugins=made.plugins | older), folder, recorder)
+    (notice,) = recorder.notices
+    assert notice.startswith("correlation comes from mixer-zoo ")
+    assert "came from 0.0.7 when this began: runs that are made from now on" in notice
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

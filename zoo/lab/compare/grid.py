@@ -54,8 +54,10 @@ class Grid:
             UsageError: a mixer, the data or the device is not there, or a run cannot be gone on with.
             PluginError: a plugin is missing or broken.
         """
-        _check(self.plan)
+        changed = _check(self.plan)
         self.onlooker.begin(self.plan)
+        for change in changed:
+            self.onlooker.notice(f"{change}: runs that are made from now on are not those of the same mixer or task")
         notice = "saving every run after its step; Ctrl-C again stops now"
         with Interrupts(lambda: self.onlooker.notice(notice)) as interrupts, working(self.plan.jobs) as workers:
             for trial in self._first():
@@ -108,9 +110,9 @@ class Grid:
                     self._take(following, workers)
 
 
-def _check(plan: Plan) -> None:
-    """Refuse what would make all runs fail, or make them runs of something else."""
-    check_plugins(plan.plugins)
+def _check(plan: Plan) -> list[str]:
+    """Refuse what would make all runs fail, or make them runs of something else; what else has changed, in words."""
+    changed = check_plugins(plan.plugins)
     checked = set()
     for arm in plan.arms:
         if arm.settings is None:
@@ -119,6 +121,7 @@ def _check(plan: Plan) -> None:
         if arm.data not in checked and source_of(arm.settings).sha256 != plan.checksums[arm.data]:
             raise UsageError(f"the data {arm.data!r} has changed since the comparison began, which needs the same")
         checked.add(arm.data)
+    return changed
 
 
 def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | None:
