@@ -66,7 +66,16 @@ def test_equal_values_are_not_told_apart_and_a_constant_lead_is():
         differences({"a": seeded(0.5, 0.5, 0.5), "b": seeded(other, other, other)})[0] for other in (0.5, 0.25)
     )
     assert (same.mean, same.p, same.is_told_apart) == (0, 1, False)
-    assert (lead.mean, lead.p, lead.is_told_apart) == (0.25, 0, True)
+    assert (lead.mean, lead.is_told_apart) == (0.25, True)
+
+
+def test_seeds_that_agree_to_the_last_digit_are_no_proof():
+    """They are taken to spread by a thousandth: t = 0.001 / (0.001 / sqrt(2)) on one degree of freedom."""
+    small, large = (differences({"a": seeded(0.5, 0.5), "b": seeded(other, other)})[0] for other in (0.499, 0.4))
+    assert small.p == pytest.approx(1 - 2 * math.atan(2**0.5) / math.pi)
+    assert small.high - small.mean == pytest.approx(T[1] * 0.001 / 2**0.5, rel=1e-3)
+    assert not small.is_told_apart
+    assert 0.001 < large.p < 0.05
 
 
 def test_only_seeds_that_both_have_are_compared():

@@ -12,6 +12,10 @@ CONFIDENCE = 0.95
 LEVEL = 0.05
 """Below it, after correction, a difference is called one."""
 
+RESOLUTION = 1e-3
+"""Differences of seeds are taken to spread by a thousandth (a tenth of a point, a thousandth of a nat) at least: a few of
+them may agree to the last digit, since a test has so many answers, and that is no proof."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -93,22 +97,20 @@ def _difference(first: str, second: str, values: dict[str, dict[int, float]]) ->
     mean = fmean(apart)
     if len(apart) < 2:
         return Difference(first, second, mean, None, None, None, len(apart))
-    reach = _reach(apart)
+    reach = _reach(apart, at_least=RESOLUTION)
     return Difference(first, second, mean, mean - reach, mean + reach, _p(apart), len(apart))
 
 
-def _reach(values: Sequence[float]) -> float:
-    """Half the width of the interval of a mean."""
+def _reach(values: Sequence[float], *, at_least: float = 0.0) -> float:
+    """Half the width of the interval of a mean, for a standard deviation of so much at least."""
     from scipy.stats import t
 
-    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * max(stdev(values), at_least) / math.sqrt(len(values))
 
 
 def _p(apart: Sequence[float]) -> float:
     """How often chance alone gives differences as far from zero as these: paired t-test, two-sided."""
     from scipy.stats import t
 
-    spread = stdev(apart) / math.sqrt(len(apart))
-    if spread == 0:  # the same in every seed: by nothing, or by something that chance does not explain
-        return 1.0 if fmean(apart) == 0 else 0.0
+    spread = max(stdev(apart), RESOLUTION) / math.sqrt(len(apart))
     return float(2 * t.sf(abs(fmean(apart)) / spread, len(apart) - 1))

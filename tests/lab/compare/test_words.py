@@ -108,7 +108,25 @@ def test_who_is_level_shares_the_first_place(tmp_path):
 
 
 def test_all_may_be_level(tmp_path):
-    assert verdict(one(tmp_path, {"dot-product": [1.0], "correlation": [1.0]})) == "All came to 100.0 %."
+    twice = {"dot-product": [1.0, 1.0], "correlation": [1.0, 1.0]}
+    assert verdict(one(tmp_path / "a", twice, seeds=2)) == "All came to 100.0 %."
+    once = {"dot-product": [1.0], "correlation": [1.0]}
+    assert verdict(one(tmp_path / "b", once, seeds=1)) == "All came to 100.0 %; one seed says nothing about chance."
+
+
+def test_what_is_said_of_the_first_holds_for_each_of_them(tmp_path):
+    """`dot-product` is surely ahead of `involution`; `correlation`, with the same mean, may be by chance."""
+    shares = {
+        "dot-product": [0.9001, 0.9003, 0.9002],
+        "correlation": [0.97, 0.83, 0.9],
+        "involution": [0.8, 0.801, 0.802],
+    }
+    result = one(tmp_path, shares)
+    told_apart = [(pair.first, pair.second) for pair in result.differences if pair.is_told_apart]
+    assert told_apart == [("dot-product", "involution")]
+    assert verdict(result) == (
+        "dot-product and correlation are ahead with 90.0 %, but ahead of none of the others by more than chance."
+    )
 
 
 def test_the_verdict_on_a_task(tmp_path):
@@ -124,7 +142,10 @@ def test_the_verdict_on_a_task(tmp_path):
 def test_the_verdict_on_a_text_takes_the_lowest_loss(tmp_path):
     result = one(tmp_path, {"dot-product": [1.5, 1.51, 1.52], "correlation": [1.4, 1.41, 1.42]}, data=TEXT)
     assert result.metric == "loss"
-    assert verdict(result) == "correlation is ahead with 1.410 ± 0.025, and ahead of every other by more than chance."
+    assert (
+        verdict(result)
+        == "correlation is ahead with 1.410 ± 0.025 nats per token, and ahead of every other by more than chance."
+    )
 
 
 def test_the_verdict_where_chance_decides(tmp_path):

@@ -10,6 +10,8 @@ TITLES: dict[Metric, str] = {"accuracy": "held-out accuracy (%)", "loss": "held-
 
 UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
 
+_UNITS_BEHIND: dict[Metric, str] = {"accuracy": "", "loss": " nats per token"}
+
 
 def told(value: float | None, metric: Metric) -> str:
     """A figure of the metric."""
@@ -54,24 +56,24 @@ def verdict(result: DataResult) -> str:
         return "No run has come to a figure."
     best = ranked[0]
     if len(ranked) == 1:
-        return f"{best.arm.pattern} came to {estimate_in_words(best.estimate, metric)}."
+        return f"{best.arm.pattern} came to {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}."
     first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
     if len(first) > 1:
-        head = f"{_list(first)} are ahead with {_mean(best, metric)}"
+        head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
     else:
-        head = f"{best.arm.pattern} is ahead with {estimate_in_words(best.estimate, metric)}"
+        head = f"{first[0]} is ahead with {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
     others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
     if not others:
-        return f"All came to {_mean(best, metric)}."
+        head = f"All came to {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
     if best.estimate is not None and best.estimate.seeds < 2:
         return f"{head}; one seed says nothing about chance."
-    return f"{head}{_ahead_of_whom(result, best.arm.pattern, others)}."
+    return f"{head}{_ahead_of_whom(result, first, others) if others else ''}."
 
 
-def _ahead_of_whom(result: DataResult, best: str, others: list[str]) -> str:
-    """Of which of the others the best is ahead by more than chance."""
+def _ahead_of_whom(result: DataResult, first: list[str], others: list[str]) -> str:
+    """Of which of the others all of the first are ahead by more than chance."""
     orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
-    beaten = [other for other in others if (best, other) in orders]
+    beaten = [other for other in others if all((best, other) in orders for best in first)]
     rest = [other for other in others if other not in beaten]
     if not rest:
         return ", and ahead of every other by more than chance"
