@@ -23,6 +23,23 @@ class Sound(TokenMixer):
 
     def forward(self, x):
         return x.cumsum(1)
+
+
+class Leaps(TokenMixer):
+    """Each token writes its read, or the next one.
+
+    Options:
+        ahead: whether it is the next one.
+    """
+
+    paper = "unpublished"
+
+    def __init__(self, dim, *, ahead: bool = False):
+        super().__init__()
+        self.ahead = ahead
+
+    def forward(self, x):
+        return x.roll(-1, 1) if self.ahead else x
 '''
 
 
@@ -74,7 +91,19 @@ def test_as_json(zoo, file):
     assert told["laws"][1]["counterexample"]["t"] == 2
 
 
-def test_laws_are_left_out_and_options_are_fixed(zoo):
+def test_laws_are_left_out(zoo, file):
+    asked = ["--only", "shape", "--only", "causality", "--only", "prefix"]
+    result = zoo("check", file, *asked, "--skip", "shape", "--skip", "prefix", "--json")
+    assert [law["law"] for law in json.loads(result.out)["laws"]] == ["causality"]
+
+
+@pytest.mark.parametrize(("ahead", "code"), [("false", 0), ("true", 3)])
+def test_options_are_fixed(zoo, file, ahead, code):
+    result = zoo("check", file.replace("Mine", "Leaps"), "--options", f"ahead={ahead}", "--only", "causality")
+    assert result.code == code
+
+
+def test_options_beside_a_pattern_and_again(zoo):
     result = zoo("check", "dot-product(heads=2)", "--options", "window=1, rope=false", "--only", "causality")
     assert result.code == 0
     assert "causality" in result.out

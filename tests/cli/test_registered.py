@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -60,7 +61,8 @@ def test_list_is_a_line_a_mixer_off_a_terminal(zoo):
 
 def test_list_fits_a_terminal(zoo, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    lines = zoo("list", terminal=True).out.splitlines()
+    lines = re.sub(r"\x1b\[[\d;]*m", "", zoo("list", terminal=True).out).splitlines()
+    assert max(map(len, lines)) <= 60
     assert len(lines) > len(_names(zoo)) + 1
     assert any("correlation" in line for line in lines)
 

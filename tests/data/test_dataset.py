@@ -79,14 +79,17 @@ def test_what_differs_is_kept_apart(file, cache, tmp_path):
 
 def test_a_damaged_entry_is_made_again(file, cache):
     first = prepare(file, "char", cache=cache)
-    train, tokenizer = np.array(first.train), first.tokenizer.to_json()
+    train, validation, tokenizer = np.array(first.train), np.array(first.validation), first.tokenizer.to_json()
     del first
-    for path in (cache / "encoded").glob("*/*.*"):
+    paths = sorted((cache / "encoded").glob("*/*.*"))
+    assert [path.name for path in paths] == ["manifest.json", "tokenizer.json", "train.npy", "validation.npy"]
+    for path in paths:
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
         again = prepare(file, "char", cache=cache)
         np.testing.assert_array_equal(again.train, train)
+        np.testing.assert_array_equal(again.validation, validation)
         assert again.tokenizer.to_json() == tokenizer
         assert isinstance(again.train, np.memmap)
 

@@ -73,10 +73,14 @@ class _Change(ast.NodeTransformer):
         return self.seen == self.wanted
 
 
+def unchanged(module: str) -> Mutant:
+    """One module of laws as it is, to be told from its mutants."""
+    return Mutant(module, 0, "", ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8")))
+
+
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of one module."""
-    source = ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
-    wanted = 0
+    source, wanted = unchanged(module).tree, 0
     while True:
         change = _Change(wanted)
         tree = ast.fix_missing_locations(change.visit(copy.deepcopy(source)))

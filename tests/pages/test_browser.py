@@ -135,7 +135,7 @@ def test_it_is_whole(world, chromium, kind):
     heading = chromium.evaluate("document.querySelector('h1').textContent.trim()")
     assert chromium.evaluate("document.title") == f"{heading} \N{EN DASH} mixer zoo"
     assert chromium.evaluate("document.querySelectorAll('table').length") >= TABLES[kind]
-    assert chromium.evaluate("document.querySelectorAll('main svg').length") >= DRAWINGS[kind]
+    assert chromium.evaluate("document.querySelectorAll('main figure > svg').length") >= DRAWINGS[kind]
     for rule, found in BROKEN.items():
         assert chromium.evaluate(found) == [], rule
 

@@ -53,7 +53,7 @@ def test_a_contestant_steps_as_it_runs():
     assert_close(torch.cat([first, second], 1), contestant(stream)[0])
 
 
-def test_auxiliary_losses_take_part():
+def test_auxiliary_losses_come_beside_the_stream():
     (_, contestant), _ = build_contestants(request("leviathan-moe(balance='loss')"), CPU)
     _, losses = contestant(torch.randn(1, 9, 16))
     assert losses

@@ -40,6 +40,8 @@ def test_elapsed_calls_so_often():
 
 
 def test_the_machine_is_settled():
+    torch.set_num_threads(2)
+    assert prepare(Request(patterns=("x",)))[0].threads == 2
     request, device = prepare(Request(patterns=("x",), threads=1))
     assert (device.type, request.threads, torch.get_num_threads()) == (request.device, 1, 1)
 

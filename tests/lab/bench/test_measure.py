@@ -1,4 +1,5 @@
 import gc
+import weakref
 
 import pytest
 import torch
@@ -105,9 +106,13 @@ def test_one_that_fails_does_not_stop_the_others(clock):
 
 
 def test_garbage_is_collected_before_and_not_while(clock):
-    seen = []
-    run({"a": lambda: seen.append(gc.isenabled()) or clock.taking("a", 0.5)()})
-    assert set(seen) == {False}
+    class Circular:
+        def __init__(self):
+            self.itself = self
+
+    garbage, seen = weakref.ref(Circular()), []
+    run({"a": lambda: seen.append((gc.isenabled(), garbage())) or clock.taking("a", 0.5)()})
+    assert set(seen) == {(False, None)}
     assert gc.isenabled()
 
 

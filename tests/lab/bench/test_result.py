@@ -5,7 +5,7 @@ import pytest
 from zoo.lab.bench.contestants import PLAIN
 from zoo.lab.bench.result import Cell, failures
 
-from .samples import LENGTHS, bench, cell
+from .samples import bench, cell
 
 
 def test_a_cell_counted_by_hand():
@@ -66,4 +66,3 @@ def test_the_widest_cell():
     made = bench(kinds=("forward", "memory"))
     made.cells.insert(1, replace(cell("correlation*2", "forward", 128, 1.0), seconds=(1.0, 1.0, 4.0)))
     assert made.widest is made.cells[1]
-    assert made.request.lengths == LENGTHS

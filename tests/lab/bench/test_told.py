@@ -1,6 +1,7 @@
 """What is told of a bench: the tables, the files, the pictures, the page."""
 
 import csv
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -170,6 +171,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(written):
     page = Page((written / "report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags
     assert page.tags.count("svg") == 4
+    assert page.addresses
     assert all(address.startswith(("#", "data:")) for address in page.addresses)
     assert f"{HOSTILE}: not built: {HOSTILE}" in page.text
     assert f"correlation*2, forward at 256: {HOSTILE}" in page.text
@@ -182,6 +184,7 @@ def test_pictures_are_the_same_each_time_and_name_everyone():
     assert picture == plot_svg(made, "train")
     drawn = re.findall(r"<!-- (.*?) -->", picture)
     assert PLAIN in drawn
+    assert html.escape(HOSTILE, quote=False) in drawn
     assert "guide: grows as t^2" in drawn
     assert "time (ms a step)" in drawn
 

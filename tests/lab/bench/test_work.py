@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from zoo import Mixed, TokenMixer
+from zoo.backbone import Layer, NamedMixer
 from zoo.errors import UsageError
 from zoo.lab.bench.contestants import Contestant, build_contestants, plain_attention
 from zoo.lab.bench.request import Request
@@ -49,6 +51,25 @@ def test_training_reaches_every_parameter_and_leaves_no_gradient():
     assert reached == {name for name, _ in contestant.named_parameters()}
     assert all(parameter.grad is None for parameter in contestant.parameters())
     assert contestant.training
+
+
+class Regularised(TokenMixer):
+    """Has a parameter that shows in its auxiliary loss alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return Mixed(x, {"size": self.gain.square()})
+
+
+def test_auxiliary_losses_take_part_in_training():
+    mixer, gradients = Regularised(), []
+    mixer.gain.register_hook(lambda gradient: gradients.append(gradient.item()))
+    layer = Layer([NamedMixer("regularised", mixer)], None, dim=16, write_scale=1.0, dropout=0.0)
+    work("train", contestant=Contestant("regularised", [layer])).call()
+    assert gradients == [2.0]
 
 
 def test_a_forward_pass_keeps_no_graph():

@@ -62,6 +62,11 @@ def ended(path, pattern="*"):
     return len(list(path.glob(f"runs/*/{pattern}/summary.json")))
 
 
+def begun(path):
+    """The runs that hold a checkpoint of more than no steps."""
+    return {found.parent for found in path.glob("runs/*/*/checkpoints/step-*[1-9]*")}
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The files of comparisons that nobody disturbed, by their arguments."""
@@ -119,13 +124,19 @@ def test_ctrl_c_while_the_processes_begin(tmp_path, whole):
 
 
 def test_ctrl_c_twice_stops_at_once_and_loses_little(tmp_path, whole):
+    """The processes that make the runs stand still, so that they cannot save, for which one Ctrl-C would wait."""
     out = tmp_path / "out"
     process = Process(*LONG, "--out", out)
-    process.wait_for(lambda: list(out.glob("runs/*/*/checkpoints/step-*")))
+    process.wait_for(lambda: len(begun(out)) == 2)
+    for worker in process.workers():
+        os.kill(worker, signal.SIGSTOP)
     process.signal_all(signal.SIGINT)
+    time.sleep(1.0)
     process.signal_all(signal.SIGINT)
     code, _, err = process.end()
     assert (code, "Traceback" in err) == (130, False)
+    assert err.splitlines()[-1] == "interrupted"
+    assert len(begun(out)) == 2
     assert compare("--resume", out)[0] == 0
     assert saved(out) == whole(LONG)
 

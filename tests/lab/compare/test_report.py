@@ -82,8 +82,9 @@ def test_nothing_is_fetched_from_anywhere(written):
     assert "@import" not in text
     assert "url(http" not in text
     assert "src=" not in text
-    assert {link[1:] for link in seen.links if link.startswith("#data")} <= set(seen.ids)
-    assert len([identity for identity in seen.ids if identity.startswith("data-")]) == 3
+    anchors = [identity for identity in seen.ids if identity.startswith("data-")]
+    assert len(anchors) == 3
+    assert [link[1:] for link in seen.links if link.startswith("#data")] == anchors
 
 
 def test_the_page_holds_all_that_is_needed_to_make_it_again(written):
@@ -222,8 +223,12 @@ def test_bars_are_for_scales_that_begin_at_nought(tmp_path):
         assert low < arm.estimate.low < arm.estimate.high < high
 
 
-def test_one_seed_is_drawn_without_an_interval(tmp_path):
-    _, axes = means(tmp_path, TEXT, [2.0], [2.0])
+def test_the_interval_is_drawn_and_that_of_one_seed_is_none(tmp_path):
+    result, axes = means(tmp_path / "two", TEXT, [2.0, 2.1], [2.2, 2.3])
+    ends = [bar.lines[2][0].get_segments()[0][:, 0].tolist() for bar in axes.containers]
+    intervals = [[arm.estimate.low, arm.estimate.high] for arm in result.arms]
+    assert ends == [pytest.approx(interval) for interval in reversed(intervals)]
+    _, axes = means(tmp_path / "one", TEXT, [2.0], [2.0])
     assert not axes.containers
     assert axes.get_xlim()[0] < 2.0 < axes.get_xlim()[1]
 
