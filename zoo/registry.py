@@ -68,6 +68,12 @@ class Registry:
         """The plugins that could not be loaded."""
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
+    def suite(self, name: str) -> tuple[str, ...]:
+        """The names of the tasks of a suite, however it is spelt, in natural order; none if there is no such suite."""
+        found = (entry for entry in self.tasks.list() if entry.cls.suite)
+        members = (entry for entry in found if normal_name(entry.cls.suite) == normal_name(name.strip()))
+        return tuple(self.tasks.display_name(entry) for entry in members)
+
     def remembering(self, mixer_owners: Mapping[str, str], task_owners: Mapping[str, str]) -> "Registry":
         """The same registry, in which plain names mean what these distributions give."""
         return Registry(self.plugins, mixer_owners, task_owners)

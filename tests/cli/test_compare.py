@@ -135,9 +135,11 @@ def test_a_dry_run_shows_the_sizes_and_makes_nothing(zoo, tmp_path, monkeypatch)
     result = zoo("compare", "dot-product", "correlation", *flags, "--match", "params")
     assert result.code == 0
     heads, first, second = result.out.splitlines()
-    assert heads.split()[-5:] == ["parameters", "FLOPs/token", "state", "match", "steps"]
-    assert first.split()[-1] == second.split()[-1] == "4"
-    assert first.split()[-2] == "1.000"
+    assert heads.split()[-5:] == ["parameters", "FLOPs/token", "state", "steps", "match"]
+    assert first.split()[-2] == second.split()[-2] == "4"
+    assert first.split()[-1] == "1.000"
+    heads, *_ = zoo("compare", "dot-product", "correlation", *flags).out.splitlines()
+    assert heads.split()[-1] == "steps"
     assert result.err == "10 runs, 1 at a time, seeds 0, 1, 2\n"
     told = json.loads(zoo("compare", "dot-product", "correlation", *flags, "--json").out)
     assert (told["seeds"], told["sweep_seed"], [arm["pattern"] for arm in told["arms"]]) == (
@@ -205,7 +207,7 @@ def test_json_where_one_has_failed_is_still_one_object(zoo, tmp_path):
             ["correlation", "--resume", "x"],
             ["--resume goes on", "as it was planned: leave out PATTERN"],
         ),
-        (["--resume", "x", "--tier", "paper", "--dry-run"], ["leave out --tier, --dry-run"]),
+        (["--resume", "x", "--tier", "smoke", "--dry-run"], ["leave out --tier, --dry-run"]),
         (["--resume", "x"], ["x holds no comparison"]),
         (["correlation("], ["expected"]),
         (["correlation", "--device", "nonsense"], ["device 'nonsense' cannot be used here", "--device cpu"]),

@@ -62,6 +62,7 @@ MISTAKES = [
     (["--mixer", "dot-product(window=wide)"], ["window='wide'", "should be a valid integer"]),
     (["--mixer", "dot-product, (involution"], ["expected", "\n  dot-product, (involution\n", "^"]),
     (["--mixer", "dot-product)"], ["expected", "^"]),
+    (["--mixer", "./mine.py:Mine"], ["a class in a file is for `zoo check` alone", "`zoo list`", "^"]),
     (["--channel-mixer", "swigloo"], ["swigloo", "swiglu"]),
     (["--heads", "3"], ["heads", "16"]),
     (["--heads", "16"], ["rope"]),
@@ -83,15 +84,17 @@ MISTAKES = [
     (["--set", "dropout=lots"], ["dropout='lots'"]),
     (["--config", "missing.toml"], ["missing.toml", "No such file"]),
     (["--config", "broken.toml"], ["broken.toml", "not a settings file"]),
+    (["--config", "taken"], ["taken is a folder", "taken/config.json"]),
     # the data
     (["--data", "missing.txt"], ["missing.txt"]),
+    (["--data", "mad"], ["mad is a suite of tasks", "zoo compare", "compression, fuzzy-recall"]),
     (["--data", "empty.txt"], ["empty.txt", "is empty"]),
     (["--data", "binary.bin"], ["binary.bin", "not UTF-8"]),
     (["--data", "short.txt", "--context", "1000"], ["context=1000", "too long", "--context"]),
     (["--tokenizer", "bites"], ["'bites'"]),
     # the folder
     (["--out", "taken"], ["taken exists", "--out", "zoo train --resume taken"]),
-    (["--out", "old.txt"], ["old.txt exists"]),
+    (["--out", "old.txt"], ["old.txt is no folder: choose another --out"]),
 ]
 
 

@@ -81,6 +81,10 @@ def test_the_list_as_json(zoo):
         ("[mp]*", ["memorization", "mqar", "parity", "python-stdlib"]),
         ("mqa?", ["mqar"]),
         ("shake*", ["shakespeare"]),
+        (
+            "mad",
+            ["compression", "fuzzy-recall", "in-context-recall", "memorization", "noisy-recall", "selective-copying"],
+        ),
         ("none*", []),
     ],
 )
@@ -192,7 +196,7 @@ def test_colours_tell_scored_from_learned_from_the_rest(zoo, distribution, monke
     assert line.count(f"{learned}<&>") == 1
     assert line.count(f"{dim}<&>") == 3
     legend = text[text.index(line) + len(line) :].replace("\n", " ")
-    assert f"{scored}a→b\x1b[0m b is to be answered at a, scored (1)" in legend
+    assert f"{scored}a→b\x1b[0m at a the right answer is b, scored (1)" in legend
     assert f"{learned}a\x1b[0m has an answer, learned and not scored (1)" in legend
     assert f"{dim}a\x1b[0m has no answer (3)" in legend
     monkeypatch.setenv("NO_COLOR", "1")

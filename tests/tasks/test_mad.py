@@ -177,3 +177,13 @@ def test_the_facts_are_fixed_by_their_seed_and_every_key_has_its_own():
 )
 def test_symbols(task, tokens, symbols):
     assert " ".join(map(task.symbol, tokens)) == symbols
+
+
+@pytest.mark.parametrize(("task", "share"), [(InContextRecall(), 0.32), (NoisyRecall(), 0.32), (FuzzyRecall(), 0.19)])
+def test_who_only_counts_values_reaches_what_the_documentation_says(task, share):
+    """The answer is always the value token that came most often so far."""
+    examples = drawn(task, 1500, test=True)
+    is_value = np.array([task.symbol(token).startswith("v") for token in range(task.vocab_size)])
+    one_hot = np.eye(task.vocab_size, dtype=np.int16)[examples.inputs] * is_value
+    right = one_hot.cumsum(axis=1).argmax(axis=2) == examples.targets
+    assert right[examples.scored].mean() == pytest.approx(share, abs=0.012)

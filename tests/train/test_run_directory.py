@@ -52,6 +52,8 @@ def test_an_out_that_exists_is_refused_and_left_alone(tmp_path, kind):
         RunDirectory.create(tmp_path, mixer="x", config=CONFIG, out=out)
     assert str(caught.value) == (
         f"{out} exists: choose another --out, or continue it with `zoo train --resume '{out}'`"
+        if kind == "folder"
+        else f"{out} is no folder: choose another --out"
     )
     assert not (out / "config.json").exists()
 

@@ -92,5 +92,5 @@ def _report(measured: "Bench", folder: Path, *, json: bool) -> None:
     else:
         print(summary(measured))
     if not measured.complete:
-        warn("interrupted: what was measured until then is told and written, and marked as incomplete")
+        warn("interrupted: what was measured so far is shown and saved, marked as incomplete")
     say(f"report: {folder / 'report.html'}")

@@ -32,12 +32,16 @@ def compare(
         list[str] | None,
         _What(metavar="WHAT", show_default="python-stdlib", help="A text, a task, or a suite: MAD. Repeatable."),
     ] = None,
-    tier: Annotated[str, _What(metavar="NAME", help="How large: smoke, laptop or paper.")] = "smoke",
+    tier: Annotated[
+        str | None, _What(metavar="NAME", show_default="smoke", help="How large: smoke, laptop or paper.")
+    ] = None,
     seeds: Annotated[int | None, _What(metavar="N", show_default="of the tier", help="Runs that count.")] = None,
     lrs: Annotated[
         str | None, _What(metavar="LIST", show_default="of the tier", help="Learning rates to try, with commas.")
     ] = None,
-    match: Annotated[str, _What(metavar="WHAT", help="Make equal: none, params, flops or state.")] = "none",
+    match: Annotated[
+        str | None, _What(metavar="WHAT", show_default="none", help="Make equal: none, params, flops or state.")
+    ] = None,
     budget: Annotated[
         str | None, _What(metavar="BUDGET", show_default="of the tier", help="steps:N, seconds:N or flops:N a run.")
     ] = None,
@@ -51,7 +55,7 @@ def compare(
     ] = None,
     jobs: Annotated[int | None, _Run(metavar="N", show_default="a core each", help="Runs at a time.")] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The folder. [comparisons/<time>-…]")] = None,
-    resume: Annotated[Path | None, _Run(metavar="DIR", help="Go on with a comparison; alone.")] = None,
+    resume: Annotated[Path | None, _Run(metavar="DIR", help="Go on with a comparison; alone, or with --json.")] = None,
     dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
@@ -70,10 +74,9 @@ def compare(
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "device": device}
     if resume is not None:
         _refuse_beside_resume(
-            {"PATTERN": patterns, "data": data, "seeds": seeds, "lrs": lrs, "budget": budget, "jobs": jobs, "out": out}
+            {"PATTERN": patterns, "data": data, "tier": tier, "seeds": seeds, "lrs": lrs, "match": match}
+            | {"budget": budget, "jobs": jobs, "out": out, "set": assign, "dry-run": dry_run or None}
             | model
-            | {"tier": _unless(tier, "smoke"), "match": _unless(match, "none")}
-            | {"set": assign, "dry-run": dry_run or None}
         )
         plan, folder = go_on(resume)
     else:
@@ -89,10 +92,10 @@ def compare(
 def _request(  # noqa: PLR0917 - the flags, in the order of the command
     patterns: list[str] | None,
     data: list[str] | None,
-    tier: str,
+    tier: str | None,
     seeds: int | None,
     lrs: str | None,
-    match: str,
+    match: str | None,
     budget: str | None,
     settings: dict[str, Any],
     jobs: int | None,
@@ -102,18 +105,14 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
     return Request(
         patterns=read_patterns(patterns or ()),
         data=read_data(data or ("python-stdlib",)),
-        tier=tier,
+        tier=tier or "smoke",
         seeds=seeds,
         lrs=read_lrs(lrs) if lrs is not None else None,
-        match=read_match(match),
+        match=read_match(match or "none"),
         budget=read_budget(budget) if budget is not None else None,
         settings=settings,
         jobs=jobs,
     )
-
-
-def _unless(given: str, default: str) -> str | None:
-    return None if given == default else given
 
 
 def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
@@ -147,7 +146,7 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
 
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.export import results_as_json
-    from zoo.lab.compare.report import columns, row
+    from zoo.lab.compare.report import columns, rows
     from zoo.lab.compare.words import verdict
 
     if json:
@@ -155,7 +154,7 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     else:
         for result in results.data:
             print(f"{result.data}: {verdict(result)}\n")
-            print_table(columns(result), [row(arm, result) for arm in result.arms])
+            print_table(columns(result), rows(result))
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
     _tell_failures([(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error])
@@ -184,14 +183,16 @@ def _show_plan(plan: "Plan", *, json: bool) -> None:
 def _print_plan(plan: "Plan") -> None:
     from zoo.lab.compare.words import count
 
-    heads = ("data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "match", "steps")
+    heads = ["data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "steps", "match"]
+    if plan.match == "none":
+        del heads[-1]
     rows = []
     for arm in plan.arms:
-        if arm.settings is None or arm.size is None:
-            rows.append((arm.data, arm.pattern, "failed", *[""] * 6))
-            continue
-        size, ratio = arm.size, "" if arm.ratio is None else f"{arm.ratio:.3f}"
-        sizes = (count(size.parameters), count(size.training_flops), count(size.state))
-        shape = (str(arm.settings.dim), arm.settings.channel_mixer)
-        rows.append((arm.data, arm.pattern, *shape, *sizes, ratio, f"{arm.settings.steps:,}"))
+        row = [arm.data, arm.pattern, "failed", *[""] * 6]
+        if arm.settings is not None and arm.size is not None:
+            size, ratio = arm.size, "" if arm.ratio is None else f"{arm.ratio:.3f}"
+            row[2:4] = str(arm.settings.dim), arm.settings.channel_mixer
+            row[4:7] = count(size.parameters), count(size.training_flops), count(size.state)
+            row[7:9] = f"{arm.settings.steps:,}", ratio
+        rows.append(row[: len(heads)])
     print_table(heads, rows)

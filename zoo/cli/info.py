@@ -20,7 +20,7 @@ def info(
     heads: Annotated[int, typer.Option(help="Heads, where NAME sets none.", metavar="N")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell all about a mixer: equation, options, size, cost, source."""
+    """Describe a mixer: equation, options, size, cost, source."""
     from zoo.describe import describe_mixer
     from zoo.errors import UsageError
     from zoo.pattern import parse_call

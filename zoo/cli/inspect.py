@@ -65,7 +65,7 @@ def _spinner() -> Iterator[Callable[[str], None]]:
 def _print(table: dict[str, Any], report: Path) -> None:
     from zoo.train.inspection import number, part_rows
 
-    columns = ("part", "share of the stream", "loss without it", "difference", "accuracy without it")
+    columns = ("part", "write / stream", "loss without it", "difference", "accuracy without it")
     whole = ("whole model", "", number(table["loss"], ".4f"), "", number(table["accuracy"], ".1%"))
     print_table(columns, [*part_rows(table), whole])
     measured = f"{table['tokens']:,d} held-out targets, after step {table['step']:,d}"

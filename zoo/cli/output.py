@@ -77,7 +77,7 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence["str | Text"]]) 
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns), header_style="dim")
     for index, column in enumerate(columns):
-        table.add_column(column, no_wrap=index == 0)
+        table.add_column(column, no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

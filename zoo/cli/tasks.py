@@ -42,20 +42,21 @@ def tasks(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the tasks and texts, or tell all about a task.
+    """List the tasks and texts, or describe a task.
 
-    With a name it is told in full: how it is made, its options, the settings that a run starts from, and an example.
-    With a name that has one of *?[ in it, those that match are listed. Example:
+    With a name it is described in full: how it is made, its options, the settings of a run, and an example.
+    With a name that has one of *?[ in it, those that match are listed; with a suite, its tasks. Example:
 
     zoo tasks 'mqar(pairs=2, length=16)' --seed 1
     """
     from zoo.describe import describe_data, is_glob
     from zoo.errors import UsageError
+    from zoo.registry import get_registry
 
     for flag, value, least in (("--seed", seed, 0), ("--length", length, 1)):
         if value is not None and value < least:
             raise UsageError(f"{flag} {value} should be {least} or more")
-    if is_glob(name):
+    if is_glob(name) or get_registry().suite(name):
         _list(name, json=json)
         return
     described = describe_data(name, seed=seed, length=length)
@@ -143,7 +144,7 @@ def _legend(example: dict[str, Any]) -> "Text":
 
     styles = _styles(example)
     words = {
-        SCORED: ("a→b", "b is to be answered at a, scored"),
+        SCORED: ("a→b", "at a the right answer is b, scored"),
         LEARNED: ("a", "has an answer, learned and not scored"),
         OTHER: ("a", "has no answer"),
     }

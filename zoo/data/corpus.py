@@ -74,6 +74,9 @@ def _no_such_data(data: str) -> str:
     from zoo.options import did_you_mean
     from zoo.registry import get_registry
 
+    suite = get_registry().suite(data)
+    if suite:
+        return f"{data} is a suite of tasks, which `zoo compare` takes as a whole; name one of them: {', '.join(suite)}"
     is_word = data and not set(data) & set("./\\~")
     hint = did_you_mean(data, [*CORPORA, *get_registry().tasks.names]) if is_word else ""
     return (

@@ -29,12 +29,13 @@ def is_glob(data: str) -> bool:
 
 
 def list_data(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
-    """The tasks whose name matches, in natural order, and behind them the texts.
+    """The tasks whose name matches, or the suite of that name, in natural order, and behind them the texts.
 
     Returns:
         Of each its name, kind (`TASK` or `TEXT`), summary, suite, paper, options, origin.
     """
-    tasks = [_entry(entry, registry) for entry in registry.tasks.list(glob)]
+    named = [registry.tasks.find(name) for name in registry.suite(glob)]
+    tasks = [_entry(entry, registry) for entry in named or registry.tasks.list(glob)]
     return tasks + [_text(name) for name in CORPORA if fnmatch.fnmatch(name, glob.replace("_", "-"))]
 
 

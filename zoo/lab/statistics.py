@@ -13,8 +13,8 @@ LEVEL = 0.05
 """Below it, after correction, a difference is called one."""
 
 RESOLUTION = 1e-3
-"""Differences of seeds are taken to spread by a thousandth (a tenth of a point, a thousandth of a nat) at least: a few of
-them may agree to the last digit, since a test has so many answers, and that is no proof."""
+"""The least spread that differences of seeds are taken to have, a tenth of a point or a thousandth of a nat: a test has
+only so many answers, so that a few of them may agree to the last digit, and that is no proof."""
 
 
 @dataclass(frozen=True)

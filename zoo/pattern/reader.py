@@ -216,6 +216,8 @@ def _unexpected(text: str, place: int, start: str) -> PatternError:
     else:
         wrong, end = f"unexpected {quoted(found[0])}", place + found.end()
     hint = _LAYER if found and found[0] in "*+/" and accepted & {"STAR", "$END"} else ""
+    if re.search(r"\.py\b", text):
+        hint = "; a class in a file is for `zoo check` alone, a pattern has the names that `zoo list` shows"
     return point_at(text, (place, end), f"{wrong}: expected {_in_words(accepted)}{hint}")
 
 

@@ -36,7 +36,8 @@ class Section:
 
     Attributes:
         about: on what it was measured, and how good the whole model was.
-        rows: a row a part: its name, its share of the stream, the loss without it, the difference, the accuracy.
+        rows: a row a part: its name, the size of its writes beside the stream, the loss without it, the difference, the
+            accuracy.
         metrics: single numbers that mixers measured of themselves, by name.
         overview: the figures of the whole model.
         figures: those of each part that has some, by its name.
@@ -103,9 +104,10 @@ def part_rows(table: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _section(table: dict[str, Any], folder: Path) -> Section:
+    loss = f"{number(table['loss'], '.4f')} {table.get('unit', 'nats per token')}"
     about = (
-        f"After step {table['step']:,d}, measured on {table['tokens']:,d} held-out targets. The whole model: loss "
-        f"{number(table['loss'], '.4f')} nats per token, accuracy {number(table['accuracy'], '.1%')}."
+        f"After step {table['step']:,d}, measured on {table['tokens']:,d} held-out targets. "
+        f"The whole model: loss {loss}, accuracy {number(table['accuracy'], '.1%')}."
     )
     metrics = [(name, number(value, ".4g")) for name, value in table["metrics"].items() if not isinstance(value, list)]
     overview = [_figure(entry, folder) for entry in table["panels"] if entry["part"] is None]

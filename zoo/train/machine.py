@@ -11,6 +11,9 @@ from zoo.train.settings import Settings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
+_LONGEST_REASON = 80
+"""Characters of torch's own word on a device that is not there."""
+
 
 def settle(settings: Settings) -> Settings:
     """The settings with ``auto`` and ``none`` replaced by what this machine has, so that a run can be told again."""
@@ -69,4 +72,5 @@ def check_device(name: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
+        told = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""  # some list all that torch could be built for
+        raise UsageError(f"device {name!r} cannot be used here{told}; try --device cpu") from None

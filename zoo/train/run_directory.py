@@ -190,6 +190,8 @@ def _make_folder(path: Path) -> Path:
         path.mkdir()
     except OSError as error:
         if os.path.lexists(path):
+            if not path.is_dir():
+                raise UsageError(f"{path} is no folder: choose another --out") from None
             resume = f"`zoo train --resume {shlex.quote(str(path))}`"
             raise UsageError(f"{path} exists: choose another --out, or continue it with {resume}") from None
         cause = f"cannot make the run directory {path}: {reason(error)}"

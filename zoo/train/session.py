@@ -41,7 +41,7 @@ class Summary:
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
         tokens_per_second: of training alone.
-        seconds: of all of it.
+        seconds: of all of it, added up where the run was resumed; what a crash cut off is not counted.
     """
 
     run: str
@@ -246,14 +246,16 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
     run, began = trainer.run, time.perf_counter()
+    earlier = sum(event.get("seconds", 0.0) for event in run.events())
     heard = interrupts or Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now"))
     with heard:
         run.append_event(kind, step=trainer.step)
         finished = trainer.train(heard)
-        run.append_event("finished" if finished else "interrupted", step=trainer.step)
+        seconds = time.perf_counter() - began
+        run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:
         raise Interrupted(run.path, trainer.step)
-    summary = summarize(trainer, time.perf_counter() - began)
+    summary = summarize(trainer, earlier + time.perf_counter() - began)
     if pages:
         finish(run, summary=asdict(summary))
     else:

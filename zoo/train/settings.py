@@ -162,6 +162,8 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; a run's settings are in {path / 'config.json'}") from None
     except OSError as error:
         raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from None
     except ValueError as error:

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,7 +9,7 @@ from zoo.lab.compare import plots
 from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plots import draw_heat_map, draw_means, draw_slices, pictures_of
-from zoo.lab.compare.report import columns, row, write_results
+from zoo.lab.compare.report import columns, rows, write_results
 from zoo.lab.compare.results import gather, metric_of
 from zoo.train.picture import save_picture
 
@@ -143,8 +144,8 @@ def test_the_json(written):
 
 def test_a_row_of_the_table(written):
     results, _ = written
-    arm, _, broken = results.data[0].arms
-    assert dict(zip(columns(results.data[0]), row(arm, results.data[0]), strict=True)) == {
+    first, _, broken = rows(results.data[0])
+    assert dict(zip(columns(results.data[0]), first, strict=True)) == {
         "pattern": "correlation",
         "held-out accuracy (%)": "60.0 ± 24.8 %",
         "by seed": "50.0, 60.0, 70.0",
@@ -156,7 +157,15 @@ def test_a_row_of_the_table(written):
         "state": "500",
         "match": "1.000",
     }
-    assert row(broken, results.data[0]) == ["broken", "failed", *["n/a"] * 8]
+    assert broken == ["broken", "failed", *["n/a"] * 8]
+
+
+def test_where_nothing_was_matched_there_is_no_column_for_it(tmp_path):
+    made = plan("correlation", seeds=1)
+    made = replace(made, arms=tuple(replace(arm, ratio=None) for arm in made.arms))
+    (result,) = gather(made, Folder(tmp_path)).data
+    assert columns(result)[-1] == "state"
+    assert [len(row) for row in rows(result)] == [len(columns(result))]
 
 
 def test_the_metric_hangs_on_the_data_and_not_on_what_has_ended():
@@ -279,4 +288,4 @@ def test_experts_are_told(tmp_path):
     object.__setattr__(arm, "size", size(parameters=40_000, active_parameters=10_000))
     write_arm(folder, made, 0, [0.5])
     (result,) = gather(made, folder).data
-    assert row(result.arms[0], result)[6] == "40k (10k active)"
+    assert rows(result)[0][6] == "40k (10k active)"

@@ -62,7 +62,7 @@ def _figures(bench: Bench) -> list[tuple[str, str, str]]:
         ("copies", rate(peaks.bandwidths[-1][1], "B"), "beyond the caches"),
         ("threads", f"{request.threads}", f"device {request.device}"),
         ("width", f"{request.dim}", f"{request.heads} heads, {request.batch} in a batch"),
-        ("repeats", f"{request.repeats}", "in turn; medians are told"),
+        ("repeats", f"{request.repeats}", "in turn; medians are shown"),
         ("time", format_duration(bench.seconds), "for all of it"),
     ]
 

@@ -87,5 +87,7 @@ def spread(bench: Bench) -> str:
     widest = bench.widest
     if widest is None:
         return "none was measured"
+    if bench.request.repeats < 2:
+        return "one repeat, so that nothing is known of their spread"
     where = f"{widest.contestant}, {widest.kind} at {widest.length:,}"
     return f"medians, whose quartiles are at most {percent(widest.spread)} apart ({where})"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LEAST_RANGE = 0.1
+"""Nats between the lightest and the darkest shade of a loss, at least, so that what differs by little looks so."""
+
 _WRAP = 34
 """Characters of a pattern before it goes on in a new line."""
 
@@ -43,7 +46,12 @@ def pictures_of(results: Results, folder: Folder) -> dict[str, list[Picture]]:
         pictures[result.data] = _of_one(results, folder, result, f"{number:02d}", patterns)
     measured = [result for result in results.data if any(arm.estimate for arm in result.arms)]
     if len(measured) > 1:
-        title = "The mean of all patterns on all data; darker is better."
+        title = "The mean of all patterns on all data; darker is better"
+        title += (
+            ", a loss from the worst to the best of its column."
+            if {r.metric for r in measured} != {"accuracy"}
+            else "."
+        )
         pictures[""] = [Picture("overview", title, partial(draw_heat_map, measured, patterns))]
     return pictures
 
@@ -58,10 +66,11 @@ def _of_one(
             curves[arm.arm.pattern] = curve
     pictures = []
     if curves:
-        title = "Mean over the seeds, and between the lowest and the highest of them, while training went on."
+        title = "The mean over the seeds, in a band from the lowest to the highest of them, while training went on."
         pictures.append(Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result.metric, patterns)))
     if any(arm.estimate for arm in result.arms):
-        title = "The mean, its 95 % interval, and each seed."
+        several = any(arm.estimate and arm.estimate.seeds > 1 for arm in result.arms)
+        title = "The mean, its 95 % interval, and each seed." if several else "What the one seed came to."
         pictures.append(Picture(f"{prefix}-means", title, partial(draw_means, result, patterns)))
     for kind in _kinds(result.arms):
         title = f"Accuracy by {kind}, mean over the seeds."
@@ -210,7 +219,7 @@ def _shade(values: "np.ndarray", metric: Metric) -> "np.ndarray":
     if metric == "accuracy":
         return values
     low, high = np.nanmin(values), np.nanmax(values)
-    return (high - values) / (high - low) if high > low else 0.5 + 0 * values
+    return 0.5 + ((low + high) / 2 - values) / max(high - low, _LEAST_RANGE)
 
 
 def _kinds(arms: Sequence[ArmResult]) -> list[str]:

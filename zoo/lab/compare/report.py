@@ -83,7 +83,7 @@ def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str)
         "sha256": sha256,
         "verdict": verdict(result),
         "columns": columns(result),
-        "rows": [row(arm, result) for arm in result.arms],
+        "rows": rows(result),
         "failures": [(arm.arm.pattern, arm.error) for arm in result.arms if arm.error],
         "pictures": pictures,
         "differences": [difference_in_words(difference, result.metric) for difference in result.differences],
@@ -93,23 +93,29 @@ def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str)
 
 
 def columns(result: DataResult) -> list[str]:
-    """The heads of the table of one text or task."""
+    """The heads of the table of one text or task; the last one only where sizes were made equal."""
+    sizes = ["width", "parameters", "FLOPs/token", "state"]
     return [
         "pattern",
         TITLES[result.metric],
         "by seed",
         "steps",
         "lr",
-        "width",
-        "parameters",
-        "FLOPs/token",
-        "state",
-        "match",
+        *sizes,
+        *(["match"] if _matched(result) else []),
     ]
 
 
-def row(arm: ArmResult, result: DataResult) -> list[str]:
-    """One pattern's row in that table."""
+def rows(result: DataResult) -> list[list[str]]:
+    """The rows of that table, a pattern each."""
+    return [_row(arm, result)[: len(columns(result))] for arm in result.arms]
+
+
+def _matched(result: DataResult) -> bool:
+    return any(arm.arm.ratio is not None for arm in result.arms)
+
+
+def _row(arm: ArmResult, result: DataResult) -> list[str]:
     settings, size = arm.arm.settings, arm.arm.size
     if settings is None or size is None:
         return [arm.arm.pattern, "failed", *["n/a"] * 8]

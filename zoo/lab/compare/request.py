@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -167,14 +166,10 @@ def read_data(names: Sequence[str]) -> tuple[str, ...]:
         UsageError: a task that cannot be read.
     """
     chosen: list[str] = []
-    suites: dict[str, list[str]] = {}
-    tasks = get_registry().tasks
-    for entry in tasks.list():
-        if entry.cls.suite:
-            suites.setdefault(_plain(entry.cls.suite), []).append(tasks.display_name(entry))
     for name in names:
-        call = task_call(name) if _plain(name) not in suites else None
-        chosen += suites.get(_plain(name), [name if call is None else str(call)])
+        suite = get_registry().suite(name)
+        call = None if suite else task_call(name)
+        chosen += suite or [name if call is None else str(call)]
     return tuple(chosen)
 
 
@@ -189,7 +184,3 @@ def _assignment(name: str, value: Any) -> str:
     text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     told = f"{name}={text}"
     return told if read_assignments([told]) == {name: value} else f"{name}={json.dumps(value, ensure_ascii=False)}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_]+", "-", name.strip().lower())

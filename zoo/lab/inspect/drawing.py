@@ -171,7 +171,7 @@ def _plain(text: str, most: int = 200) -> str:
 def _tick(axis: "Axis", names: Sequence[str], places: int, room: int = 0) -> None:
     """Name the places of an axis, or count them; names that need more signs than there is room for stand upright."""
     if not names:
-        _count(axis, places)
+        _count(axis, places, room)
         return
     chosen = range(0, places, -(-places // _MOST_NAMES))
     axis.set_ticks(list(chosen), [names[place] for place in chosen])
@@ -184,7 +184,8 @@ def _overlap(names: Sequence[str], room: int) -> bool:
     return any(len(first) + len(second) + 4 > 2 * room / len(names) for first, second in pairwise(names))
 
 
-def _count(axis: Any, places: int) -> None:
+def _count(axis: Any, places: int, room: int = 0) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=places + 2 if places <= _COUNTED else 8, integer=True, min_n_ticks=1))
+    every = places <= _COUNTED and not (room and _overlap([str(place) for place in range(places)], room))
+    axis.set_major_locator(MaxNLocator(nbins=places + 2 if every else 8, integer=True, min_n_ticks=1))

@@ -32,6 +32,7 @@ class Inspection:
         parts: the parts of the model, in the order in which they write.
         without: how well it predicts when one part is switched off, a score a part.
         shares: what the parts write.
+        unit: of the losses.
         shown: the panels, those of the whole model first, and the mixers whose panels failed.
     """
 
@@ -41,6 +42,7 @@ class Inspection:
     parts: Sequence[Part]
     without: Sequence[Score]
     shares: Shares
+    unit: str
     shown: Sequence[Shown | Failed]
 
     @property
@@ -74,32 +76,37 @@ def inspect_run(run: Run, *, tokens: int = 16384, progress: Callable[[str], None
         with switched_off(part.module):
             without.append(evaluate(run.model, batches, precision="fp32"))
     told("drawing")
+    unit = "nats per token" if run.tokenizer is not None else "nats per answer"
     shown = itertools.chain(
-        _overview(parts, shares, whole, without), _metric_panels(parts, shares), panels_offered(parts, shares.reads)
+        _overview(parts, shares, whole, without, unit),
+        _metric_panels(parts, shares),
+        panels_offered(parts, shares.reads),
     )
-    return Inspection(run.path, run.step, whole, parts, without, shares, list(shown))
+    return Inspection(run.path, run.step, whole, parts, without, shares, unit, list(shown))
 
 
-def _overview(parts: Sequence[Part], shares: Shares, whole: Score, without: Sequence[Score]) -> Iterator[Shown]:
+def _overview(
+    parts: Sequence[Part], shares: Shares, whole: Score, without: Sequence[Score], unit: str
+) -> Iterator[Shown]:
     names = [part.name for part in parts]
     reading = "How large what a part writes is beside the stream that it is added to; the mean over tokens."
     quantity = "norm of the write / norm of the stream"
-    yield Shown(Panel("share of the stream", reading, shares.mean, quantity, ("part",), (names,)))
-    reading = "Where in a sequence a part writes more or less than its mean share: 0 is the mean, 1 twice it, -1 half."
+    yield Shown(Panel("size of the writes", reading, shares.mean, quantity, ("part",), (names,)))
+    reading = "Where in a sequence a part writes more or less than its mean: 0 is the mean, 1 twice it, -1 half."
     yield Shown(
         Panel(
-            "share of the stream by position",
+            "size of the writes by position",
             reading,
             (shares.by_position / shares.mean[:, None]).log2(),
-            "log2 (share / mean share of the part)",
+            "log2 (size / mean size of the part)",
             axes=("part", "position (token)"),
             ticks=(names, ()),
             lines=len(parts) <= FEW_LINES,
         )
     )
     more = torch.tensor([score.loss - whole.loss for score in without], dtype=torch.float64)
-    reading = f"By how much the loss grows from {whole.loss:.4f} when zeros stand in the place of what the part writes."
-    yield Shown(Panel("loss without a part", reading, more, "rise of the loss (nats per token)", ("part",), (names,)))
+    reading = f"By how much the loss grows from {whole.loss:.4f} when the part's writes are replaced by zeros."
+    yield Shown(Panel("loss without a part", reading, more, f"rise of the loss ({unit})", ("part",), (names,)))
 
 
 def _metric_panels(parts: Sequence[Part], shares: Shares) -> Iterator[Shown]:

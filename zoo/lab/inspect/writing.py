@@ -64,7 +64,7 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
     """All figures of an inspection, of JSON's types; what is no finite number is None.
 
     Returns:
-        ``run``, ``step``, ``tokens`` (targets that were scored), ``loss`` (nats per token), ``accuracy``, ``parts``,
+        ``run``, ``step``, ``tokens`` (targets that were scored), ``loss``, its ``unit``, ``accuracy``, ``parts``,
         ``metrics``, ``panels`` and ``failures``.
     """
     whole = inspection.whole
@@ -75,6 +75,7 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
         "step": inspection.step,
         "tokens": whole.targets,
         "loss": _plain(whole.loss),
+        "unit": inspection.unit,
         "accuracy": _plain(whole.accuracy),
         "parts": [
             {
