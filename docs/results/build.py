@@ -3,8 +3,8 @@
     python docs/results/build.py            write the page
     python docs/results/build.py --check    say whether it is what the results give; exit code 1 if not
 
-A folder holds what `zoo compare` or `zoo bench` left: results.json and environment.json, or bench.json. The text around
-the figures is results.md.j2.
+A folder holds what a command left: results.json and environment.json of `zoo compare`, bench.json of `zoo bench`, the
+summary.json of a run, or what tests/benchmarks/training_step.py wrote. The text around the figures is results.md.j2.
 """
 
 import argparse
@@ -31,7 +31,15 @@ def render() -> str:
     )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
     return template.render(
-        comparison=comparison, made_with=made_with, overview=overview, by_slice=by_slice, bench=bench, command=command
+        comparison=comparison,
+        made_with=made_with,
+        overview=overview,
+        by_slice=by_slice,
+        bench=bench,
+        beside_plain=beside_plain,
+        steps=steps,
+        command=command,
+        read=read,
     )
 
 
@@ -45,9 +53,10 @@ def command(folder: str, name: str = "results.json") -> str:
     return f"```\n{read(folder, name)['command']}\n```"
 
 
-def made_with(folder: str) -> str:
-    """Machine and versions of a comparison, in a line."""
-    told_all = read(folder, "environment.json")
+def made_with(folder: str, name: str = "environment.json") -> str:
+    """Machine and versions, in a line."""
+    told_all = read(folder, name)
+    told_all = told_all.get("environment", told_all)
     versions = f"Python {told_all['python']}, torch {told_all['torch']}, zoo {told_all['zoo']}"
     return f"{told_all['cpu']['name']}, {told_all['cpu']['cores']} cores; {versions}"
 
@@ -81,18 +90,54 @@ def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
 
 
 def bench(folder: str, kind: str) -> str:
-    """One kind of cost of a bench, ``forward``, ``train``, ``decode`` or ``memory``, by length, with its exponents."""
+    """One kind of cost of a bench, ``forward``, ``train``, ``decode`` or ``memory``, by length, and how it grows.
+
+    That is told by its exponents, or, of lengths too few for them, by the last cost over the first.
+    """
     told_all = read(folder, "bench.json")
     lengths = told_all["request"]["lengths"]
     cells = {(c["contestant"], c["length"]): c for c in told_all["cells"] if c["what"] == kind}
+    names = ["exponent", "upper half"]
     rows = []
     for contestant in told_all["contestants"]:
         name, growth = contestant["name"], contestant["growth"][kind]
-        costs = [_cost(cells[name, length], kind) for length in lengths if (name, length) in cells]
-        exponents = [f"{growth[which]:.2f}".replace("-0.00", "0.00") for which in ("exponent", "upper")]
-        rows.append([f"`{name}`", *costs, *exponents])
+        found = [cells[name, length] for length in lengths if (name, length) in cells]
+        if growth["exponent"] is None:
+            names = ["last / first"]
+            tells = [f"{found[-1]['median_seconds'] / found[0]['median_seconds']:.2f}"]
+        else:
+            tells = [f"{growth[which]:.2f}".replace("-0.00", "0.00") for which in ("exponent", "upper")]
+        rows.append([f"`{name}`", *(_cost(cell, kind) for cell in found), *tells])
     unit = "MiB" if kind == "memory" else "ms"
-    return _table([unit, *(f"{length:,}" for length in lengths), "exponent", "upper half"], rows)
+    return _table([unit, *(f"{length:,}" for length in lengths), *names], rows)
+
+
+def beside_plain(folder: str, kind: str) -> str:
+    """One kind of cost of a bench at one length, beside plain attention, and the parameters."""
+    told_all = read(folder, "bench.json")
+    cells = {cell["contestant"]: cell for cell in told_all["cells"] if cell["what"] == kind}
+    rows = [
+        [
+            f"`{one['name']}`",
+            _cost(cells[one["name"]], kind),
+            f"{cells[one['name']]['ratio_to_plain_sdpa']:.2f}",
+            f"{one['parameters']:,}",
+            f"{one['active_parameters']:,}",
+        ]
+        for one in told_all["contestants"]
+    ]
+    return _table(["mixer", "ms", "ratio", "parameters", "active"], rows)
+
+
+def steps(folder: str) -> str:
+    """What tests/benchmarks/training_step.py measured at several sizes: how much faster each is than the plain step."""
+    measured = [read(folder, path.name) for path in sorted((HERE / folder).glob("*.json"))]
+    names = list(measured[0]["seconds"])
+    rows = []
+    for one in measured:
+        seconds = one["seconds"]
+        rows.append([f"`{one['flags']}`", *(f"{seconds[names[0]] / seconds[name]:.2f}" for name in names[1:])])
+    return _table(["sizes", *(f"`{name}`" for name in names[1:])], rows)
 
 
 def _cost(cell: Mapping[str, Any], kind: str) -> str:

@@ -4,14 +4,18 @@ python tests/benchmarks/training_step.py --layers 6 --dim 384 --heads 6 --contex
 """
 
 import argparse
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from plain_gpt import PlainGPT
 
 import zoo
+from zoo.train.environment import describe_environment
 from zoo.train.evaluate import autocast
 from zoo.train.machine import prepare_machine, settle
 from zoo.train.optimizer import make_optimizer
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--channel-mixer", default="swiglu")
     parser.add_argument("--variants", nargs="+", default=["fp32", "bf16", "auto"])
     parser.add_argument("--mallopt", action="store_true", help="set the allocator up as `zoo train` does, for all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sizes = {name: getattr(options, name) for name in ("layers", "dim", "heads", "context", "batch", "threads")}
@@ -102,6 +107,15 @@ def main() -> None:
     medians = measure(contestants, options.repeats)
     for name, seconds in medians.items():
         print(f"{name:40s} {1e3 * seconds:9.1f} ms   {medians['plain'] / seconds:5.2f} x plain")
+    if options.json:
+        flags = " ".join(sys.argv[1:]).partition(" --json")[0]
+        told = {"flags": flags, "seconds": medians, "repeats": options.repeats, "environment": environment()}
+        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def environment() -> dict[str, object]:
+    told = describe_environment(plugins={}, data_sha256="")
+    return {name: told[name] for name in ("zoo", "python", "torch", "cpu")}
 
 
 if __name__ == "__main__":

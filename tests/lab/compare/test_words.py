@@ -107,6 +107,14 @@ def test_who_is_level_shares_the_first_place(tmp_path):
     )
 
 
+def test_a_pattern_of_several_words_stands_in_quotes(tmp_path):
+    shares = {"correlation, involution": [0.5, 0.51, 0.5], "correlation + involution": [0.9, 0.91, 0.91]}
+    result = one(tmp_path, shares)
+    assert verdict(result).startswith("'correlation + involution' is ahead with 90.7")
+    (told_apart,) = (difference_in_words(difference, "accuracy") for difference in result.differences)
+    assert told_apart.startswith("'correlation + involution' is better than 'correlation, involution' by 40.3 points")
+
+
 def test_all_may_be_level(tmp_path):
     twice = {"dot-product": [1.0, 1.0], "correlation": [1.0, 1.0]}
     assert verdict(one(tmp_path / "a", twice, seeds=2)) == "All came to 100.0 %."

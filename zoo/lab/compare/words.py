@@ -35,8 +35,8 @@ def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
 def difference_in_words(difference: Difference, metric: Metric) -> str:
     """Who is better, by how much, and whether chance would do as well."""
     if difference.mean == 0:
-        return f"{difference.first} and {difference.second} came to the same mean, {_seeds(difference.seeds)}"
-    better, worse = _in_order(difference, metric)
+        return f"{_list([difference.first, difference.second])} came to the same mean, {_seeds(difference.seeds)}"
+    better, worse = map(_quoted, _in_order(difference, metric))
     sign = 1 if difference.mean >= 0 else -1
     by = f"{_number(sign * difference.mean, metric)} {UNITS[metric]}"
     if difference.p is None or difference.low is None or difference.high is None:
@@ -56,12 +56,12 @@ def verdict(result: DataResult) -> str:
         return "No run has come to a figure."
     best = ranked[0]
     if len(ranked) == 1:
-        return f"{best.arm.pattern} came to {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}."
+        return f"{_quoted(best.arm.pattern)} came to {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}."
     first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
     if len(first) > 1:
         head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
     else:
-        head = f"{first[0]} is ahead with {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
+        head = f"{_quoted(first[0])} is ahead with {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
     others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
     if not others:
         head = f"All came to {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
@@ -127,5 +127,11 @@ def _mean(arm: ArmResult, metric: Metric) -> str:
     return told(arm.estimate.mean if arm.estimate is not None else None, metric)
 
 
-def _list(names: list[str]) -> str:
+def _list(patterns: list[str]) -> str:
+    names = [_quoted(pattern) for pattern in patterns]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _quoted(pattern: str) -> str:
+    """A pattern as it stands in a sentence: in quotes where it has more than one word."""
+    return f"'{pattern}'" if " " in pattern else pattern
