@@ -241,7 +241,7 @@ def test_a_folder_that_holds_something_else_or_another_comparison(zoo, tmp_path)
 def test_a_place_that_cannot_be_written(zoo, tmp_path):
     (tmp_path / "file").write_text("")
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "file" / "out")
-    assert result.code == 1
+    assert result.code == 2
     assert "cannot make the folder" in result.err
     assert "choose another place with --out" in result.err
 

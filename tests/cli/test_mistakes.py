@@ -168,9 +168,9 @@ def test_a_run_whose_plugin_is_gone(zoo, tiny, distribution, place, tmp_path):
     assert _contents(place) == before
 
 
-def test_a_place_that_cannot_be_written_is_a_failure(zoo, tiny):
+def test_a_place_that_takes_no_folder_is_a_mistake(zoo, tiny):
     result = zoo("train", *tiny, "--out", "old.txt/run")
-    assert result.code == 1
+    assert result.code == 2
     _check_error(result, ["old.txt/run", "--out"])
 
 

@@ -1,9 +1,11 @@
+import errno
 import json
 import math
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -60,10 +62,20 @@ def test_an_out_that_exists_is_refused_and_left_alone(tmp_path, kind):
 
 def test_a_place_that_takes_no_folder_is_told_in_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ZooError) as caught:
+    with pytest.raises(UsageError) as caught:
         RunDirectory.create(tmp_path / "file", mixer="x", config=CONFIG)
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 2
     assert re.fullmatch(r"cannot make the run directory .*: .+; choose another place with --out", str(caught.value))
+
+
+def test_a_full_disk_is_nobodys_mistake(tmp_path, monkeypatch):
+    def mkdir(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(ZooError, match=r"No space left on device; choose another place with --out") as caught:
+        RunDirectory.create(tmp_path, mixer="x", config=CONFIG)
+    assert caught.value.exit_code == 1
 
 
 def test_a_disk_that_fills_on_creation_leaves_no_folder(tmp_path, monkeypatch):
@@ -128,6 +140,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, mo
 
 HOLD = """
 import sys
+from pathlib import Path
 from pathlib import Path
 from zoo.train.run_directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])).lock():

@@ -14,11 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.train.durable import append, cut_lines, locked, reason, sync_folder, sync_size, write_atomically, writing
+from zoo.train.durable import (
+    append,
+    cannot_make,
+    cut_lines,
+    locked,
+    reason,
+    sync_folder,
+    sync_size,
+    write_atomically,
+    writing,
+)
 from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
 
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
+
+
+class _TakenError(UsageError):
+    """A place where something lies."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +56,8 @@ class RunDirectory:
             out: the folder itself, where the user named it.
 
         Raises:
-            UsageError: `out` exists.
-            ZooError: the folder cannot be made or written.
+            UsageError: `out` exists, or no folder can be made there.
+            ZooError: the folder cannot be written.
         """
         run = cls(_make_folder(out) if out is not None else _make_named_folder(root, _run_name(mixer, config)))
         try:
@@ -179,7 +193,7 @@ def _run_name(mixer: str, config: Mapping[str, Any]) -> str:
 
 def _make_named_folder(root: Path, name: str) -> Path:
     for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
-        with suppress(UsageError):  # the same settings, started in the same second
+        with suppress(_TakenError):  # the same settings, started in the same second
             return _make_folder(root / f"{name}{suffix}")
     raise AssertionError("unreachable")
 
@@ -191,11 +205,10 @@ def _make_folder(path: Path) -> Path:
     except OSError as error:
         if os.path.lexists(path):
             if not path.is_dir():
-                raise UsageError(f"{path} is no folder: choose another --out") from None
+                raise _TakenError(f"{path} is no folder: choose another --out") from None
             resume = f"`zoo train --resume {shlex.quote(str(path))}`"
-            raise UsageError(f"{path} exists: choose another --out, or continue it with {resume}") from None
-        cause = f"cannot make the run directory {path}: {reason(error)}"
-        raise ZooError(f"{cause}; choose another place with --out") from None
+            raise _TakenError(f"{path} exists: choose another --out, or continue it with {resume}") from None
+        raise cannot_make("run directory", path, error) from None
     return path
 
 

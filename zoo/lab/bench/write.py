@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.lab.bench.plot import save_plots
 from zoo.lab.bench.report import write_report
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell, failures
-from zoo.train.durable import reason, write_atomically
+from zoo.train.durable import cannot_make, write_atomically
 from zoo.train.environment import describe_environment
 from zoo.train.logs import table
 from zoo.train.session import plugins_of
@@ -25,8 +25,8 @@ def new_folder(request: Request, *, root: Path, out: Path | None = None) -> Path
     """Make the folder of a bench: `out`, or ``<utc time>-<patterns>`` under `root`.
 
     Raises:
-        UsageError: `out` exists.
-        ZooError: it cannot be made.
+        UsageError: `out` exists, or no folder can be made there.
+        ZooError: the disk is full.
     """
     words = re.sub(r"[^a-z0-9]+", "-", " ".join(request.patterns).lower()).strip("-")
     path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{words[:40].strip('-') or 'bench'}"
@@ -36,7 +36,7 @@ def new_folder(request: Request, *, root: Path, out: Path | None = None) -> Path
     except OSError as error:
         if os.path.lexists(path):
             raise UsageError(f"{path} exists: choose another --out, so that no earlier figures are lost") from None
-        raise ZooError(f"cannot make the folder {path}: {reason(error)}; choose another place with --out") from None
+        raise cannot_make("folder", path, error) from None
     return path
 
 

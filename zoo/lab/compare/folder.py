@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
-from zoo.train.durable import locked, reason, write_atomically
+from zoo.train.durable import cannot_make, locked, reason, write_atomically
 
 PLAN = "comparison.json"
 
@@ -34,8 +34,8 @@ class Folder:
             out: the folder itself, where the user named it; it may be there if it is empty.
 
         Raises:
-            UsageError: `out` holds something.
-            ZooError: it cannot be made or written.
+            UsageError: `out` holds something, or no folder can be made there.
+            ZooError: it cannot be written.
         """
         if out is not None:
             cls.check_free(out)
@@ -44,8 +44,7 @@ class Folder:
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
         except OSError as error:
-            cause = f"cannot make the folder {path}: {reason(error)}"
-            raise ZooError(f"{cause}; choose another place with --out") from None
+            raise cannot_make("folder", path, error) from None
         folder = cls(path)
         write_atomically(path / PLAN, json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False) + "\n")
         return folder
