@@ -40,6 +40,16 @@ def test_an_element_stands_in_a_page_and_names_are_no_formulas():
         assert svg_element(draw) == element
 
 
+def test_a_picture_in_a_page_is_no_larger_than_its_size_in_inches_allows():
+    widths = []
+    for inches in (3, 6):
+        element = svg_element(lambda inches=inches: new_figure(inches, 2))
+        head = element.partition(">")[0]
+        assert "height=" not in head
+        widths.append(int(re.search(r'style="max-width: (\d+)px"', head)[1]))
+    assert widths[1] == pytest.approx(2 * widths[0], abs=1)
+
+
 def test_many_things_look_different():
     looks = [look(index) for index in range(308)]
     assert len(set(looks)) == 308

@@ -18,6 +18,10 @@ QUIET = "#555555"
 
 _NAME = re.compile(r' id="([^"]*)"')
 _REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')
+_SIZE = re.compile(r'\bwidth="([\d.]+)pt" height="[\d.]+pt"')
+
+_PIXELS_PER_POINT = 1.7
+"""How large a picture is in a page that has room: text of 10 points as high as the page's own."""
 
 
 class Look(NamedTuple):
@@ -82,9 +86,10 @@ def svg_of(document: str) -> str:
     """The ``<svg>`` element of an SVG file, to stand in a page beside others.
 
     Its parts have names that no other picture has, so that none is clipped as another one is; what nothing refers to
-    has none.
+    has none. It fills the width of the page, but a small one is not blown up.
     """
     element = document[document.index("<svg") :]
+    element = _SIZE.sub(lambda size: f'style="max-width: {_PIXELS_PER_POINT * float(size[1]):.0f}px"', element, count=1)
     used = set(_REFERENCE.findall(element))
     own = hashlib.sha256(element.encode()).hexdigest()[:8]
     named = _NAME.sub(lambda found: f' id="{own}-{found[1]}"' if found[1] in used else "", element)
