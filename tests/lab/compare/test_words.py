@@ -38,6 +38,7 @@ def test_figures():
 def test_estimates():
     assert estimate_in_words(estimate([0.5]), "accuracy") == "50.0 %"
     assert estimate_in_words(estimate([0.8, 0.9, 1.0]), "accuracy") == "90.0 ± 24.8 %"
+    assert estimate_in_words(estimate([0.3, 1.0]), "accuracy") == "65.0 % (0 to 100)"
     assert estimate_in_words(estimate([0.8, 0.9, 1.0]), "loss") == "0.900 ± 0.248"
     assert estimate_in_words(None, "loss") == "n/a"
 

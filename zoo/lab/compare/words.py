@@ -21,12 +21,14 @@ def told(value: float | None, metric: Metric) -> str:
 
 
 def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
-    """A mean with half the width of its interval: ``99.8 ± 0.3 %``."""
+    """A mean with half the width of its interval: ``99.8 ± 0.3 %``; a wide one of shares as far as there are shares."""
     if estimate is None:
         return "n/a"
     if estimate.low is None or estimate.high is None:
         return told(estimate.mean, metric)
     reach = (estimate.high - estimate.low) / 2
+    if metric == "accuracy" and reach > 0.5:
+        return f"{100 * estimate.mean:.1f} % ({100 * max(estimate.low, 0):.0f} to {100 * min(estimate.high, 1):.0f})"
     if metric == "accuracy":
         return f"{100 * estimate.mean:.1f} ± {100 * reach:.1f} %"
     return f"{estimate.mean:.3f} ± {reach:.3f}"
