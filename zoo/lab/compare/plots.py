@@ -46,12 +46,9 @@ def pictures_of(results: Results, folder: Folder) -> dict[str, list[Picture]]:
         pictures[result.data] = _of_one(results, folder, result, f"{number:02d}", patterns)
     measured = [result for result in results.data if any(arm.estimate for arm in result.arms)]
     if len(measured) > 1:
-        title = "The mean of all patterns on all data; darker is better"
-        title += (
-            ", a loss from the worst to the best of its column."
-            if {r.metric for r in measured} != {"accuracy"}
-            else "."
-        )
+        title = "The mean of all patterns on all data; darker is better."
+        if any(result.metric == "loss" for result in measured):
+            title += " A loss is shaded from the worst to the best of its column."
         pictures[""] = [Picture("overview", title, partial(draw_heat_map, measured, patterns))]
     return pictures
 
