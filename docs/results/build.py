@@ -36,8 +36,9 @@ def render() -> str:
         overview=overview,
         by_slice=by_slice,
         bench=bench,
-        beside_plain=beside_plain,
+        ratios=ratios,
         steps=steps,
+        summaries=summaries,
         command=command,
         read=read,
     )
@@ -112,15 +113,15 @@ def bench(folder: str, kind: str) -> str:
     return _table([unit, *(f"{length:,}" for length in lengths), *names], rows)
 
 
-def beside_plain(folder: str, kind: str) -> str:
-    """One kind of cost of a bench at one length, beside plain attention, and the parameters."""
+def ratios(folder: str, kind: str, to: str) -> str:
+    """One kind of time of a bench at one length, as ratios to one contestant, and the parameters."""
     told_all = read(folder, "bench.json")
     cells = {cell["contestant"]: cell for cell in told_all["cells"] if cell["what"] == kind}
     rows = [
         [
             f"`{one['name']}`",
             _cost(cells[one["name"]], kind),
-            f"{cells[one['name']]['ratio_to_plain_sdpa']:.2f}",
+            f"{cells[one['name']]['median_seconds'] / cells[to]['median_seconds']:.2f}",
             f"{one['parameters']:,}",
             f"{one['active_parameters']:,}",
         ]
@@ -136,8 +137,23 @@ def steps(folder: str) -> str:
     rows = []
     for one in measured:
         seconds = one["seconds"]
-        rows.append([f"`{one['flags']}`", *(f"{seconds[names[0]] / seconds[name]:.2f}" for name in names[1:])])
+        rows.append(
+            [
+                f"`{one['flags'].partition(' --mallopt')[0]}`",
+                *(f"{seconds[names[0]] / seconds[name]:.2f}" for name in names[1:]),
+            ]
+        )
     return _table(["sizes", *(f"`{name}`" for name in names[1:])], rows)
+
+
+def summaries(folder: str) -> str:
+    """What single runs ended with."""
+    runs = [read(folder, path.name) for path in sorted((HERE / folder).glob("*.json"))]
+    rows = [
+        [f"`{run['mixer']}`", f"{run['parameters']:,}", f"{run['steps']:,}", f"{run['validation_loss']:.4f}"]
+        for run in runs
+    ]
+    return _table(["mixer", "parameters", "steps", "loss (nats)"], rows)
 
 
 def _cost(cell: Mapping[str, Any], kind: str) -> str:
