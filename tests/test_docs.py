@@ -48,6 +48,7 @@ def broken_laws(cls):
     return [result.law for result in check_mixer(cls, examples=3) if result.status == "failed"]
 
 
+@pytest.mark.slow
 def test_the_mixer_of_the_guide_keeps_the_laws_with_and_without_its_own_step():
     first, step = python_blocks(WRITING)[:2]
     reads = torch.randn(2, 7, 8, dtype=torch.float64)

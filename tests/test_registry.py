@@ -396,6 +396,7 @@ def zoo(folder, *arguments, **environ):
     )
 
 
+@pytest.mark.slow
 def test_the_command_line_works_beside_broken_and_rival_plugins(on_path):
     on_path.install("a-bad-one", {"bad": "bad_plugin"}, bad_plugin="import sys\nsys.exit('bad luck')")
     on_path.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("mean", "involution"))
@@ -405,6 +406,7 @@ def test_the_command_line_works_beside_broken_and_rival_plugins(on_path):
     assert {("mean", "acme"), ("acme:involution", "acme"), (f"{HOST}:involution", HOST)} <= found
 
 
+@pytest.mark.slow
 def test_a_mixer_of_a_broken_plugin_is_an_error_without_traceback(on_path):
     on_path.install("a-bad-one", {"bad": "bad_plugin"}, bad_plugin="import sys\nsys.exit('bad luck')")
     result = zoo(on_path, "info", "bad")

@@ -40,6 +40,7 @@ def test_a_stale_page_is_found(build, tmp_path, monkeypatch, capsys):
     assert build.main() == 0
 
 
+@pytest.mark.slow
 def test_the_script_runs_by_itself():
     done = subprocess.run([sys.executable, BUILD, "--check"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")

@@ -50,6 +50,7 @@ def file(tmp_path, monkeypatch):
     return "./mine.py:Mine"
 
 
+@pytest.mark.slow
 def test_a_leak_is_explained_in_a_line_with_the_command_that_shows_it_again(zoo, file):
     result = zoo("check", file, "--examples", 5)
     assert result.code == 3

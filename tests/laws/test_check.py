@@ -78,6 +78,7 @@ def test_a_longest_length_is_a_promise_to_refuse_more():
     assert one(LearnedPositions, "lengths").status == "passed"
 
 
+@pytest.mark.slow
 def test_laws_can_be_chosen_and_left_out():
     assert [r.law for r in check_mixer(Identity, only=["prefix", "causality"])] == ["causality", "prefix"]
     assert "shape" not in {r.law for r in check_mixer(Identity, skip=["shape"], examples=1)}
@@ -194,6 +195,7 @@ def test_a_mixer_that_does_not_run_is_told_once_with_the_line(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_law_that_is_asked_for_is_asked_whatever_the_tier():
     assert one(Identity, "compile").status == "passed"
 

@@ -155,6 +155,7 @@ def test_each_row_goes_through_its_expert_s_matrix(counts):
 
 
 # torch traces a custom gradient by making an instance of it, which it deprecates itself
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_the_operators_that_the_compiler_does_not_look_into_say_the_truth_of_themselves():
     query, key, value, weights, rows = case(9, 9)

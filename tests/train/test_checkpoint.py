@@ -336,6 +336,7 @@ print(*stages(2, 2))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the test kills forks")
 def test_a_kill_at_any_stage_leaves_a_whole_checkpoint(root):
     command = [sys.executable, "-c", KILLED_AT_EVERY_STAGE, str(root)]
