@@ -82,6 +82,21 @@ class Task:
         """
         raise NotImplementedError(f"{type(self).__name__} has no draw(generator, examples, length=…, test=…)")
 
+    def guess(self, inputs: np.ndarray) -> np.ndarray:
+        """What somebody answers who knows the form of the task and cannot do it.
+
+        Only what lies above the accuracy of such guesses shows that a model has learned the task. The default lets
+        the zoo measure two guessers and take the better one: the answer that training asks for most often, and, of
+        the tokens that training asks for, the one that the sequence has had most often so far.
+
+        Args:
+            inputs: tokens, ``(b, t)``.
+
+        Returns:
+            Tokens, ``(b, t)``; only those at scored positions count.
+        """
+        raise NotImplementedError("the zoo measures what guessing gives")
+
     def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - most tasks need none
         """What stands between the stream and the unembedding, for a task that asks for it; None for nothing.
 

@@ -87,7 +87,7 @@ def test_tables_and_files(zoo, tmp_path):
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith(f"{COPY}: ")
-    assert re.search(r": (All came to|\S+ is ahead with) ", lines[0])
+    assert re.search(r": (All reached|\S+ is ahead with) ", lines[0])
     assert [line.split()[0] for line in lines[2:5]] == ["pattern", "dot-product", "correlation"]
     assert f"report   {out / 'report.html'}" in lines
     err = result.err.splitlines()
@@ -361,5 +361,5 @@ def test_a_line_for_each_run(capsys):
 def test_a_whole_one_on_a_terminal(zoo, tmp_path):
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "out", terminal=True)
     assert result.code == 0
-    assert "held-out accuracy (%)" in result.out
+    assert "validation accuracy (%)" in result.out
     assert str(Path(tmp_path) / "out" / "report.html") in result.out.replace("\n", "")

@@ -21,6 +21,7 @@ FIELDS = [
     "bits_per_byte",
     "validation_accuracy",
     "accuracies",
+    "guess_levels",
     "tokens_per_second",
     "seconds",
 ]

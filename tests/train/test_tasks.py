@@ -10,6 +10,7 @@ import zoo
 from zoo.backbone import Backbone
 from zoo.cli.train import RUNS
 from zoo.data.load import load_source
+from zoo.data.score import Score
 from zoo.data.source import IGNORE, Batch
 from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
@@ -123,7 +124,7 @@ def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):
     assert run.environment["plugins"]["task:delayed-copy"]["distribution"] == "mixer-zoo"
     assert "→" in run.samples()[-1].text
     page = (run.path / "report.html").read_text()
-    for words in ("Loss and accuracy", "by length", "of held-out answers are right", TASK):
+    for words in ("Loss and accuracy", "by length", "of validation answers; guessing gives", TASK):
         assert words in page
 
 
@@ -134,11 +135,14 @@ def test_a_run_that_was_good_enough_stays_so(tmp_path):
     assert again.validation_accuracy == first.validation_accuracy
 
 
-def test_without_a_threshold_it_goes_on(tmp_path, monkeypatch):
-    def evaluate_flawless(trainer, limit):
-        trainer.validation_loss, trainer.validation_accuracy = 0.0, 1.0
+def scored(accuracy):
+    """A score of ten answers."""
+    right = round(10 * accuracy)
+    return Score(10.0, 10, right, 10, sequences=[torch.tensor([[10.0, 10, right, 10]], dtype=torch.float64)])
 
-    monkeypatch.setattr(Trainer, "evaluate", evaluate_flawless)
+
+def test_without_a_threshold_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "measure", lambda trainer, limit: scored(1.0))
     made = settings(steps=6, evaluate_every=2)
     assert start(made, root=tmp_path, out=tmp_path / "stops").steps == 2
     endless = made.model_copy(update={"stop_accuracy": None})
@@ -148,11 +152,11 @@ def test_without_a_threshold_it_goes_on(tmp_path, monkeypatch):
 def test_what_few_tokens_say_is_asked_of_all_before_training_stops(tmp_path, monkeypatch):
     asked = []
 
-    def evaluate_flattered(trainer, limit):
+    def measure_flattered(trainer, limit):
         asked.append(limit)
-        trainer.validation_loss, trainer.validation_accuracy = 1.0, 0.1 if limit is None else 1.0
+        return scored(0.1 if limit is None else 1.0)
 
-    monkeypatch.setattr(Trainer, "evaluate", evaluate_flattered)
+    monkeypatch.setattr(Trainer, "measure", measure_flattered)
     flattered = settings(steps=6, stop_accuracy=0.5, evaluate_every=2).model_copy(update={"evaluation_tokens": 12})
     summary = start(flattered, root=tmp_path, out=tmp_path / "run")
     assert summary.steps == 6

@@ -45,6 +45,10 @@ def compare(
     budget: Annotated[
         str | None, _What(metavar="BUDGET", show_default="of the tier", help="steps:N, seconds:N or flops:N a run.")
     ] = None,
+    min_effect: Annotated[
+        list[str] | None,
+        _What(metavar="X", show_default="1% and 0.01", help="Call less small: 1% (accuracy), 0.01 (nats). Repeatable."),
+    ] = None,
     layers: Annotated[int | None, _Model(metavar="N", help="The patterns are cycled to so many layers.")] = None,
     dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
     heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
@@ -75,13 +79,20 @@ def compare(
     if resume is not None:
         _refuse_beside_resume(
             {"PATTERN": patterns, "data": data, "tier": tier, "seeds": seeds, "lrs": lrs, "match": match}
-            | {"budget": budget, "jobs": jobs, "out": out, "set": assign, "dry-run": dry_run or None}
+            | {
+                "min-effect": min_effect,
+                "budget": budget,
+                "jobs": jobs,
+                "out": out,
+                "set": assign,
+                "dry-run": dry_run or None,
+            }
             | model
         )
         plan, folder = go_on(resume)
     else:
         settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
-        request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs)
+        request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)
         if dry_run:
             _show_plan(plan_request(request), json=json)
             return
@@ -99,8 +110,17 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
     budget: str | None,
     settings: dict[str, Any],
     jobs: int | None,
+    min_effect: list[str] | None,
 ) -> "Request":
-    from zoo.lab.compare.request import Request, read_budget, read_data, read_lrs, read_match, read_patterns
+    from zoo.lab.compare.request import (
+        Request,
+        read_budget,
+        read_data,
+        read_lrs,
+        read_match,
+        read_min_effects,
+        read_patterns,
+    )
 
     return Request(
         patterns=read_patterns(patterns or ()),
@@ -112,6 +132,7 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
         budget=read_budget(budget) if budget is not None else None,
         settings=settings,
         jobs=jobs,
+        min_effects=read_min_effects(min_effect or ()),
     )
 
 
@@ -147,13 +168,13 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.export import results_as_json
     from zoo.lab.compare.report import columns, rows
-    from zoo.lab.compare.words import verdict
+    from zoo.lab.compare.words import guess_in_words, verdict
 
     if json:
         print_json({"folder": str(folder.path), **results_as_json(results)})
     else:
         for result in results.data:
-            print(f"{result.data}: {verdict(result)}\n")
+            print(" ".join(filter(None, [f"{result.data}: {verdict(result)}", guess_in_words(result)])), end="\n\n")
             print_table(columns(result), rows(result))
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})

@@ -194,10 +194,11 @@ def _on_text(summary: "Summary") -> dict[str, str]:
 
 
 def _on_task(summary: "Summary") -> dict[str, str]:
-    longer = [f"{share:.1%} at {length} tokens" for length, share in summary.accuracies["length"].items()][1:]
+    at_lengths = [f"{share:.1%} at {length} tokens" for length, share in summary.accuracies["length"].items()][1:]
+    guess = next(iter(summary.guess_levels["length"].values()))
     return {
-        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} of held-out answers are right", *longer]),
-        "loss": f"{summary.validation_loss:.4f} nats per held-out answer ({summary.train_loss:.4f} in training)",
+        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} (guessing gives {guess:.1%})", *at_lengths]),
+        "loss": f"{summary.validation_loss:.4f} nats per validation answer ({summary.train_loss:.4f} in training)",
     }
 
 

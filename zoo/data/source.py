@@ -1,7 +1,7 @@
 """What a model learns from and is measured on, whether that is a text or a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,10 @@ class Batch:
     where: "Tensor | None" = None
     scored: "Tensor | None" = None
     slices: "Mapping[str, Tensor]" = field(default_factory=dict)
+
+    def at_predictions(self, values: "Tensor") -> "Tensor":
+        """Values of all positions, ``(b, t)`` or flat, at the n positions that are predicted at, ``(n,)``."""
+        return values.flatten() if self.where is None else values.flatten()[self.where]
 
 
 class Source(ABC):
@@ -79,6 +83,10 @@ class Source(ABC):
             batch: sequences at a time; the last time there may be fewer.
             limit: about so many tokens; None for all.
         """
+
+    def guess_levels(self, lengths: Sequence[int]) -> dict[str, dict[str, float]]:  # noqa: ARG002 - a text has none
+        """The accuracy of guesses at each of these lengths, and by each slice at the last; empty for a text."""
+        return {}
 
     def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - only some tasks have one
         """What stands between the stream of width d and the unembedding, if anything does."""

@@ -1,7 +1,7 @@
 """A task made ready for training: examples as a pure function of the step, and a test that is kept apart."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,15 +10,21 @@ import torch
 from torch import nn
 
 from zoo.data.examples import Split, slim, take
+from zoo.data.guess import guess_levels
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import UsageError
 from zoo.task import Examples, Task
 
-_FRESH, _SET, _ORDER, _TEST = range(4)
+_FRESH, _SET, _ORDER, _TEST, _GUESS = range(5)
 """What chance is asked for: each has a stream of its own."""
 
 _TEST_KEY = 0
-"""The test does not hang on the seed of a run: all runs are measured on the same examples."""
+"""The test does not depend on the seed of a run: all runs are measured on the same examples."""
+
+_GUESS_EXAMPLES = 1024
+"""Sequences of training from which a guesser knows which answers there are, and how often each is asked for."""
+
+_GUESS_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +87,13 @@ class TaskData(Source):
         for start in range(0, count, batch):
             rows = np.arange(start, min(start + batch, count))
             yield _batch(take(test, rows), rows)
+
+    def guess_levels(self, lengths: Sequence[int]) -> dict[str, dict[str, float]]:
+        """The accuracy that guessing gives, see `zoo.data.guess.guess_levels`."""
+        generator = _generator(_TEST_KEY, 0, _GUESS)
+        training = self._split(self.task.length, test=False).draw(generator, _GUESS_EXAMPLES)
+        tests = {length: self.held_out(context=length, batch=_GUESS_BATCH) for length in lengths}
+        return guess_levels(self.task, self.name, tests, training)
 
     def _split(self, length: int, *, test: bool) -> Split:
         return Split(self.task, self.name, length, test)

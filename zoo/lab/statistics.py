@@ -1,25 +1,85 @@
-"""What a few seeds say: a mean and its interval, and whether two mixers differ by more than chance."""
+"""What a few seeds and a finite test say: a mean and its interval, and whether two arms differ by more than chance.
+
+Chance has two sources. Seeds differ, and the test is a sample: other sequences would have given other scores. Both
+enter every interval and every p-value. The second is estimated from the scores of single sequences, so that answers
+within a sequence need not be independent, and two arms are compared on the same sequences, so that what is hard for
+both cancels.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from statistics import fmean, stdev
+from statistics import fmean, variance
+
+import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 """Of the intervals."""
 
-LEVEL = 0.05
-"""Below it, after correction, a difference is called one."""
+LEVEL = 0.035
+"""Below it, after correction, a difference is called one. It is less than the 5 % that are promised: accuracies have
+bounds and seeds are few, for which the t distribution is only roughly right. tests/benchmarks/verdicts.py measures how
+often identical arms are told apart."""
 
-RESOLUTION = 1e-3
-"""The least spread that differences of seeds are taken to have, a tenth of a point or a thousandth of a nat: a test has
-only so many answers, so that a few of them may agree to the last digit, and that is no proof."""
+SPREAD_FLOOR = 1e-3
+"""The least standard deviation that seeds are taken to have, a tenth of a point or a thousandth of a nat: a few of them
+may agree to the last digit by chance."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one run scored on each sequence of the test.
+
+    Attributes:
+        sums: correct answers, or nats, ``(m,)``.
+        counts: the answers or targets that these are sums over, ``(m,)``.
+    """
+
+    sums: Numbers
+    counts: Numbers
+
+    @property
+    def residuals(self) -> Numbers:
+        """How far each sequence pulls the mean from where it is, ``(m,)``; their squares add up to its variance."""
+        total = self.counts.sum()
+        return (self.sums - self.sums.sum() / total * self.counts) / total
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What the runs of one arm scored.
+
+    Attributes:
+        values: the metric by seed.
+        scores: the same sequence by sequence, by seed; empty where it was not kept.
+        test_variance: of one run's metric, over tests of this size; used where `scores` lacks a seed.
+    """
+
+    values: Mapping[int, float]
+    scores: Mapping[int, Scores] = field(default_factory=dict)
+    test_variance: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return fmean(self.values.values())
+
+    @property
+    def residuals(self) -> Numbers | None:
+        """Those of `Scores`, averaged over the seeds; None where they were not kept, or the tests are not the same."""
+        kept = [self.scores[seed].residuals for seed in self.values if seed in self.scores]
+        if len(kept) < len(self.values) or len({residuals.shape for residuals in kept}) != 1:
+            return None
+        return np.asarray(np.mean(kept, axis=0))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds, and the interval that holds the true one with 95 % confidence (Student's t).
+    """A mean over seeds, and the interval that holds the true one with 95 % confidence.
 
     Attributes:
         low, high: None with fewer than two seeds.
@@ -33,13 +93,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much a first mixer's values lie above a second one's, seed by seed.
+    """By how much the mean of a first arm lies above that of a second one.
 
     Attributes:
         first, second: names.
-        mean: of the differences; `low` and `high` are its interval, None with fewer than two seeds.
-        p: of the paired t-test, corrected for the number of pairs (Holm 1979); None with fewer than two seeds.
-        seeds: in which both have a value.
+        mean: of the first less that of the second; `low` and `high` are its interval, None with fewer than two seeds.
+        p: corrected for the number of pairs (Holm 1979); None with fewer than two seeds.
+        seeds: of the arm that has fewer.
     """
 
     first: str
@@ -51,30 +111,42 @@ class Difference:
     seeds: int
 
     @property
-    def is_told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether it is larger than what chance gives."""
         return self.p is not None and self.p < LEVEL
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of some values, at least one, and its interval."""
-    mean = fmean(values)
-    if len(values) < 2:
-        return Estimate(mean, None, None, len(values))
-    reach = _reach(values)
-    return Estimate(mean, mean - reach, mean + reach, len(values))
+@dataclass(frozen=True)
+class _Variance:
+    """A variance that was estimated, with its degrees of freedom."""
+
+    value: float
+    freedom: float
 
 
-def differences(values: dict[str, dict[int, float]]) -> list[Difference]:
-    """Every pair compared on the seeds that both have, with one correction for all.
+def estimate(sample: Sample) -> Estimate:
+    """The mean over the seeds, at least one, and its interval."""
+    seeds = len(sample.values)
+    if seeds < 2:
+        return Estimate(sample.mean, None, None, seeds)
+    reach = _reach([_over_seeds(sample, floor=0.0), *_over_tests(sample)])
+    return Estimate(sample.mean, sample.mean - reach, sample.mean + reach, seeds)
+
+
+def differences(samples: Mapping[str, Sample]) -> list[Difference]:
+    """Every pair of arms compared by Welch's t-test, with one correction for all.
 
     Args:
-        values: by name and seed.
+        samples: by the name of the arm; each has a value.
     """
-    pairs = [_difference(first, second, values) for first, second in combinations(values, 2)]
-    told = [pair for pair in pairs if pair is not None]
-    corrected = iter(holm([pair.p for pair in told if pair.p is not None]))
-    return [pair if pair.p is None else replace(pair, p=next(corrected)) for pair in told]
+    pairs = [_difference(first, second, samples) for first, second in combinations(samples, 2)]
+    corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
+    return [pair if pair.p is None else replace(pair, p=next(corrected)) for pair in pairs]
+
+
+def half_width(variance_of_mean: float) -> float:
+    """Half the width of the interval of a mean whose variance is known."""
+    return _reach([_Variance(variance_of_mean, math.inf)])
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -89,28 +161,58 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _difference(first: str, second: str, values: dict[str, dict[int, float]]) -> Difference | None:
-    both = [seed for seed in values[first] if seed in values[second]]
-    if not both:
-        return None
-    apart = [values[first][seed] - values[second][seed] for seed in both]
-    mean = fmean(apart)
-    if len(apart) < 2:
-        return Difference(first, second, mean, None, None, None, len(apart))
-    reach = _reach(apart, at_least=RESOLUTION)
-    return Difference(first, second, mean, mean - reach, mean + reach, _p(apart), len(apart))
+def _difference(first: str, second: str, samples: Mapping[str, Sample]) -> Difference:
+    one, other = samples[first], samples[second]
+    mean, seeds = one.mean - other.mean, min(len(one.values), len(other.values))
+    if seeds < 2:
+        return Difference(first, second, mean, None, None, None, seeds)
+    chance = [_over_seeds(one, floor=SPREAD_FLOOR), _over_seeds(other, floor=SPREAD_FLOOR), *_over_tests(one, other)]
+    reach = _reach(chance)
+    return Difference(first, second, mean, mean - reach, mean + reach, _p(mean, chance), seeds)
 
 
-def _reach(values: Sequence[float], *, at_least: float = 0.0) -> float:
-    """Half the width of the interval of a mean, for a standard deviation of so much at least."""
+def _over_seeds(sample: Sample, *, floor: float) -> _Variance:
+    """Of the mean, since other seeds would have given other values."""
+    seeds = len(sample.values)
+    return _Variance(max(variance(sample.values.values()), floor**2) / seeds, seeds - 1)
+
+
+def _over_tests(sample: Sample, other: Sample | None = None) -> list[_Variance]:
+    """Of the mean, or of the difference of two means, since another test would have given others.
+
+    What single sequences do not show is taken as independent for two arms, and as the same for all seeds of one arm:
+    the most that it can be.
+    """
+    residuals = [each.residuals for each in (sample, other) if each is not None]
+    if any(each is None for each in residuals) or len({len(each) for each in residuals if each is not None}) != 1:
+        each_alone = [each.test_variance for each in (sample, other) if each is not None]
+        return [_Variance(sum(each_alone), math.inf)]
+    known = [each for each in residuals if each is not None]
+    difference = known[0] - known[1] if len(known) == 2 else known[0]
+    tests = len(difference)
+    if tests < 2:
+        return []
+    return [_Variance(float((difference**2).sum()) * tests / (tests - 1), tests - 1)]
+
+
+def _reach(variances: Sequence[_Variance]) -> float:
+    """Half the width of the interval."""
     from scipy.stats import t
 
-    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * max(stdev(values), at_least) / math.sqrt(len(values))
+    total, freedom = _total(variances)
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total) if total else 0.0
 
 
-def _p(apart: Sequence[float]) -> float:
-    """How often chance alone gives differences as far from zero as these: paired t-test, two-sided."""
+def _p(mean: float, variances: Sequence[_Variance]) -> float:
+    """How often chance alone gives a mean as far from zero as this one, on either side."""
     from scipy.stats import t
 
-    spread = max(stdev(apart), RESOLUTION) / math.sqrt(len(apart))
-    return float(2 * t.sf(abs(fmean(apart)) / spread, len(apart) - 1))
+    total, freedom = _total(variances)
+    return float(2 * t.sf(abs(mean) / math.sqrt(total), freedom))
+
+
+def _total(variances: Sequence[_Variance]) -> tuple[float, float]:
+    """The sum, and its degrees of freedom (Satterthwaite 1946)."""
+    total = sum(each.value for each in variances)
+    spread = sum(each.value**2 / each.freedom for each in variances)
+    return total, total**2 / spread if spread else math.inf

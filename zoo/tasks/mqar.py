@@ -94,6 +94,12 @@ class MultiQueryRecall(Task):
             inputs[filler] = generator.integers(self.vocab_size, size=np.count_nonzero(filler))
         return Examples(inputs, targets, slices={"distance to the key": distance})
 
+    def guess(self, inputs: np.ndarray) -> np.ndarray:
+        """The value of one of the pairs, of each in turn, whatever the key."""
+        rows, time = inputs.shape
+        pair = (np.arange(rows)[:, None] + np.arange(time) // 2) % self.pairs
+        return np.take_along_axis(inputs, 2 * pair + 1, axis=1)
+
     def symbol(self, token: int) -> str:
         """``·`` for the filler, ``k12`` for a key, ``v7`` for a value."""
         if token == FILLER:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.train.durable import write_atomically
-from zoo.train.picture import QUIET, new_figure, plain_axes, render, svg_element
+from zoo.train.picture import GUESS_LINE, QUIET, new_figure, plain_axes, render, svg_element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,24 +25,29 @@ _SMOOTHED_FROM = 20
 _MARKED_UP_TO = 25
 
 
-def draw_curve(metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str, accuracy: bool = False) -> None:
+def draw_curve(
+    metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str, accuracy: bool = False, guess: float | None = None
+) -> None:
     """Draw training and validation loss against the step, as a PNG file.
 
     Args:
         metrics: the rows of metrics.jsonl.
         path: the file to write.
         title: what stands above, e.g. the pattern.
-        accuracy: draw the held-out accuracy below, too.
+        accuracy: draw the validation accuracy below, too.
+        guess: the accuracy that guessing gives, a line beside it.
 
     Raises:
         ZooError: the file cannot be written.
     """
-    write_atomically(path, render(partial(_figure, metrics, title, accuracy), "png"))
+    write_atomically(path, render(partial(_figure, metrics, title, accuracy, guess), "png"))
 
 
-def curve_svg(metrics: Sequence[Mapping[str, Any]], *, title: str, accuracy: bool = False) -> str:
+def curve_svg(
+    metrics: Sequence[Mapping[str, Any]], *, title: str, accuracy: bool = False, guess: float | None = None
+) -> str:
     """The same picture as an ``<svg>`` element, to stand in a page."""
-    return svg_element(partial(_figure, metrics, title, accuracy))
+    return svg_element(partial(_figure, metrics, title, accuracy, guess))
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,11 +91,11 @@ def _almost_highest(losses: NDArray[np.float64]) -> float:
     return float(max(np.quantile(losses, 0.97, method="lower"), losses[-1]))
 
 
-def _figure(metrics: Sequence[Mapping[str, Any]], title: str, accuracy: bool) -> "Figure":
+def _figure(metrics: Sequence[Mapping[str, Any]], title: str, accuracy: bool, guess: float | None) -> "Figure":
     figure = new_figure(height=6.2 if accuracy else 4.2)
     axes = figure.add_subplot(2, 1, 1) if accuracy else figure.add_subplot()
     if accuracy:
-        _plot_accuracy(figure.add_subplot(2, 1, 2, sharex=axes), *_points(metrics, "validation_accuracy"))
+        _plot_accuracy(figure.add_subplot(2, 1, 2, sharex=axes), *_points(metrics, "validation_accuracy"), guess)
     training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
     _decorate(axes, title)
     if accuracy:
@@ -134,11 +139,14 @@ def _plot_validation(axes: "Axes", steps: NDArray[np.float64], losses: NDArray[n
     axes.plot(steps, losses, color=_VALIDATION, linewidth=1.8, marker=marker, markersize=4, label=label, zorder=3)
 
 
-def _plot_accuracy(axes: "Axes", steps: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
+def _plot_accuracy(axes: "Axes", steps: NDArray[np.float64], shares: NDArray[np.float64], guess: float | None) -> None:
+    if guess is not None:
+        axes.axhline(100 * guess, label=f"guessing, {guess:.1%}", **GUESS_LINE)
+        axes.legend(frameon=False, loc="best")
     marker = "s" if len(steps) <= _MARKED_UP_TO else None
     axes.plot(steps, 100 * shares, color=_VALIDATION, linewidth=1.8, marker=marker, markersize=4)
     _decorate(axes, "")
-    axes.set_ylabel("held-out accuracy (%)")
+    axes.set_ylabel("validation accuracy (%)")
     axes.set_ylim(-3, 103)
 
 

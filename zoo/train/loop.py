@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.backbone import Backbone, ModelOutput
+from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.errors import ZooError
@@ -52,6 +53,7 @@ class Trainer:
         self.model.activation_checkpointing = self.settings.activation_checkpointing
         self.forward = torch.compile(self.model) if self.settings.compile else self.model
         self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
+        self._score: Score | None = None
         self._speed = 0.0
         self._saved_step = -1
 
@@ -97,26 +99,38 @@ class Trainer:
 
     def evaluate(self, limit: int | None) -> None:
         """Measure the loss and the accuracy on about so many held-out tokens."""
-        settings = self.settings
-        held_out = self.source.held_out(context=settings.context, batch=settings.batch, limit=limit)
-        score = evaluate(self.model, held_out, precision=settings.precision)
+        self._score = score = self.measure(limit)
         self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
 
-    def test(self) -> dict[str, dict[str, float]]:
-        """The accuracy at each length that the task tests, and for each of its slices at the longest of them.
+    def measure(self, limit: int | None) -> Score:
+        """What the model scores on about so many held-out tokens, sequence by sequence."""
+        settings = self.settings
+        held_out = self.source.held_out(context=settings.context, batch=settings.batch, limit=limit)
+        return evaluate(self.model, held_out, precision=settings.precision, by_sequence=True)
 
-        Lengths that the model cannot take are left out. Empty for a text.
-        """
+    @property
+    def final_score(self) -> Score:
+        """That of the last evaluation, sequence by sequence; measured again if the run has come back after it."""
+        if self._score is None:
+            self._score = self.measure(self.settings.final_evaluation_tokens)
+        return self._score
+
+    @property
+    def tested_lengths(self) -> tuple[int, ...]:
+        """The training length, and the others at which the task is tested and that the model can take."""
+        longest = self.model.max_length or math.inf
+        return tuple(length for length in (self.settings.context, *self.source.lengths) if length <= longest)
+
+    def test(self) -> dict[str, dict[str, float]]:
+        """The accuracy at each of `tested_lengths`, and for each slice of the task at the last; empty for a text."""
         if not isinstance(self.source, TaskData):
             return {}
-        settings, lengths = self.settings, {str(self.settings.context): self.validation_accuracy}
+        settings, lengths = self.settings, {}
         slices: dict[str, dict[str, float]] = {}
-        for length in (settings.context, *self.source.lengths):
-            if self.model.max_length is None or length <= self.model.max_length:
-                held_out = self.source.held_out(context=length, batch=settings.batch)
-                score = evaluate(self.model, held_out, precision=settings.precision)
-                lengths[str(length)] = score.accuracy
-                slices = score.accuracies()
+        for length in self.tested_lengths:
+            held_out = self.source.held_out(context=length, batch=settings.batch)
+            score = evaluate(self.model, held_out, precision=settings.precision)
+            lengths[str(length)], slices = score.accuracy, score.accuracies()
         return {"length": lengths, **slices}
 
     def _show(self) -> None:

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.train.durable import write_atomically
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 GRID = "#e2e2e2"
 QUIET = "#555555"
+
+GUESS_LINE: dict[str, Any] = {"color": QUIET, "linestyle": (0, (2, 2)), "linewidth": 1.2, "zorder": 1}
+"""How the accuracy that guessing gives is drawn, wherever an accuracy is."""
 
 _NAME = re.compile(r' id="([^"]*)"')
 _REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')

@@ -25,7 +25,8 @@ def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
     """
     run.write_summary(summary)
     run.write_metrics_csv()
-    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"], accuracy=_is_task(summary))
+    task = _is_task(summary)
+    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"], accuracy=task, guess=_guess(summary))
     write_report(run, summary=summary)
 
 
@@ -48,7 +49,7 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         mixer=summary["mixer"],
         name=run.path.name,
         figures=_figures(summary),
-        curve=markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary))),
+        curve=markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary), guess=_guess(summary))),
         task=run.config["data"] if _is_task(summary) else None,
         accuracies=_accuracies(summary),
         samples=samples,
@@ -80,7 +81,8 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What, how much, in which unit."""
     per = "nats per answer" if _is_task(summary) else "nats per token"
     if _is_task(summary):
-        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), "of held-out answers are right")
+        guess = f"; guessing gives {_number(_guess(summary), '.1%')}" if _guess(summary) is not None else ""
+        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), f"of validation answers{guess}")
     else:
         told = ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte")
     return [
@@ -98,14 +100,21 @@ def _is_task(summary: Mapping[str, Any]) -> bool:
     return bool(summary.get("accuracies"))
 
 
-def _accuracies(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What the accuracy is told apart by, and for each value how high it is; of many values some, evenly spread."""
-    told = []
+def _guess(summary: Mapping[str, Any]) -> float | None:
+    """The accuracy that guessing gives at the training length; None for a text, and where it was not measured."""
+    levels = (summary.get("guess_levels") or {}).get("length") or {}
+    return next(iter(levels.values()), None)
+
+
+def _accuracies(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """What the accuracy is broken down by: value, accuracy, and what guessing gives; of many values some, evenly."""
+    tables = []
     for name, shares in (summary.get("accuracies") or {}).items():
-        pairs = [(value, _number(share, ".1%")) for value, share in shares.items()]
-        step = -(-len(pairs) // _MOST_COLUMNS)
-        told.append((name, pairs[step - 1 :: step]))
-    return told
+        levels = (summary.get("guess_levels") or {}).get(name, {})
+        rows = [(value, _number(share, ".1%"), _number(levels.get(value), ".1%")) for value, share in shares.items()]
+        step = -(-len(rows) // _MOST_COLUMNS)
+        tables.append((name, rows[step - 1 :: step]))
+    return tables
 
 
 def _number(value: float | None, form: str) -> str:

@@ -27,6 +27,7 @@ from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
 from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
+from zoo.train.scores import write_scores
 from zoo.train.settings import Settings, validate
 
 
@@ -40,6 +41,7 @@ class Summary:
         validation_accuracy: the share of the scored held-out positions that were answered right.
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
+        guess_levels: the accuracies that guessing gives there, likewise.
         tokens_per_second: of training alone.
         seconds: of all of it, added up where the run was resumed; what a crash cut off is not counted.
     """
@@ -53,6 +55,7 @@ class Summary:
     bits_per_byte: float
     validation_accuracy: float
     accuracies: dict[str, dict[str, float]]
+    guess_levels: dict[str, dict[str, float]]
     tokens_per_second: float
     seconds: float
 
@@ -213,6 +216,7 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
         bits_per_byte=_bits_per_byte(trainer),
         validation_accuracy=trainer.validation_accuracy,
         accuracies=trainer.test(),
+        guess_levels=trainer.source.guess_levels(trainer.tested_lengths),
         tokens_per_second=made / trainer.seconds if trainer.seconds else math.nan,
         seconds=seconds,
     )
@@ -255,6 +259,7 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:
         raise Interrupted(run.path, trainer.step)
+    write_scores(run.path, trainer.final_score)
     summary = summarize(trainer, earlier + time.perf_counter() - began)
     if pages:
         finish(run, summary=asdict(summary))

@@ -167,7 +167,7 @@ def test_a_run_that_fails_stops_no_other_and_is_not_tried_again(tmp_path, monkey
     first, second = results.data[0].arms
     assert (first.error, second.error) == (None, "seed 1: RuntimeError: no luck")
     assert (first.estimate.seeds, second.estimate.seeds) == (2, 1)
-    assert results.data[0].differences[0].seeds == 1
+    assert results.data[0].judgements[0].difference.seeds == 1
     monkeypatch.setattr(Trainer, "_update", update)
     assert carry_on(made, folder).data[0].arms[1].error == "seed 1: RuntimeError: no luck"
 

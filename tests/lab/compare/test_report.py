@@ -147,7 +147,8 @@ def test_a_row_of_the_table(written):
     first, _, broken = rows(results.data[0])
     assert dict(zip(columns(results.data[0]), first, strict=True)) == {
         "pattern": "correlation",
-        "held-out accuracy (%)": "60.0 ± 24.8 %",
+        "validation accuracy (%)": "60.0 ± 23.2 %",
+        "guessing (%)": "49.5",
         "by seed": "50.0, 60.0, 70.0",
         "steps": "40",
         "lr": "0.01",
@@ -157,7 +158,7 @@ def test_a_row_of_the_table(written):
         "state": "500",
         "match": "1.000",
     }
-    assert broken == ["broken", "failed", *["n/a"] * 8]
+    assert broken == ["broken", "failed", *["n/a"] * 9]
 
 
 def test_where_nothing_was_matched_there_is_no_column_for_it(tmp_path):
@@ -197,18 +198,21 @@ def heat(tmp_path, values, data=(COPY, TEXT)):
 def test_the_heat_map_shows_each_mean_and_shades_the_best_darkest(tmp_path):
     figure = heat(tmp_path, {"correlation": (0.25, 2.0), "involution": (1.0, 1.0), "dot-product": (None, 1.5)})
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["25.0 %", "2.000", "100.0 %", "1.000", "n/a", "1.500"]
-    shades = axes.collections[0].get_array().reshape(3, 2)
+    assert [text.get_text() for text in axes.texts] == [
+        "25.0 %", "2.000", "100.0 %", "1.000", "n/a", "1.500", "49.5 %", "n/a"
+    ]  # fmt: skip
+    shades = axes.collections[0].get_array().reshape(4, 2)
     assert shades[:2, 0].tolist() == [0.25, 1.0]
-    assert shades[:, 1].tolist() == [0.0, 1.0, 0.5]
+    assert shades[:3, 1].tolist() == [0.0, 1.0, 0.5]
     assert shades.mask[2, 0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["correlation", "involution", "dot-product"]
+    names = ["correlation", "involution", "dot-product", "guessing"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
     assert axes.yaxis_inverted()
 
 
 def test_losses_that_are_all_the_same_are_neither_best_nor_worst(tmp_path):
     figure = heat(tmp_path, {"correlation": (0.25, 2.0), "involution": (1.0, 2.0)})
-    assert figure.axes[0].collections[0].get_array().reshape(2, 2)[:, 1].tolist() == [0.5, 0.5]
+    assert figure.axes[0].collections[0].get_array().reshape(3, 2)[:2, 1].tolist() == [0.5, 0.5]
 
 
 def means(tmp_path, data, *values):
@@ -251,8 +255,9 @@ def test_accuracies_by_slice_are_means_over_the_seeds(tmp_path):
     names = {picture.name: picture.title for picture in pictures_of(results, folder)[COPY]}
     assert set(names) == {"00-means", "00-by-length"}
     assert names["00-by-length"].endswith("Training was at 12 tokens alone.")
-    (axes,) = draw_slices(results.data[0].arms, "length", ["correlation", "involution"]).axes
-    (line,) = axes.lines
+    (axes,) = draw_slices(results.data[0], "length", ["correlation", "involution"]).axes
+    line, guessing = axes.lines
+    assert (list(guessing.get_xdata()), guessing.get_ydata()[0]) == ([12], pytest.approx(49.5, abs=0.1))
     assert list(line.get_xdata()) == [12, 24, 48]
     assert list(line.get_ydata()) == [100, 37.5, 25]
 
@@ -288,4 +293,4 @@ def test_experts_are_told(tmp_path):
     object.__setattr__(arm, "size", size(parameters=40_000, active_parameters=10_000))
     write_arm(folder, made, 0, [0.5])
     (result,) = gather(made, folder).data
-    assert rows(result)[0][6] == "40k (10k active)"
+    assert rows(result)[0][7] == "40k (10k active)"

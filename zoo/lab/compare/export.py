@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
+from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Arm, Trial
-from zoo.lab.compare.results import ArmResult, Metric, Results, value_of
+from zoo.lab.compare.results import ArmResult, Results, value_of
 from zoo.lab.compare.trial import Outcome
-from zoo.lab.compare.words import difference_in_words, verdict
+from zoo.lab.compare.words import judgement_in_words, verdict
 from zoo.train.logs import table
 
 
@@ -25,10 +26,17 @@ def results_as_json(results: Results) -> dict[str, Any]:
                 "sha256": plan.checksums[result.data],
                 "metric": result.metric,
                 "verdict": verdict(result),
+                "guess": result.guess,
+                "guess_levels": result.guess_levels,
+                "min_effect": result.min_effect,
                 "arms": [_arm_as_json(arm, result.metric) for arm in result.arms],
                 "differences": [
-                    {**asdict(difference), "in_words": difference_in_words(difference, result.metric)}
-                    for difference in result.differences
+                    {
+                        **asdict(judgement.difference),
+                        "conclusion": str(judgement.conclusion),
+                        "in_words": judgement_in_words(judgement, result),
+                    }
+                    for judgement in result.judgements
                 ],
             }
             for result in results.data
@@ -38,7 +46,8 @@ def results_as_json(results: Results) -> dict[str, Any]:
 
 def results_table(results: Results) -> str:
     """A row a run, as CSV."""
-    return table([_row(trial, arm, outcome) for trial, arm, outcome in _all_runs(results)])
+    guesses = {result.data: result.guess for result in results.data}
+    return table([_row(trial, arm, outcome, guesses[arm.data]) for trial, arm, outcome in _all_runs(results)])
 
 
 def timings_table(results: Results) -> str:
@@ -89,7 +98,7 @@ def _names(trial: Trial, arm: Arm) -> dict[str, Any]:
     return {"data": arm.data, "pattern": arm.pattern, "lr": trial.lr, "seed": trial.seed, "kind": kind}
 
 
-def _row(trial: Trial, arm: Arm, outcome: Outcome) -> dict[str, Any]:
+def _row(trial: Trial, arm: Arm, outcome: Outcome, guess: float | None) -> dict[str, Any]:
     summary, settings, size = outcome.summary or {}, arm.settings, arm.size
     assert settings is not None
     assert size is not None
@@ -106,5 +115,6 @@ def _row(trial: Trial, arm: Arm, outcome: Outcome) -> dict[str, Any]:
         "train_loss": summary.get("train_loss"),
         "validation_loss": summary.get("validation_loss"),
         "validation_accuracy": summary.get("validation_accuracy"),
+        "guess": guess,
         "error": outcome.error,
     }

@@ -1,7 +1,7 @@
 """A comparison worked out: the settings, the size and the steps of every arm, and the runs that it takes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from zoo.backbone import Backbone
 from zoo.data.load import task_call
 from zoo.data.source import Source
 from zoo.errors import PluginError, UsageError
+from zoo.lab.compare.judge import MIN_EFFECT, Metric
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.compare.trial import in_a_line
@@ -75,6 +76,7 @@ class Plan:
         arms: data by data, in the order of the patterns.
         checksums: of each text or task, by its name.
         plugins: what gives each mixer and task, as `zoo.train.session.plugins_of` tells it.
+        min_effects: by metric, the difference below which one is called small.
     """
 
     command: str
@@ -87,6 +89,7 @@ class Plan:
     arms: tuple[Arm, ...]
     checksums: Mapping[str, str]
     plugins: Mapping[str, Mapping[str, str]]
+    min_effects: Mapping[Metric, float] = field(default_factory=lambda: dict(MIN_EFFECT))
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -160,6 +163,7 @@ def make_plan(request: Request) -> Plan:
         arms=tuple(arms),
         checksums=checksums,
         plugins={name: origin for arm in arms if arm.settings for name, origin in plugins_of(arm.settings).items()},
+        min_effects={**MIN_EFFECT, **request.min_effects},
     )
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from zoo.lab.compare.curves import Curve, read_curve
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.results import ArmResult, DataResult, Metric, Results
+from zoo.lab.compare.judge import Metric
+from zoo.lab.compare.results import ArmResult, DataResult, Results
 from zoo.lab.compare.words import TITLES, told
-from zoo.train.picture import QUIET, look, new_figure, plain_axes
+from zoo.train.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,9 @@ def _of_one(
     pictures = []
     if curves:
         title = "The mean over the seeds, in a band from the lowest to the highest of them, while training went on."
-        pictures.append(Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result.metric, patterns)))
+        pictures.append(
+            Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result.metric, patterns, result.guess))
+        )
     if any(arm.estimate for arm in result.arms):
         several = any(arm.estimate and arm.estimate.seeds > 1 for arm in result.arms)
         title = "The mean, its 95 % interval, and each seed." if several else "What the one seed came to."
@@ -74,11 +77,13 @@ def _of_one(
         if kind == "length":
             title += f" Training was at {_context(result.arms)} tokens alone."
         slug = "".join(letter if letter.isalnum() else "-" for letter in kind)
-        pictures.append(Picture(f"{prefix}-by-{slug}", title, partial(draw_slices, result.arms, kind, patterns)))
+        pictures.append(Picture(f"{prefix}-by-{slug}", title, partial(draw_slices, result, kind, patterns)))
     return pictures
 
 
-def draw_curves(curves: dict[str, Curve], metric: Metric, patterns: Sequence[str]) -> "Figure":
+def draw_curves(
+    curves: dict[str, Curve], metric: Metric, patterns: Sequence[str], guess: float | None = None
+) -> "Figure":
     """The metric against steps, seconds and floating-point operations, side by side."""
     figure = new_figure(10, 3.6 + 0.24 * _legend_rows(curves))
     panels = figure.subplots(1, 3, sharey=True)
@@ -97,6 +102,8 @@ def draw_curves(curves: dict[str, Curve], metric: Metric, patterns: Sequence[str
                 label=_label(pattern),
             )
             axes.fill_between(x, scale * curve.low, scale * curve.high, color=style.color, alpha=0.15, linewidth=0)
+        if guess is not None:
+            axes.axhline(100 * guess, **GUESS_LINE, label="guessing")
         plain_axes(axes)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
@@ -129,6 +136,9 @@ def draw_means(result: DataResult, patterns: Sequence[str]) -> "Figure":
         if arm.estimate.low is not None and arm.estimate.high is not None:
             reach = scale * (arm.estimate.high - arm.estimate.low) / 2
             axes.errorbar(mean, row, xerr=reach, color="black", capsize=4, linewidth=1.2)
+    if result.guess is not None:
+        axes.axvline(100 * result.guess, **GUESS_LINE, label="guessing")
+        figure.legend(frameon=False, loc="outside lower right", labelcolor=QUIET)
     axes.set_yticks(range(len(arms)), [_label(arm.arm.pattern) for arm in reversed(arms)])
     axes.set_ylim(-0.6, len(arms) - 0.4)
     plain_axes(axes, grid="x")
@@ -149,9 +159,9 @@ def _frame_means(axes: "Axes", arms: Sequence[ArmResult], metric: Metric) -> Non
     axes.set_xlabel(f"{TITLES[metric]}; the scale does not begin at 0")
 
 
-def draw_slices(arms: Sequence[ArmResult], kind: str, patterns: Sequence[str]) -> "Figure":
+def draw_slices(result: DataResult, kind: str, patterns: Sequence[str]) -> "Figure":
     """The accuracy for each value of a slice, or at each length."""
-    shown = [arm for arm in arms if any(kind in _accuracies(arm, seed) for seed in arm.runs)]
+    shown = [arm for arm in result.arms if any(kind in _accuracies(arm, seed) for seed in arm.runs)]
     figure = new_figure(7.2, 3.4 + 0.24 * _legend_rows(shown))
     axes = figure.add_subplot()
     for arm in shown:
@@ -162,11 +172,14 @@ def draw_slices(arms: Sequence[ArmResult], kind: str, patterns: Sequence[str]) -
         marker = style.marker if len(values) <= 30 else None
         label = _label(arm.arm.pattern)
         axes.plot(values, means, color=style.color, linestyle=style.line, marker=marker, markersize=4, label=label)
+    levels = {int(value): 100 * level for value, level in result.guess_levels.get(kind, {}).items()}
+    if levels:
+        axes.plot(sorted(levels), [levels[value] for value in sorted(levels)], **GUESS_LINE, label="guessing")
     plain_axes(axes)
     if kind == "length" or kind.startswith("distance"):
         _powers_of_two(axes)
     axes.set_xlabel(f"{kind} (tokens)" if kind == "length" or kind.startswith("distance") else kind)
-    axes.set_ylabel("held-out accuracy (%)")
+    axes.set_ylabel("validation accuracy (%)")
     axes.set_ylim(-3, 103)
     _legend(figure, axes)
     return figure
@@ -182,10 +195,14 @@ def _powers_of_two(axes: "Axes") -> None:
 
 def draw_heat_map(results: Sequence[DataResult], patterns: Sequence[str]) -> "Figure":
     """Patterns by data: the mean of each, shaded from the worst to the best of its column where it is a loss."""
-    figure = new_figure(2.6 + 1.15 * len(results), 1.6 + 0.5 * len(patterns))
+    guessing = ["guessing"] if any(result.guess is not None for result in results) else []
+    rows = [*patterns, *guessing]
+    figure = new_figure(2.6 + 1.15 * len(results), 1.6 + 0.5 * len(rows))
     axes = figure.add_subplot()
-    means = np.full((len(patterns), len(results)), np.nan)
+    means = np.full((len(rows), len(results)), np.nan)
     for column, result in enumerate(results):
+        if result.guess is not None:
+            means[-1, column] = result.guess
         for arm in result.arms:
             if arm.estimate is not None:
                 means[patterns.index(arm.arm.pattern), column] = arm.estimate.mean
@@ -205,7 +222,7 @@ def draw_heat_map(results: Sequence[DataResult], patterns: Sequence[str]) -> "Fi
         )
     names = [_label(result.data, 18) for result in results]
     axes.set_xticks(np.arange(len(results)) + 0.5, names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(np.arange(len(patterns)) + 0.5, [_label(pattern) for pattern in patterns])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [_label(row) for row in rows])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure

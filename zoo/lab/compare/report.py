@@ -13,7 +13,18 @@ from zoo.lab.compare.results import (
     Results,
     value_of,
 )
-from zoo.lab.compare.words import TITLES, count, difference_in_words, estimate_in_words, lr_in_words, told, verdict
+from zoo.lab.compare.words import (
+    TITLES,
+    UNITS,
+    count,
+    estimate_in_words,
+    guess_in_words,
+    judgement_in_words,
+    lr_in_words,
+    number_of,
+    told,
+    verdict,
+)
 from zoo.train.environment import describe_environment
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.picture import save_picture, svg_of
@@ -82,11 +93,13 @@ def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str)
         "anchor": f"data-{result.arms[0].index}",
         "sha256": sha256,
         "verdict": verdict(result),
+        "guess": guess_in_words(result),
+        "small": f"{number_of(result.min_effect, result.metric)} {UNITS[result.metric]}",
         "columns": columns(result),
         "rows": rows(result),
         "failures": [(arm.arm.pattern, arm.error) for arm in result.arms if arm.error],
         "pictures": pictures,
-        "differences": [difference_in_words(difference, result.metric) for difference in result.differences],
+        "differences": [judgement_in_words(judgement, result) for judgement in result.judgements],
         "sweep": _sweep(result),
         "settings": list(flat(_common(result))),
     }
@@ -98,6 +111,7 @@ def columns(result: DataResult) -> list[str]:
     return [
         "pattern",
         TITLES[result.metric],
+        *([] if result.guess is None else ["guessing (%)"]),
         "by seed",
         "steps",
         "lr",
@@ -108,7 +122,7 @@ def columns(result: DataResult) -> list[str]:
 
 def rows(result: DataResult) -> list[list[str]]:
     """The rows of that table, a pattern each."""
-    return [_row(arm, result)[: len(columns(result))] for arm in result.arms]
+    return [_row(arm, result) for arm in result.arms]
 
 
 def _matched(result: DataResult) -> bool:
@@ -118,7 +132,7 @@ def _matched(result: DataResult) -> bool:
 def _row(arm: ArmResult, result: DataResult) -> list[str]:
     settings, size = arm.arm.settings, arm.arm.size
     if settings is None or size is None:
-        return [arm.arm.pattern, "failed", *["n/a"] * 8]
+        return [arm.arm.pattern, "failed", *["n/a"] * (len(columns(result)) - 2)]
     ended = [value_of(outcome, result.metric) for outcome in arm.runs.values() if outcome.is_over]
     seeds = [told(value, result.metric).removesuffix(" %") for value in ended]
     steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
@@ -128,6 +142,7 @@ def _row(arm: ArmResult, result: DataResult) -> list[str]:
     return [
         arm.arm.pattern,
         estimate_in_words(arm.estimate, result.metric),
+        *([] if result.guess is None else [told(result.guess, "accuracy").removesuffix(" %")]),
         ", ".join(seeds),
         f"{few:,}" if few == many else f"{few:,} to {many:,}",
         lr_in_words(arm.lr),
@@ -135,7 +150,7 @@ def _row(arm: ArmResult, result: DataResult) -> list[str]:
         count(size.parameters) + experts,
         count(size.training_flops),
         count(size.state),
-        "n/a" if arm.arm.ratio is None else f"{arm.arm.ratio:.3f}",
+        *(["n/a" if arm.arm.ratio is None else f"{arm.arm.ratio:.3f}"] if _matched(result) else []),
     ]
 
 

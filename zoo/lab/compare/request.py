@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from zoo.data.load import task_call
 from zoo.errors import UsageError
+from zoo.lab.compare.judge import Metric
 from zoo.options import did_you_mean
 from zoo.pattern import parse
 from zoo.registry import get_registry
@@ -56,6 +57,7 @@ class Request:
         budget: None for the steps of the tier.
         settings: over those of the tier, by name.
         jobs: runs at a time; None for as many as the machine has cores.
+        min_effects: by metric, the difference below which one is called small; the usual one where it is left out.
     """
 
     patterns: tuple[str, ...]
@@ -67,6 +69,7 @@ class Request:
     budget: Budget | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    min_effects: dict[Metric, float] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -87,6 +90,8 @@ class Request:
             words += ["--set", _assignment(name, value)]
         if self.jobs is not None:
             words += ["--jobs", str(self.jobs)]
+        for metric, least in sorted(self.min_effects.items()):
+            words += ["--min-effect", f"{_exact(100 * least)}%" if metric == "accuracy" else _exact(least)]
         return shlex.join(words)
 
 
@@ -137,6 +142,21 @@ def read_budget(text: str) -> Budget:
     if kind not in ("steps", "seconds", "flops") or not 0 < value <= most or (kind == "steps" and value % 1):
         raise UsageError(f"--budget {text!r} should read steps:2000, seconds:90 or flops:1e13")
     return Budget(cast(Any, kind), value)
+
+
+def read_min_effects(texts: Sequence[str]) -> dict[Metric, float]:
+    """Differences below which one is called small: ``1%`` of an accuracy, in points; ``0.01`` of a loss, in nats."""
+    found: dict[Metric, float] = {}
+    for text in texts:
+        number, percent, rest = text.strip().partition("%")
+        try:
+            least = float(number) / (100 if percent else 1)
+        except ValueError:
+            least = math.nan
+        if rest or not 0 <= least < math.inf:
+            raise UsageError(f"--min-effect {text!r} should read 1% (points of accuracy) or 0.01 (nats of loss)")
+        found["accuracy" if percent else "loss"] = least
+    return found
 
 
 def read_lrs(text: str) -> tuple[float, ...]:

@@ -3,16 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-from zoo.data.load import task_call
+from zoo.data.load import create_task, task_call
+from zoo.data.task_data import TaskData
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
+from zoo.lab.compare.judge import Judgement, Metric, is_above_guessing, judge
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
-from zoo.lab.statistics import Difference, Estimate, differences, estimate
-
-Metric: TypeAlias = Literal["accuracy", "loss"]
+from zoo.lab.statistics import Estimate, Sample, Scores, differences, estimate, half_width
+from zoo.train.scores import read_scores
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class ArmResult:
         lr: the learning rate of its runs; None if it has none.
         sweep: the runs that looked for it.
         runs: those that count, by seed.
-        estimate: of the metric over the seeds that did not fail; None if all did, or none was made yet.
+        sample: the metric of the seeds that did not fail; None if all did, or none was made yet.
+        estimate: of the mean over seeds; None likewise.
         error: why it has no figure, or why some of its seeds have none.
     """
 
@@ -34,6 +35,7 @@ class ArmResult:
     lr: float | None
     sweep: Mapping[Trial, Outcome]
     runs: Mapping[Trial, Outcome]
+    sample: Sample | None
     estimate: Estimate | None
     error: str | None
 
@@ -49,12 +51,28 @@ class DataResult:
 
     Attributes:
         metric: ``"accuracy"`` of a task, the higher the better; ``"loss"`` of a text, the lower the better.
+        judgements: of every pair of arms that have a figure.
+        guess_levels: the accuracies that guessing gives, by length and by slice, as those of a run; empty for a text.
+        guess_bound: how high guessing may come by chance on a test of this size; None for a text.
+        min_effect: smaller differences are called small, in the units of the metric.
     """
 
     data: str
     metric: Metric
     arms: tuple[ArmResult, ...]
-    differences: tuple[Difference, ...]
+    judgements: tuple[Judgement, ...]
+    guess_levels: Mapping[str, Mapping[str, float]]
+    guess_bound: float | None
+    min_effect: float
+
+    @property
+    def guess(self) -> float | None:
+        """The accuracy that guessing gives at the training length; None for a text."""
+        return next(iter(self.guess_levels["length"].values())) if self.guess_levels else None
+
+    def is_above_guessing(self, arm: ArmResult) -> bool:
+        """Whether an arm has learned something, by more than chance."""
+        return arm.estimate is not None and is_above_guessing(arm.estimate, self.guess_bound)
 
 
 @dataclass(frozen=True)
@@ -90,15 +108,55 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
             trials = plan.results(index, lr) if lr is not None else ()
             read[index] = lr, sweep, {trial: read_outcome(folder.trial(plan, trial)) for trial in trials}
     metric = metric_of(data)
-    arms = tuple(_arm_result(plan.arms[index], index, metric, *found) for index, found in read.items())
-    told = differences({arm.arm.pattern: arm.values(metric) for arm in arms if arm.values(metric)})
-    return DataResult(data, metric, arms, tuple(told))
+    levels, test_size = _guessing(data)
+    arms = tuple(_arm_result(plan, folder, index, metric, test_size, *found) for index, found in read.items())
+    samples = {arm.arm.pattern: arm.sample for arm in arms if arm.sample is not None}
+    estimates = {arm.arm.pattern: arm.estimate for arm in arms if arm.estimate is not None}
+    bound = None
+    if levels and test_size:
+        guess = next(iter(levels["length"].values()))
+        bound = guess + half_width(guess * (1 - guess) / test_size)
+    min_effect = plan.min_effects[metric]
+    judgements = judge(differences(samples), estimates, metric=metric, guess=bound, min_effect=min_effect)
+    return DataResult(data, metric, arms, judgements, levels, bound, min_effect)
+
+
+def _guessing(data: str) -> tuple[dict[str, dict[str, float]], int | None]:
+    """What guessing gives on a task, and how many sequences its test has; nothing of a text."""
+    call = task_call(data)
+    if call is None:
+        return {}, None
+    task = create_task(call)
+    return TaskData(task, str(call)).guess_levels((task.length, *task.test_lengths)), task.test_examples
 
 
 def _arm_result(  # noqa: PLR0917 - what was read of an arm, in the order in which it was read
-    arm: Arm, index: int, metric: Metric, lr: float | None, sweep: dict[Trial, Outcome], runs: dict[Trial, Outcome]
+    plan: Plan,
+    folder: Folder,
+    index: int,
+    metric: Metric,
+    test_size: int | None,
+    lr: float | None,
+    sweep: dict[Trial, Outcome],
+    runs: dict[Trial, Outcome],
 ) -> ArmResult:
-    values = [value for outcome in runs.values() if (value := value_of(outcome, metric)) is not None]
+    arm = plan.arms[index]
+    sample = _sample(plan, folder, runs, metric, test_size)
     errors = [f"seed {trial.seed}: {outcome.error}" for trial, outcome in runs.items() if outcome.error]
     error = arm.error or ("; ".join(errors) or None)
-    return ArmResult(arm, index, lr, sweep, runs, estimate(values) if values else None, error)
+    return ArmResult(arm, index, lr, sweep, runs, sample, estimate(sample) if sample else None, error)
+
+
+def _sample(
+    plan: Plan, folder: Folder, runs: dict[Trial, Outcome], metric: Metric, test_size: int | None
+) -> Sample | None:
+    found = {trial: value for trial, outcome in runs.items() if (value := value_of(outcome, metric)) is not None}
+    if not found:
+        return None
+    sums, counts = ("correct", "scored") if metric == "accuracy" else ("nats", "targets")
+    tables = {trial.seed: read_scores(folder.trial(plan, trial)) for trial in found}
+    scores = {seed: Scores(table[sums], table[counts]) for seed, table in tables.items() if table is not None}
+    mean = sum(found.values()) / len(found)
+    # Runs of earlier versions kept no scores. As many answers as there are sequences, each right or wrong, vary most.
+    unknown = mean * (1 - mean) / test_size if test_size else 0.0
+    return Sample({trial.seed: value for trial, value in found.items()}, scores, unknown)

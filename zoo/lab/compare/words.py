@@ -2,10 +2,11 @@
 
 import math
 
-from zoo.lab.compare.results import ArmResult, DataResult, Metric
-from zoo.lab.statistics import Difference, Estimate
+from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement, Metric
+from zoo.lab.compare.results import ArmResult, DataResult
+from zoo.lab.statistics import Estimate
 
-TITLES: dict[Metric, str] = {"accuracy": "held-out accuracy (%)", "loss": "held-out loss (nats per token)"}
+TITLES: dict[Metric, str] = {"accuracy": "validation accuracy (%)", "loss": "validation loss (nats per token)"}
 """The metric, for an axis or the head of a table."""
 
 UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
@@ -34,21 +35,33 @@ def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
     return f"{estimate.mean:.3f} ± {reach:.3f}"
 
 
-def difference_in_words(difference: Difference, metric: Metric) -> str:
-    """Who is better, by how much, and whether chance would do as well."""
+def judgement_in_words(judgement: Judgement, result: DataResult) -> str:
+    """Which of two is better, by how much, and whether chance would do as well."""
+    difference, metric = judgement.difference, result.metric
+    seeds = _seeds(difference.seeds)
     if difference.mean == 0:
-        return f"{_list([difference.first, difference.second])} came to the same mean, {_seeds(difference.seeds)}"
-    better, worse = map(_quoted, _in_order(difference, metric))
-    sign = 1 if difference.mean >= 0 else -1
-    by = f"{_number(sign * difference.mean, metric)} {UNITS[metric]}"
+        return f"{_list([difference.first, difference.second])} have the same mean, {seeds}"
+    better, worse = _quoted(judgement.better), _quoted(judgement.worse)
+    by = f"{number_of(abs(difference.mean), metric)} {UNITS[metric]}"
     if difference.p is None or difference.low is None or difference.high is None:
         return f"{better} leads {worse} by {by} on one seed, which says nothing about chance"
-    bounds = sorted((sign * difference.low, sign * difference.high))
-    interval = f"{by} (95 % interval {_number(bounds[0], metric)} to {_number(bounds[1], metric)})"
-    tail = f"{_p(difference.p)}, {_seeds(difference.seeds)}"
-    if not difference.is_told_apart:
-        return f"{better} and {worse} cannot be told apart: the first leads the second by {interval}, {tail}"
-    return f"{better} is better than {worse} by {interval}, {tail}"
+    sign = 1 if difference.mean >= 0 else -1
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    interval = f"{by} (95 % interval {number_of(low, metric)} to {number_of(high, metric)})"
+    tail = f"{interval}, {_p(difference.p)}, {seeds}"
+    if judgement.conclusion is Conclusion.TOO_FEW_SEEDS:
+        return f"{better} leads {worse} by {tail}: too few seeds for a verdict, which takes {MIN_SEEDS}"
+    if judgement.conclusion is Conclusion.GUESSING:
+        return f"{better} leads {worse} by {tail}: it is not above guessing by more than chance"
+    if judgement.conclusion is Conclusion.INDISTINGUISHABLE:
+        return f"{better} and {worse} cannot be distinguished: the first leads the second by {tail}"
+    small = ", a small difference" if judgement.conclusion is Conclusion.SMALL else ""
+    return f"{better} is better than {worse} by {tail}{small}"
+
+
+def guess_in_words(result: DataResult) -> str:
+    """What guessing gives, in a sentence; empty for a text."""
+    return "" if result.guess is None else f"Guessing gives {told(result.guess, 'accuracy')}."
 
 
 def verdict(result: DataResult) -> str:
@@ -58,30 +71,51 @@ def verdict(result: DataResult) -> str:
         return "No run has come to a figure."
     best = ranked[0]
     if len(ranked) == 1:
-        return f"{_quoted(best.arm.pattern)} came to {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}."
+        figure = f"{estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
+        return f"{_quoted(best.arm.pattern)} reached {figure}{_unless_above_guessing(result, ranked)}."
     first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
-    if len(first) > 1:
+    others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
+    if not others:
+        head = f"All reached {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
+    elif len(first) > 1:
         head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
     else:
         head = f"{_quoted(first[0])} is ahead with {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
-    others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
-    if not others:
-        head = f"All came to {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
-    if best.estimate is not None and best.estimate.seeds < 2:
+    seeds = best.estimate.seeds if best.estimate is not None else 0
+    if seeds < 2:
         return f"{head}; one seed says nothing about chance."
-    return f"{head}{_ahead_of_whom(result, first, others) if others else ''}."
+    above = _unless_above_guessing(result, ranked)
+    if seeds < MIN_SEEDS:
+        return f"{head}{above}; {seeds} seeds are too few for a verdict, which takes {MIN_SEEDS}."
+    return f"{head}{above or (_ahead_of_whom(result, first, others) if others else '')}."
+
+
+def _unless_above_guessing(result: DataResult, ranked: list[ArmResult]) -> str:
+    """What to add where no arm has learned anything; nothing where one has."""
+    if any(result.is_above_guessing(arm) for arm in ranked):
+        return ""
+    who = "no arm is" if len(ranked) > 1 else "that is not"
+    return f", but {who} above guessing ({told(result.guess, 'accuracy')}) by more than chance"
 
 
 def _ahead_of_whom(result: DataResult, first: list[str], others: list[str]) -> str:
-    """Of which of the others all of the first are ahead by more than chance."""
-    orders = [_in_order(difference, result.metric) for difference in result.differences if difference.is_told_apart]
-    beaten = [other for other in others if all((best, other) in orders for best in first)]
-    rest = [other for other in others if other not in beaten]
-    if not rest:
-        return ", and ahead of every other by more than chance"
-    if not beaten:
+    """Of which of the others all of the first are ahead by more than chance, and of which of those by little."""
+    significant = {(each.better, each.worse): each.conclusion for each in result.judgements if each.is_significant}
+    ahead = [other for other in others if all((best, other) in significant for best in first)]
+    small = [other for other in ahead if Conclusion.SMALL in {significant[best, other] for best in first}]
+    rest = [other for other in others if other not in ahead]
+    by_little = f"by little (less than {number_of(result.min_effect, result.metric)} {UNITS[result.metric]})"
+    if not ahead:
         return ", but ahead of none of the others by more than chance"
-    return f"; ahead of {_list(beaten)} by more than chance, not of {_list(rest)}"
+    if not rest and not small:
+        return ", and ahead of every other by more than chance"
+    much = [other for other in ahead if other not in small]
+    parts = [f"ahead of {_list(ahead)} by more than chance"]
+    if small:
+        parts.append(by_little if not much else f"of {_list(small)} {by_little}")
+    if rest:
+        parts.append(f"not of {_list(rest)}")
+    return f"; {', '.join(parts)}"
 
 
 def ranking(result: DataResult) -> list[ArmResult]:
@@ -106,14 +140,8 @@ def lr_in_words(lr: float | None) -> str:
     return "n/a" if lr is None else f"{lr:g}"
 
 
-def _in_order(difference: Difference, metric: Metric) -> tuple[str, str]:
-    """The better one and the worse one."""
-    if (difference.mean >= 0) == (metric == "accuracy"):
-        return difference.first, difference.second
-    return difference.second, difference.first
-
-
-def _number(value: float, metric: Metric) -> str:
+def number_of(value: float, metric: Metric) -> str:
+    """A difference in points or nats."""
     return f"{100 * value:z.1f}" if metric == "accuracy" else f"{value:z.3f}"
 
 

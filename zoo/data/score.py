@@ -1,0 +1,92 @@
+"""How many answers were correct, and at what loss: in all, for each slice, and for each sequence."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from zoo.data.source import IGNORE, Batch
+
+
+@dataclass
+class Score:
+    """Sums over held-out positions, and the means that they give.
+
+    Attributes:
+        nats: the cross-entropy of all positions with a target.
+        targets: how many these are.
+        right: the positions that are scored and answered right.
+        scored: how many are scored.
+        slices: ``[right, scored]`` by what is counted, and by its value.
+        sequences: nats, targets, right and scored of each sequence by itself, ``(b, 4)`` a batch; filled only where
+            somebody asks for it.
+    """
+
+    nats: float = 0.0
+    targets: int = 0
+    right: int = 0
+    scored: int = 0
+    slices: defaultdict[str, defaultdict[int, list[int]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    )
+    sequences: list[Tensor] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        """Nats per target; NaN if there is none."""
+        return self.nats / self.targets if self.targets else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of scored positions at which the likeliest answer is correct; NaN if none is scored."""
+        return self.right / self.scored if self.scored else float("nan")
+
+    def accuracies(self) -> dict[str, dict[str, float]]:
+        """The same for each slice, by what is counted and by its value, in the order of the values."""
+        return {
+            name: {str(value): right / scored for value, (right, scored) in sorted(values.items())}
+            for name, values in self.slices.items()
+        }
+
+    def add_answers(self, batch: Batch, answers: Tensor, targets: Tensor) -> None:
+        """Count the correct answers, all together and for each slice.
+
+        Args:
+            batch: what was asked, with n positions that are predicted at.
+            answers: tokens, ``(n,)``.
+            targets: likewise, `IGNORE` where there is none.
+        """
+        self.targets += int((targets != IGNORE).sum())
+        right, counted = answers == targets, _counted(batch, targets)
+        self.right += int((right & counted).sum())
+        self.scored += int(counted.sum())
+        for name, values in batch.slices.items():
+            _add_slice(self.slices[name], batch.at_predictions(values)[counted], right[counted])
+
+    def add_sequences(self, batch: Batch, nats: Tensor, answers: Tensor, targets: Tensor) -> None:
+        """Keep what each sequence scored.
+
+        Args:
+            batch, answers, targets: as in `add_answers`.
+            nats: the cross-entropy of each prediction, ``(n,)``.
+        """
+        counted = _counted(batch, targets)
+        columns = (nats, targets != IGNORE, (answers == targets) & counted, counted)
+        at_predictions = torch.stack([column.double() for column in columns], dim=1)
+        rows, time = batch.inputs.shape
+        sequence = batch.at_predictions(torch.arange(rows).repeat_interleave(time))
+        sums = torch.zeros(rows, len(columns), dtype=torch.float64)
+        self.sequences.append(sums.index_add_(0, sequence, at_predictions))
+
+
+def _counted(batch: Batch, targets: Tensor) -> Tensor:
+    """The predictions that count for the accuracy, ``(n,)``."""
+    return targets != IGNORE if batch.scored is None else batch.at_predictions(batch.scored)
+
+
+def _add_slice(totals: defaultdict[int, list[int]], values: Tensor, right: Tensor) -> None:
+    for value in values.unique().tolist():
+        here = values == value
+        totals[value][0] += int(right[here].sum())
+        totals[value][1] += int(here.sum())
