@@ -1,5 +1,6 @@
 """The command line: which commands there are, and what a failure looks like."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from zoo.cli.list import list_mixers
 from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
 from zoo.cli.plugins import plugins
 from zoo.cli.tasks import tasks
+from zoo.cli.threads import let_threads_sleep
 from zoo.cli.train import TrainCommand, train
 from zoo.errors import ZooError, is_out_of_memory
 
@@ -71,6 +73,7 @@ def options(
 def main() -> None:
     """The console script ``zoo``."""
     tolerate_narrow_encodings()
+    let_threads_sleep(os.environ)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -15,6 +15,7 @@ from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.errors import ZooError
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
+from zoo.train.contention import Contention
 from zoo.train.display import Display, Progress
 from zoo.train.evaluate import autocast, evaluate
 from zoo.train.interrupts import Interrupts
@@ -65,10 +66,13 @@ class Trainer:
         """
         self.model.train()
         deadline = time.monotonic() + (self.settings.max_time or math.inf)
+        contention = Contention()
         if self.step == 0:
             self.save()
         while self.step < self.settings.steps and not self.is_good_enough:
             self._timed_update()
+            if slowed_down := contention.notice():
+                self.display.notice(slowed_down)
             out_of_time = time.monotonic() >= deadline
             last = self.step == self.settings.steps or out_of_time
             evaluating = last or self.step % self.settings.evaluate_every == 0
