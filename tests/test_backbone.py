@@ -337,6 +337,15 @@ def test_every_parameter_gets_a_gradient(tokens, targets):
     assert names == []
 
 
+def test_the_loss_has_the_precision_of_the_model_and_float32_at_least(tokens, targets):
+    model = build().double()
+    logits = model(tokens).logits
+    exact = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    assert torch.equal(model(tokens, targets).losses["cross_entropy"], exact)
+    assert model(tokens, targets).loss.dtype == torch.float64
+    assert model.bfloat16()(tokens, targets).loss.dtype == torch.float32
+
+
 def test_a_few_updates_lower_the_loss(tokens):
     model = build()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

@@ -20,6 +20,9 @@ from zoo.task import IGNORE
 
 Positions: TypeAlias = Literal["none", "learned"]
 
+CROSS_ENTROPY = "cross_entropy"
+"""The language model's own among the losses of a `ModelOutput`."""
+
 
 @dataclass(frozen=True)
 class NamedMixer:
@@ -34,8 +37,9 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         logits: ``(b, t, vocabulary)``; ``(n, vocabulary)`` where only n positions were asked for.
-        loss: what to minimise: the cross-entropy in nats per token and the auxiliary losses; None without targets.
-        losses: the summands of the loss by name; ``cross_entropy`` is the language model's own.
+        loss: what to minimise: the mean cross-entropy in nats per target and the auxiliary losses; None without
+            targets.
+        losses: the summands of the loss by name; `CROSS_ENTROPY` is the language model's own.
         metrics: what the mixers tell of themselves, by ``layer.label.name``.
     """
 
@@ -181,9 +185,11 @@ class Backbone(nn.Module):
         if targets is None:
             return ModelOutput(logits, None, losses, metrics)
         answers = targets.flatten() if where is None else targets.flatten()[where]
-        cross_entropy = F.cross_entropy(logits.flatten(0, -2).float(), answers, ignore_index=IGNORE)
-        losses = {"cross_entropy": cross_entropy, **losses}
-        return ModelOutput(logits, torch.stack([value.float() for value in losses.values()]).sum(), losses, metrics)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        cross_entropy = F.cross_entropy(logits.flatten(0, -2).to(wide), answers, ignore_index=IGNORE)
+        losses = {CROSS_ENTROPY: cross_entropy, **losses}
+        summands = [value.to(cross_entropy.dtype) for value in losses.values()]
+        return ModelOutput(logits, torch.stack(summands).sum(), losses, metrics)
 
     def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict from the next piece of a sequence, ``(b, t)`` with t >= 1; the state sums up what came before.

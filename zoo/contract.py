@@ -24,8 +24,10 @@ class Mixed:
 
     Args:
         out: the write, ``(b, t, d)``.
-        losses: scalars to minimise beside the model's own loss, added as they are: the mixer weighs them itself.
-        metrics: detached numbers worth a look, of any shape.
+        losses: scalars to minimise beside the model's own loss, added as they are: the mixer weighs them itself. Where
+            a step has several micro-batches, each counts as much as the others, whatever the number of its targets.
+        metrics: detached numbers worth a look, of any shape, the same for every batch of one shape. Whole numbers are
+            counts.
     """
 
     out: Tensor
@@ -100,7 +102,8 @@ class TokenMixer(nn.Module):
         gives is a function of its reads, parameters and buffers alone.
 
         Args:
-            metrics: what this mixer's `Mixed` said in the step, averaged over its micro-batches.
+            metrics: what this mixer's `Mixed` said in the step. Over its micro-batches whole numbers are added up,
+                exactly, and all others averaged, in float32 at least.
         """
 
     def panels(self, x: Tensor) -> Sequence[Panel]:  # noqa: ARG002 - a mixer that has something to show reads it

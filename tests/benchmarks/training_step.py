@@ -8,18 +8,20 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from plain_gpt import PlainGPT
 
-import zoo
+from zoo.data.source import Batch, Source
+from zoo.registry import get_registry
 from zoo.train.environment import describe_environment
-from zoo.train.evaluate import autocast
 from zoo.train.machine import prepare_machine, settle
-from zoo.train.optimizer import make_optimizer
+from zoo.train.session import model_for
 from zoo.train.settings import Settings
+from zoo.train.step import TrainingStep
 
 
 def plain_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
@@ -42,29 +44,32 @@ def plain_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
     return step
 
 
+class RandomTokens(Source):
+    """One batch, again and again."""
+
+    name, sha256, tokenizer = "random", "", None
+
+    def __init__(self, vocabulary: int, *, batch: int, context: int) -> None:
+        self._vocabulary = vocabulary
+        self._batch = Batch(*torch.randint(vocabulary, (2, batch, context)), torch.zeros(batch))
+
+    @property
+    def vocab_size(self) -> int:
+        return self._vocabulary
+
+    def check_context(self, context: int) -> None:
+        """Any will do."""
+
+    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
+        return self._batch
+
+    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+        return iter(())
+
+
 def zoo_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
-    model = zoo.build_model(
-        settings.mixer,
-        vocab_size=vocabulary,
-        dim=settings.dim,
-        layers=settings.layers,
-        heads=settings.heads,
-        context=settings.context,
-        channel_mixer=settings.channel_mixer,
-    )
-    optimizer = make_optimizer(model, settings)
-    inputs, targets = torch.randint(vocabulary, (2, settings.batch, settings.context))
-    forward = torch.compile(model) if settings.compile else model
-
-    def step() -> None:
-        with autocast(torch.device("cpu"), settings.precision):
-            loss = forward(inputs, targets).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    source = RandomTokens(vocabulary, batch=settings.batch, context=settings.context)
+    return partial(TrainingStep(model_for(source, settings, get_registry()).train(), source, settings), 0)
 
 
 def measure(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:

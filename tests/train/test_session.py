@@ -8,10 +8,10 @@ import zoo
 from mixers.dot_product import DotProduct
 from zoo.errors import UsageError, ZooError
 from zoo.train.display import Display
-from zoo.train.loop import Trainer
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import validate
+from zoo.train.step import TrainingStep
 
 
 class Recording(Display):
@@ -143,17 +143,18 @@ def test_resuming_with_other_data_is_refused(tiny, text, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monkeypatch):
-    update, seen = Trainer._backward, {}
+    backward, seen = TrainingStep._backward, {"calls": 0}
 
-    def poisoned(self, micro):
-        output, offsets = update(self, micro)
-        if self.step == 7:
+    def poisoned(self, batch, weight):
+        loss, metrics = backward(self, batch, weight)
+        seen["calls"] += 1
+        if seen["calls"] == 8:
             seen["weights"] = {name: value.clone() for name, value in self.model.state_dict().items()}
             seen["model"] = self.model
-            output.losses["cross_entropy"].fill_(math.nan)
-        return output, offsets
+            loss.fill_(math.nan)
+        return loss, metrics
 
-    monkeypatch.setattr(Trainer, "_backward", poisoned)
+    monkeypatch.setattr(TrainingStep, "_backward", poisoned)
     with pytest.raises(ZooError, match="the loss of step 8 is not finite") as caught:
         start(tiny(), root=tmp_path, out=tmp_path / "run")
     assert caught.value.exit_code == 1
@@ -165,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monke
 
 
 def test_micro_batches_add_up_to_the_batch(tiny, tmp_path):
-    """The gradient of a step is the mean over its micro-batches, each drawn by a number of its own."""
+    """The gradient of a step is that of all its targets; each micro-batch is drawn by a number of its own."""
     from zoo.data.batches import draw_batch
     from zoo.data.dataset import prepare
 

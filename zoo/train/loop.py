@@ -2,27 +2,23 @@
 
 import math
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from zoo.backbone import Backbone, ModelOutput
+from zoo.backbone import Backbone
 from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
-from zoo.errors import ZooError
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.contention import Contention
 from zoo.train.display import Display, Progress
-from zoo.train.evaluate import autocast, evaluate
+from zoo.train.evaluate import evaluate
 from zoo.train.interrupts import Interrupts
-from zoo.train.optimizer import learning_rate, load_optimizer_tensors, make_optimizer, optimizer_tensors
+from zoo.train.optimizer import learning_rate, load_optimizer_tensors, optimizer_tensors
 from zoo.train.run_directory import RunDirectory
 from zoo.train.sample import sample
 from zoo.train.settings import Settings
+from zoo.train.step import NotFiniteError, TrainingStep
 
 
 @dataclass
@@ -48,11 +44,8 @@ class Trainer:
     _loss_count: int = 0
 
     def __post_init__(self) -> None:
-        self.device = next(self.model.parameters()).device
-        self.optimizer = make_optimizer(self.model, self.settings)
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.model.activation_checkpointing = self.settings.activation_checkpointing
-        self.forward = torch.compile(self.model) if self.settings.compile else self.model
+        self.training_step = TrainingStep(self.model, self.source, self.settings)
+        self.optimizer = self.training_step.optimizer
         self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
         self._score: Score | None = None
         self._speed = 0.0
@@ -194,41 +187,15 @@ class Trainer:
 
     def _update(self) -> float:
         """One step of the optimiser; returns the cross-entropy of its batch."""
-        _seed(self.settings.seed, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, self.step)
-        outputs, offsets = [], []
-        for micro in range(self.settings.accumulate):
-            output, where = self._backward(micro)
-            outputs.append(output)
-            offsets.append(where)
-        loss = sum(output.losses["cross_entropy"].item() for output in outputs) / len(outputs)
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip).item()
-        if not (math.isfinite(loss) and math.isfinite(self.gradient_norm)):
-            raise self._not_finite(loss, offsets)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.model.after_update(_mean([output.metrics for output in outputs]))
+        try:
+            loss, self.gradient_norm = self.training_step(self.step)
+        except NotFiniteError as error:
+            self.run.append_event("not finite", step=self.step, loss=str(error.loss), offsets=error.offsets)
+            raise
         self.step += 1
         self._loss_sum += loss
         self._loss_count += 1
         return loss
-
-    def _backward(self, micro: int) -> tuple[ModelOutput, list[int]]:
-        settings = self.settings
-        batch = self.source.draw(
-            context=settings.context,
-            batch=settings.batch,
-            seed=settings.seed,
-            step=self.step * settings.accumulate + micro,
-        )
-        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
-        where = None if batch.where is None else batch.where.to(self.device)
-        with autocast(self.device, settings.precision):
-            output = self.forward(inputs, targets, where)
-        (output.loss / settings.accumulate).backward()
-        detached = {name: value.detach() for name, value in output.losses.items()}
-        return ModelOutput(output.logits.detach(), None, detached, output.metrics), batch.offsets.tolist()
 
     def _log(self, *, with_validation: bool) -> None:
         self.train_loss = self._loss_sum / max(1, self._loss_count)
@@ -244,30 +211,6 @@ class Trainer:
             row |= {"validation_loss": self.validation_loss, "validation_accuracy": self.validation_accuracy}
         self.run.append_metrics(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
-
-    def _not_finite(self, loss: float, offsets: list[list[int]]) -> ZooError:
-        self.run.append_event("not finite", step=self.step, loss=str(loss), offsets=offsets)
-        culprit = "loss" if not math.isfinite(loss) else "gradient"
-        first = ", ".join(str(offset) for offset in offsets[0][:8])
-        return ZooError(
-            f"the {culprit} of step {self.step + 1} is not finite (loss {loss}, gradient norm {self.gradient_norm}); "
-            f"the update was not made. Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in "
-            f"events.jsonl). Try a lower --lr, or a longer --set warmup=…"
-        )
-
-
-def _seed(seed: int, step: int) -> None:
-    """Make all global randomness of a step, e.g. dropout, a function of the seed and the step."""
-    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
-
-
-def _mean(metrics: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The metrics averaged over micro-batches."""
-    gathered: dict[str, list[Tensor]] = defaultdict(list)
-    for said in metrics:
-        for name, value in said.items():
-            gathered[name].append(value)
-    return {name: torch.stack([v.float() for v in values]).mean(0) for name, values in gathered.items()}
 
 
 def _json(value: float) -> float | None:

@@ -1,0 +1,164 @@
+"""The training step, which the trainer makes, and whoever measures how long it takes."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo.backbone import CROSS_ENTROPY, Backbone, ModelOutput
+from zoo.data.source import IGNORE, Batch, Source
+from zoo.errors import ZooError
+from zoo.train.evaluate import autocast
+from zoo.train.optimizer import learning_rate, make_optimizer
+from zoo.train.settings import Settings
+
+
+class Update(NamedTuple):
+    """What a step measured.
+
+    Attributes:
+        loss: cross-entropy over all targets of the step, nats per target.
+        gradient_norm: before clipping.
+    """
+
+    loss: float
+    gradient_norm: float
+
+
+class NotFiniteError(ZooError):
+    """The loss or the gradient of a step is not finite; the parameters are as they were before the step.
+
+    Attributes:
+        loss: of the step, nats per target.
+        offsets: of every sequence of the step, by micro-batch.
+    """
+
+    def __init__(self, message: str, loss: float = math.nan, offsets: Sequence[list[int]] = ()) -> None:
+        super().__init__(message)
+        self.loss, self.offsets = loss, offsets
+
+
+class TrainingStep:
+    """One update of a model's parameters, a pure function of the settings, the number of the step and the weights.
+
+    The loss of a step is the cross-entropy summed over all its targets, divided by their number, however they are
+    distributed over micro-batches. An auxiliary loss is averaged over the micro-batches.
+
+    Args:
+        model: in training mode, on its device.
+        source: draws the batches.
+        settings: without ``auto``.
+    """
+
+    def __init__(self, model: Backbone, source: Source, settings: Settings) -> None:
+        self.model, self.source, self.settings = model, source, settings
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(model, settings)
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        model.activation_checkpointing = settings.activation_checkpointing
+        self.forward = self._compiled() if settings.compile else model
+
+    def __call__(self, step: int) -> Update:
+        """Make the update that follows `step` updates.
+
+        Raises:
+            NotFiniteError: the loss or the gradient is not finite; no parameter was changed.
+        """
+        self._seed(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings, step)
+        batches = self._draw(step)  # all of them first: the weight of each depends on the targets of the others
+        weights = target_weights([count_targets(batch) for batch in batches])
+        pairs = [self._backward(batch, weight) for batch, weight in zip(batches, weights, strict=True)]
+        loss = sum(weight * mean.item() for weight, (mean, _) in zip(weights, pairs, strict=True))
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._not_finite(step, Update(loss, norm), batches)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.after_update(combine_metrics(metrics for _, metrics in pairs))
+        return Update(loss, norm)
+
+    def _compiled(self) -> Callable[..., ModelOutput]:
+        # torch keeps what it compiled for earlier models of this process, and after eight gives up without an error
+        torch.compiler.reset()
+        return torch.compile(self.model)
+
+    def _seed(self, step: int) -> None:
+        """Make all global randomness of a step, e.g. dropout, a function of the seed and the step."""
+        torch.manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
+
+    def _draw(self, step: int) -> list[Batch]:
+        settings = self.settings
+        numbers = range(step * settings.accumulate, (step + 1) * settings.accumulate)
+        return [
+            self.source.draw(context=settings.context, batch=settings.batch, seed=settings.seed, step=number)
+            for number in numbers
+        ]
+
+    def _backward(self, batch: Batch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Add the gradient of a micro-batch to that of the step; returns its mean cross-entropy and its metrics."""
+        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
+        where = None if batch.where is None else batch.where.to(self.device)
+        with autocast(self.device, self.settings.precision):
+            output = self.forward(inputs, targets, where)
+        self._objective(output, weight).backward()
+        return output.losses[CROSS_ENTROPY].detach(), output.metrics
+
+    def _objective(self, output: ModelOutput, weight: float) -> Tensor:
+        """What a micro-batch adds to the loss of the step."""
+        share = 1 / self.settings.accumulate
+        terms = [(weight if name == CROSS_ENTROPY else share) * value for name, value in output.losses.items()]
+        return sum(terms[1:], terms[0])
+
+    def _not_finite(self, step: int, update: Update, batches: Sequence[Batch]) -> NotFiniteError:
+        loss, norm = update
+        culprit = "gradient" if math.isfinite(loss) else "loss"
+        offsets = [batch.offsets.tolist() for batch in batches]
+        first = ", ".join(str(offset) for offset in offsets[0][:8])
+        return NotFiniteError(
+            f"the {culprit} of step {step + 1} is not finite (loss {loss}, gradient norm {norm}); the update was not "
+            f"made. Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in events.jsonl). "
+            "Try a lower --lr, or a longer --set warmup=…",
+            loss,
+            offsets,
+        )
+
+
+def count_targets(batch: Batch) -> int:
+    """How many positions of a batch have a target."""
+    return int((batch.targets != IGNORE).sum()) if batch.where is None else len(batch.where)
+
+
+def target_weights(counts: Sequence[int]) -> list[float]:
+    """By what the mean losses of micro-batches are multiplied, so that they add up to the mean over all targets.
+
+    Args:
+        counts: targets of each micro-batch.
+
+    Returns:
+        Their shares of all targets; exactly 1.0 for a single micro-batch.
+    """
+    total = sum(counts)
+    return [count / total for count in counts]
+
+
+def combine_metrics(metrics: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What the mixers measured in a step, from what they measured in its micro-batches, by name.
+
+    Whole numbers are counts, and are added up, exactly. Everything else is averaged, in float32 at least.
+    """
+    gathered: dict[str, list[Tensor]] = defaultdict(list)
+    for of_batch in metrics:
+        for name, value in of_batch.items():
+            gathered[name].append(torch.as_tensor(value))
+    return {name: _combined(torch.stack(values)) for name, values in gathered.items()}
+
+
+def _combined(values: Tensor) -> Tensor:
+    """The first axis, one entry a micro-batch, added up or averaged."""
+    is_count = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+    return values.sum(0) if is_count else values.to(torch.promote_types(values.dtype, torch.float32)).mean(0)
