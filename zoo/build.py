@@ -151,12 +151,24 @@ def count_active_parameters(module: nn.Module) -> int:
 
 
 def reinitialize(module: nn.Module, seed: int) -> None:
-    """Draw all parameters anew, e.g. after building on the meta device and ``to_empty``."""
+    """Draw all parameters anew, e.g. after building on the meta device and ``to_empty``.
+
+    As when it was built, a module has the last word on what it contains: its children are reset before it.
+    """
     torch.manual_seed(seed)
-    for part in module.modules():
+    for part in _children_first(module, set()):
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
             reset()
+
+
+def _children_first(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
+    """The module and all that it contains, each once, in the order in which building completes them."""
+    if module not in seen:
+        seen.add(module)
+        for child in module.children():
+            yield from _children_first(child, seen)
+        yield module
 
 
 def _fitting_mixer(

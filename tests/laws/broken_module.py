@@ -166,6 +166,15 @@ class MeasuresWhatItDrew(Projected):
             self.out.weight.mul_(self.scale)
 
 
+class ShrinksOutputOnce(Projected):
+    """The output projection is made small when the mixer is built, and is drawn at full size later."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+
+
 class MaskByCallNumber(Projected):
     """The mask of the dropout is seeded by how many calls there were, and a recomputation is a call."""
 
@@ -258,6 +267,7 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("meta-device", DrawsParameterOnce),
     ("meta-device", FeaturesInPlainTensor),
     ("meta-device", MeasuresWhatItDrew),
+    ("meta-device", ShrinksOutputOnce),
     ("checkpointing", MaskByCallNumber),
     ("checkpointing", LossOfFirstCall),
     ("compile", LooksAtValues),

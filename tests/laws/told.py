@@ -30,6 +30,7 @@ TOLD = {
     ("state-dict", "ReadOutByClosure"): r"write 0 of a deep copy changes with the original",
     ("state-dict", "RandomFeatures"): r"write 0 of a fresh mixer that loaded the state dict is another one",
     ("meta-device", "FillsBufferOnce"): r"decay is not drawn by any reset_parameters\(\)",
+    ("meta-device", "ShrinksOutputOnce"): r"out.weight begins otherwise when reset_parameters\(\) draws it than when",
     ("precision", "StartsInDefaultPrecision"): r"it writes torch.float32 in bfloat16",
     ("precision", "DecaysByLogOfRest"): r"its writes are not finite in bfloat16",
     ("precision", "GuardsLogByWhere"): r"the gradient of its reads is not finite in bfloat16",

@@ -15,6 +15,10 @@ from zoo.testing.law import law
 from zoo.testing.running import evaluating, in_dtype, objective, seeded, write
 from zoo.testing.violation import LawViolation, NotApplicable, apart, first_difference
 
+DRAWS, ALIKE = 8, 4.0
+"""So often a parameter is drawn to compare its size. Sizes of so many draws differ by no larger factor: that is five
+standard deviations for a single normal number."""
+
 
 @law(
     "state-dict",
@@ -95,6 +99,28 @@ def meta_device(case: Case) -> None:
     if found := first_difference(write(late.eval(), reads), write(early.eval(), reads)):
         text = f"write {found.time} of a mixer built on the meta device is another one {case.where(reads)}"
         raise LawViolation(f"{text}: {found}")
+    _check_scales(case, late)
+
+
+def _check_scales(case: Case, late: TokenMixer) -> None:
+    """Whether drawing anew undoes what a constructor gave a submodule after that had drawn itself."""
+    built = [_tensors(case.build(seed)) for seed in range(DRAWS)]
+    drawn = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(DRAWS):
+            reinitialize(late, seed)
+            drawn.append({name: value.detach().clone() for name, value in _tensors(late).items()})
+    for name, value in built[0].items():
+        if all(torch.equal(other[name], value) for other in built):
+            same = all(torch.equal(other[name], value) for other in drawn)
+        elif value.is_floating_point():
+            size, again = (float(torch.stack([of[name] for of in draws]).norm()) for draws in (built, drawn))
+            same = size / ALIKE <= again <= size * ALIKE
+        else:
+            continue
+        if not same:
+            text = f"{name} begins otherwise when reset_parameters() draws it than when the mixer is built"
+            raise LawViolation(f"{text} {case.where(case.reads)}")
 
 
 def _tensors(mixer: TokenMixer) -> dict[str, Tensor]:
