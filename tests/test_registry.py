@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from zoo import create_mixer
 from zoo.errors import PluginError, UsageError
@@ -181,6 +182,9 @@ BROKEN = {
     "fails on import": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "does not parse": ("def (:", "SyntaxError: invalid syntax (bad_plugin.py, line 1)"),
     "exits on import": ("import sys\nsys.exit('bad luck')", "SystemExit: bad luck"),
+    "is skipped by pytest": ("import pytest\npytest.skip('no GPU', allow_module_level=True)", "Skipped: no GPU"),
+    "is cancelled on import": ("import asyncio\nraise asyncio.CancelledError", "CancelledError:"),
+    "closes itself on import": ("raise GeneratorExit('closed')", "GeneratorExit: closed"),
     "says more than a line": ("raise RuntimeError('one\\n  two')", "RuntimeError: one two"),
     "misspells the hook": (
         "from zoo import hookimpl\n\n\n@hookimpl\ndef zoo_mixer():\n    return {}\n",
@@ -196,6 +200,7 @@ BROKEN = {
     ),
     "raises in the hook": (HOOK + "raise KeyError('lost')", "KeyError: 'lost'"),
     "exits in the hook": (HOOK + "raise SystemExit(3)", "SystemExit: 3"),
+    "is skipped in the hook": (HOOK + "import pytest; pytest.skip('no GPU')", "Skipped: no GPU"),
     "gives no dict": (HOOK + "return [TokenMixer]", "PluginError: zoo_mixers() returned list, not a dict of mixers"),
     "gives no class": (
         HOOK + "return {'mean': TokenMixer(8)}",
@@ -225,6 +230,12 @@ def test_a_broken_plugin_is_kept_with_its_cause_and_harms_nobody(folder, code, c
     assert plugin.mixers == ()
     assert "Traceback" in plugin.traceback
     assert str(plugin.origin) == "a-bad-one 0.3 (entry point 'bad')"
+
+
+def test_ctrl_c_while_a_plugin_is_imported_ends_it_all(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        discover()
 
 
 @pytest.mark.parametrize(
@@ -284,6 +295,64 @@ def test_a_distribution_that_is_not_installed_is_named_with_the_remedy():
         "ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install acme-mixers"
     )
     assert error.value.exit_code == 4
+
+
+# What a plugin changes when it is imported
+
+CHANGES = {
+    "draws": ("TABLE = torch.randn(3)", ("random numbers of torch",)),
+    "seeds": ("torch.manual_seed(1234)", ("random numbers of torch",)),
+    "sets the dtype": (
+        "torch.set_default_dtype(torch.float64)",
+        ("default dtype (torch.float32 to torch.float64)",),
+    ),
+    "fails afterwards": (
+        "torch.backends.cudnn.benchmark = True; raise RuntimeError",
+        ("torch.backends.cudnn.benchmark (False to True)",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "changes"), CHANGES.values(), ids=CHANGES)
+def test_what_a_plugin_changes_on_import_is_undone_and_told_of_it_alone(folder, line, changes):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=f"import torch\n{line}\n{giving('mean')}")
+    folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=giving("max"))
+    folder.install_built_ins()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    acme, bolt, built_in = discover().plugins
+    assert (acme.changes, bolt.changes, built_in.changes) == (changes, (), ())
+    assert torch.get_default_dtype() == torch.float32
+    assert not torch.backends.cudnn.benchmark
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_a_hook_changes_is_undone_and_told_too(folder):
+    hook = "torch.set_grad_enabled(False)\n    return {'mean': Mixer}"
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin="import torch" + giving().replace("return {}", hook))
+    (plugin,) = discover().plugins
+    assert plugin.changes == ("gradient mode (True to False)",)
+    assert torch.is_grad_enabled()
+    assert [entry.name for entry in plugin.mixers] == ["mean"]
+
+
+def test_what_a_plugin_prints_goes_to_stderr(folder, capfd):
+    code = "import os\nprint('compiling')\nos.system('echo kernels')" + giving().replace(
+        "return {}", "print('giving')\n    return {}"
+    )
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=code)
+    assert discover().broken == ()
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.split() == ["compiling", "kernels", "giving"]
+
+
+def test_a_plugin_that_is_first_needed_on_the_meta_device_has_real_tables(folder):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin="import torch\nTABLE = torch.ones(3)" + giving("mean"))
+    with torch.device("meta"):
+        discover()
+    assert sys.modules["acme_plugin"].TABLE.sum() == 3
 
 
 # Who gives the same

@@ -63,7 +63,9 @@ def instantiate(entry: MixerEntry, options: dict[str, Any], **filled: int) -> To
         raise
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit or pytest's Skipped too
         raise PluginError(
             f"{entry.name}, from {entry.origin}, failed to build: {type(error).__name__}: {error}"
         ) from error

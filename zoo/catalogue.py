@@ -67,13 +67,18 @@ TaskEntry: TypeAlias = Entry[Task]
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found: loaded, or broken and why."""
+    """A plugin that was found: loaded, or broken and why.
+
+    Attributes:
+        changes: the global state that its code changed when it was imported, which was restored.
+    """
 
     origin: Origin
     mixers: tuple[MixerEntry, ...] = ()
     tasks: tuple[TaskEntry, ...] = ()
     error: str | None = None
     traceback: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 class Catalogue(Generic[Thing]):

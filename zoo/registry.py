@@ -6,6 +6,7 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from zoo import hookspecs
 from zoo.catalogue import Catalogue, Entry, MixerEntry, Origin, Plugin, TaskEntry, normal_name
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError
+from zoo.isolation import isolated
 from zoo.task import Task
 
 __all__ = ["HOST", "MixerEntry", "Origin", "Plugin", "Registry", "TaskEntry", "get_registry"]
@@ -96,6 +98,14 @@ def _entry_points(environ: Mapping[str, str]) -> Iterator[importlib.metadata.Ent
 
 
 def _load(manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, earlier: Iterable[Plugin]) -> Plugin:
+    with isolated() as changes:
+        plugin = _registered(manager, point, earlier)
+    return replace(plugin, changes=tuple(changes))
+
+
+def _registered(
+    manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, earlier: Iterable[Plugin]
+) -> Plugin:
     origin = _origin(point)
     name = f"{origin.distribution}:{origin.entry_point}"
     try:
@@ -110,7 +120,9 @@ def _load(manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, e
         _check_new("mixer", mixers, [entry for other in earlier for entry in other.mixers])
         _check_new("task", tasks, [entry for other in earlier for entry in other.tasks])
         return Plugin(origin, mixers, tasks)
-    except (Exception, SystemExit) as error:  # whatever a plugin does, the others and `zoo` itself go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, or pytest's Skipped: the others and `zoo` itself go on
         if manager.has_plugin(name):
             manager.unregister(name=name)
         cause = " ".join(f"{type(error).__name__}: {error}".split())

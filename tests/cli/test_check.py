@@ -143,3 +143,18 @@ def test_mistakes(zoo, arguments, words):
     assert result.err.startswith("error: ")
     assert "Traceback" not in result.err
     assert words in result.err
+
+
+def test_a_file_that_prints_and_changes_global_state_does_not_spoil_the_json(zoo, file, tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\nprint('compiling')\ntorch.manual_seed(0)\n" + SOURCE)
+    result = zoo("check", "./mine.py:Sound", "--only", "shape", "--examples", 1, "--json")
+    assert json.loads(result.out)["laws"][0]["status"] == "passed"
+    assert "compiling" in result.err
+    assert "note: ./mine.py changed global state when it was run, now restored: random numbers of torch" in result.err
+
+
+def test_a_file_that_skips_itself_is_told_in_a_line(zoo, file, tmp_path):
+    (tmp_path / "mine.py").write_text("import pytest\npytest.skip('no GPU', allow_module_level=True)\n" + SOURCE)
+    result = zoo("check", "./mine.py:Sound")
+    assert result.code == 2
+    assert "mine.py fails in line 2: Skipped: no GPU" in result.err

@@ -1,5 +1,6 @@
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -24,6 +25,7 @@ GOOD = """
         return {"copy": Copy, "copy-2": Copy}
 """
 FIELDS = ["distribution", "version", "entry_point", "file", "mixers", "tasks", "status", "error", "traceback"]
+FIELDS += ["changed_global_state"]
 BROKEN = "raise RuntimeError('out of order')"
 
 
@@ -110,6 +112,67 @@ def test_a_broken_plugin_is_shown_and_harms_nobody(zoo, distribution):
     asked = zoo("info", "bad-mixers:copy")
     assert asked.code == 4
     assert "broken: RuntimeError: out of order" in asked.err
+
+
+PRINTS = """
+    import os
+
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    print("compiling")
+    os.system("echo kernels")
+""" + GOOD.replace("super().__init__()", "super().__init__(); print('built')").replace(
+    "return x\n", "print('run'); return x\n"
+)
+
+
+def test_a_plugin_that_changes_global_state_is_shown_and_works(zoo, distribution):
+    distribution("loud-mixers", PRINTS)
+    shown = zoo("plugins")
+    assert shown.code == 0
+    change = "default dtype (torch.float32 to torch.float64)"
+    line = next(line for line in shown.out.splitlines() if line.startswith("loud-mixers"))
+    assert line.endswith(f"ok; its import changed global state, now restored: {change}")
+    loud, *others = json.loads(zoo("plugins", "--json").out)
+    assert (loud["status"], loud["changed_global_state"]) == ("ok", [change])
+    assert {tuple(plugin["changed_global_state"]) for plugin in others} == {()}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plugins"],
+        ["list"],
+        ["info", "copy(must=1)", "--dim", 8],
+        ["check", "copy(must=1)", "--only", "shape", "--examples", 1],
+        ["train", "--mixer", "copy(must=1)", "--dry-run"],
+        ["compare", "copy(must=1)", "dot-product", "--dry-run"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_stdout_is_one_json_value_whatever_a_plugin_prints(zoo, distribution, text_file, capfd, command):
+    distribution("loud-mixers", PRINTS)
+    data = ["--data", text_file] if "--dry-run" in command else []
+    result = zoo(*command, *data, "--json")
+    json.loads(result.out)
+    assert "compiling" in result.err
+    assert capfd.readouterr() == ("", "kernels\n")
+
+
+def test_the_settings_of_a_dry_run_are_toml_whatever_a_plugin_prints(zoo, distribution, text_file):
+    distribution("loud-mixers", PRINTS)
+    result = zoo("train", "--mixer", "copy(must=1)", "--data", text_file, "--dry-run")
+    assert tomllib.loads(result.out)["mixer"] == "copy(must=1)"
+    assert "built" in result.err
+
+
+@pytest.mark.parametrize("error", ["SystemExit(0)", "asyncio.CancelledError()", "pytest.skip.Exception('no GPU')"])
+def test_a_mixer_that_raises_what_is_no_exception_does_not_end_the_command(zoo, distribution, error):
+    distribution("bad-mixers", GOOD.replace("super().__init__()", f"import asyncio, pytest; raise {error}"))
+    result = zoo("info", "copy(must=1)")
+    assert result.code == 4
+    assert "copy, from bad-mixers 1.2 (entry point 'bad-mixers'), failed to build: " in result.err
 
 
 def test_plugins_as_json_have_tracebacks(zoo, distribution):

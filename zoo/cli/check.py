@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.output import console, print_json, say
+from zoo.cli.output import console, print_json, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def check(
 
     if tier not in ("quick", "full"):
         raise UsageError(f"--tier {tier} should be quick or full")
-    subject = subject_of(load_class(mixer) if is_file(mixer) else mixer, _read(options))
+    subject = subject_of(load_class(mixer, warn) if is_file(mixer) else mixer, _read(options))
     request = Request(
         only=only or None,
         skip=skip or (),

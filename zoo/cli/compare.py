@@ -10,6 +10,7 @@ import typer
 
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.stdout import stdout_to_stderr
 
 if TYPE_CHECKING:
     from zoo.lab.compare.folder import Folder
@@ -94,7 +95,9 @@ def compare(
         settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
         request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)
         if dry_run:
-            _show_plan(plan_request(request), json=json)
+            with stdout_to_stderr():  # a mixer may print when it is built
+                planned = plan_request(request)
+            _show_plan(planned, json=json)
             return
         plan, folder = begin(request, root=COMPARISONS, out=out)
     _report(folder, _watched(plan, folder), json=json)

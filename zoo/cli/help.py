@@ -1,15 +1,26 @@
 """What ``--help`` prints: plain text, the same on a terminal and in a pipe."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from zoo.cli.output import json_only
 
 MAX_WIDTH = 100
 
 
 class Command(TyperCommand):
-    """A command whose help groups its flags by ``rich_help_panel`` and shows defaults in brackets."""
+    """A command whose help groups its flags by ``rich_help_panel`` and shows defaults in brackets.
+
+    With ``--json`` nothing but its JSON reaches stdout.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with json_only() if ctx.params.get("json") else nullcontext():
+            return super().invoke(ctx)
 
     def defaults(self) -> Mapping[str, Any]:
         """What each parameter is, where the user gives nothing; None and False are not shown."""

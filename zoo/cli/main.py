@@ -100,14 +100,14 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader, e.g. `head`, has had enough
         close_stdout()
-    except Exception as error:
+    except BaseException as error:  # what a mixer raises may be SystemExit, or pytest's Skipped
         if invocation.debug:
             traceback.print_exc()
         return _report(error, arguments)
     return 0
 
 
-def _report(error: Exception, arguments: Sequence[str]) -> int:
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
     """Tell a failure in a line; returns its exit code."""
     if isinstance(error, ZooError):
         return _fail(str(error), error.exit_code)
@@ -122,7 +122,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
     return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")
 
 
-def _report_usage(error: Exception, arguments: Sequence[str]) -> int:
+def _report_usage(error: BaseException, arguments: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)  # some of typer's errors do not know theirs
     path = context.command_path if context else " ".join(["zoo", *(a for a in arguments[:1] if a[:1] != "-")])
     message = error.format_message() if hasattr(error, "format_message") else str(error)

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from zoo.stdout import stdout_to_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -36,7 +38,33 @@ def warn(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """One JSON value on stdout. What is no finite number is null: JSON has no other word for it."""
-    print(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    if _kept is None:
+        print(text)
+    else:
+        _kept.append(text)
+
+
+_kept: list[str] | None = None
+"""The JSON that waits for `json_only` to end; None where nothing keeps stdout."""
+
+
+@contextlib.contextmanager
+def json_only() -> Iterator[None]:
+    """Print to stdout what `print_json` is given, once the block is left, and nothing else.
+
+    Whatever else is printed meanwhile, e.g. by a mixer in its ``forward``, by native code or by a compiler that it
+    starts, goes to stderr.
+    """
+    global _kept  # noqa: PLW0603 - there is one stdout, too
+    _kept = values = list[str]()
+    try:
+        with stdout_to_stderr():
+            yield
+    finally:
+        _kept = None
+        for text in values:
+            print(text)
 
 
 def print_lines(*groups: Mapping[str, str]) -> None:

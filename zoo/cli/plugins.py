@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON, with tracebacks.")] = False) -> None:
     """List the plugins, and why one is broken.
 
-    The exit code is 4 if one is. Two lists of distributions, with commas, in the environment: ZOO_PLUGINS allows only
-    these beside the built-in one, ZOO_BLOCK_PLUGINS forbids some.
+    The exit code is 4 if one is. A plugin whose import changed global state, e.g. random numbers or the default dtype,
+    is named too; the state was restored. Two lists of distributions, with commas, in the environment: ZOO_PLUGINS
+    allows only these beside the built-in one, ZOO_BLOCK_PLUGINS forbids some.
     """
     from zoo.describe import list_plugins
     from zoo.registry import get_registry
@@ -35,7 +36,9 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON, with 
 def _row(plugin: dict[str, Any]) -> tuple["str | Text", ...]:
     from rich.text import Text
 
-    broken = plugin["status"] == "broken"
+    broken, changed = plugin["status"] == "broken", plugin["changed_global_state"]
     status = Text(f"broken: {plugin['error']}" if broken else "ok", style="red" if broken else "green")
+    if changed:
+        status.append(f"; its import changed global state, now restored: {', '.join(changed)}", style="yellow")
     names = ("distribution", "version", "entry_point")
     return *(str(plugin[name]) for name in names), ", ".join(plugin["mixers"] + plugin["tasks"]), status

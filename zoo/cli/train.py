@@ -13,6 +13,7 @@ import typer
 from zoo.cli.help import Command, write_section
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
 from zoo.errors import UsageError
+from zoo.stdout import stdout_to_stderr
 
 if TYPE_CHECKING:
     from zoo.train.session import Summary
@@ -213,7 +214,8 @@ def _show_plan(settings: "Settings", *, json: bool) -> None:
     """The plan as JSON, or as a TOML file for --config whose comments tell the rest."""
     from zoo.train.plan import make_plan
 
-    plan = make_plan(settings)
+    with stdout_to_stderr():  # a mixer may print when it is built
+        plan = make_plan(settings)
     values, memory = plan.settings.model_dump(), asdict(plan.memory) | {"total": plan.memory.total}
     if json:
         counts = {"parameters": plan.parameters, "active_parameters": plan.active_parameters}

@@ -75,7 +75,9 @@ def create_task(task: str | Call, registry: Registry | None = None) -> Task:
         raise
     except ValueError as error:
         raise UsageError(f"{entry.name}: {error}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit or pytest's Skipped too
         cause = f"{type(error).__name__}: {error}"
         raise PluginError(f"{entry.name}, from {entry.origin}, failed to build: {cause}") from error
     for name in ("vocab_size", "length", "test_examples"):

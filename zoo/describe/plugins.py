@@ -6,7 +6,7 @@ from zoo.registry import Plugin, Registry
 
 
 def list_plugins(registry: Registry) -> list[dict[str, Any]]:
-    """Every plugin that was found: origin, file, mixers, tasks, status, error, traceback."""
+    """Every plugin that was found: origin, file, mixers, tasks, status, error, traceback, changed global state."""
     return [_plugin(plugin) for plugin in registry.plugins]
 
 
@@ -22,4 +22,5 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
         "status": "broken" if plugin.error else "ok",
         "error": plugin.error,
         "traceback": plugin.traceback,
+        "changed_global_state": list(plugin.changes),
     }

@@ -3,11 +3,13 @@
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
+from zoo.isolation import isolated
 from zoo.options import did_you_mean
 
 
@@ -16,11 +18,12 @@ def is_file(mixer: str) -> bool:
     return mixer.partition(":")[0].endswith(".py") or ".py:" in mixer
 
 
-def load_class(place: str) -> type[TokenMixer]:
+def load_class(place: str, notice: Callable[[str], object] = lambda _text: None) -> type[TokenMixer]:
     """Run a file and take a mixer class from it.
 
     Args:
         place: ``path/to/file.py:Class``; without the class, the only one that the file defines.
+        notice: hears that the file changed global state, which was restored.
 
     Raises:
         UsageError: no such file or class, a class that is no `TokenMixer`, or a file that fails when it is run.
@@ -31,7 +34,10 @@ def load_class(place: str) -> type[TokenMixer]:
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"there is no file {name}: give path/to/file.py:Class")
-    module = _run(path)
+    with isolated() as changes:
+        module = _run(path)
+    if changes:
+        notice(f"{name} changed global state when it was run, now restored: {', '.join(changes)}")
     defined = {
         key: value
         for key, value in vars(module).items()
@@ -58,9 +64,12 @@ def _run(path: Path) -> ModuleType:
         sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit or pytest's Skipped too
         del sys.modules[name]
-        last = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        frames = traceback.extract_tb(error.__traceback__)
+        last = [frame for frame in frames if frame.filename in {str(path), str(path.absolute())}]
         line = f" in line {last[-1].lineno}" if last else ""
         raise UsageError(f"{path} fails{line}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
     return module
