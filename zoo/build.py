@@ -1,9 +1,10 @@
 """From names and patterns to modules: the public way to build a mixer or a model."""
 
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,9 +14,12 @@ from zoo.backbone import Backbone, Layer, NamedMixer, Positions
 from zoo.channel import create_channel_mixer
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.isolation import random_numbers_kept
 from zoo.options import FILLED_BY_HOST, check_options, takes_dim
 from zoo.pattern import Call
 from zoo.registry import MixerEntry, Registry, get_registry
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def list_mixers(glob: str = "*") -> list[str]:
@@ -132,6 +136,26 @@ def build_model(
         dropout=dropout,
         readout=readout,
     )
+
+
+def build_seeded(seed: int, build: Callable[[], Module]) -> Module:
+    """Build a module whose initial parameters depend on the seed alone. The random numbers of others stay as they were.
+
+    A build that imports something for the first time, e.g. in the ``__init__`` of a mixer, runs code that may draw
+    random numbers in the midst of it. Then the module is built once more, as every later build of the process makes it.
+
+    Args:
+        seed: of torch's random numbers.
+        build: makes the module.
+    """
+    with random_numbers_kept():
+        imported = len(sys.modules)
+        torch.manual_seed(seed)
+        module = build()
+        if len(sys.modules) != imported:
+            torch.manual_seed(seed)
+            module = build()
+    return module
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -87,7 +87,7 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     call, tokenizer = task_call(settings.data, registry), None
     if call is not None:
         task = create_task(call, registry)
-        model = model_of(settings, registry, vocab_size=task.vocab_size, readout=task.readout(settings.dim))
+        model = model_of(settings, registry, vocab_size=task.vocab_size, make_readout=task.readout)
     else:
         tokenizer = tokenizer_from_json(directory.tokenizer)
         model = model_of(settings, registry, vocab_size=tokenizer.vocab_size)

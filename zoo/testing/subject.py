@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from zoo import pattern as patterns
 from zoo import registry
-from zoo.build import build_model, instantiate
+from zoo.build import build_model, build_seeded, instantiate
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option, check_given
@@ -85,13 +83,16 @@ class Subject:
             UsageError: what the mixer refuses.
             PluginError: it fails to build.
         """
-        torch.manual_seed(seed)
-        if self.entry is None:
-            assert self.pattern is not None
-            # without positions of its own a model takes what its mixers take, whatever the context it is trained on
-            return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=1))
-        chosen = {**self.given, **options}
-        return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=layer, layers=LAYERS)
+
+        def build() -> TokenMixer:
+            if self.entry is None:
+                assert self.pattern is not None
+                # without positions of its own a model takes what its mixers take, whatever context it is trained on
+                return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=1))
+            chosen = {**self.given, **options}
+            return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=layer, layers=LAYERS)
+
+        return build_seeded(seed, build)
 
     def shapes(self) -> list[tuple[int, int]]:
         """Some widths and numbers of heads that it can be built with.
@@ -124,8 +125,7 @@ class Subject:
         refusal = None
         for required in self._required():
             try:
-                with torch.random.fork_rng(devices=[]):
-                    self.build(required, dim=dim, heads=heads, seed=0)
+                self.build(required, dim=dim, heads=heads, seed=0)
             except UsageError as error:
                 refusal = error
             else:

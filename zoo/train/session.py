@@ -3,16 +3,15 @@
 import math
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from zoo.backbone import Backbone
-from zoo.build import build_model, count_parameters
+from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.load import load_source, task_call
 from zoo.data.source import Source
@@ -97,7 +96,6 @@ def start(
     settings = settle(settings)
     device = prepare_machine(settings)
     source = source_of(settings)
-    torch.manual_seed(settings.seed)
     model = model_for(source, settings, get_registry()).to(device)
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
     with run.lock():
@@ -143,26 +141,38 @@ def source_of(settings: Settings, registry: Registry | None = None) -> Source:
     return source
 
 
-def model_of(settings: Settings, registry: Registry, *, vocab_size: int, readout: nn.Module | None = None) -> Backbone:
-    """The model that the settings describe, freshly initialised."""
-    return build_model(
-        settings.mixer,
-        vocab_size=vocab_size,
-        dim=settings.dim,
-        layers=settings.layers,
-        heads=settings.heads,
-        context=settings.context,
-        channel_mixer=settings.channel_mixer,
-        positions=settings.positions,
-        dropout=settings.dropout,
-        readout=readout,
-        registry=registry,
-    )
+def model_of(
+    settings: Settings,
+    registry: Registry,
+    *,
+    vocab_size: int,
+    make_readout: Callable[[int], nn.Module | None] = lambda _dim: None,
+) -> Backbone:
+    """The model that the settings describe, freshly initialised from their seed."""
+
+    def build() -> Backbone:
+        readout = make_readout(settings.dim)  # before the model: so its parameters have been drawn ever since
+        return build_model(
+            settings.mixer,
+            vocab_size=vocab_size,
+            dim=settings.dim,
+            layers=settings.layers,
+            heads=settings.heads,
+            context=settings.context,
+            channel_mixer=settings.channel_mixer,
+            positions=settings.positions,
+            dropout=settings.dropout,
+            readout=readout,
+            registry=registry,
+        )
+
+    parse(settings.mixer)  # imports the parser here, and not within the build, which would be made twice for it
+    return build_seeded(settings.seed, build)
 
 
 def model_for(source: Source, settings: Settings, registry: Registry) -> Backbone:
     """The same, with the vocabulary and the readout of what it is to learn."""
-    return model_of(settings, registry, vocab_size=source.vocab_size, readout=source.readout(settings.dim))
+    return model_of(settings, registry, vocab_size=source.vocab_size, make_readout=source.readout)
 
 
 def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.backbone import Layer, NamedMixer
-from zoo.build import build_model, count_active_parameters, count_parameters
+from zoo.backbone import Backbone, Layer, NamedMixer
+from zoo.build import build_model, build_seeded, count_active_parameters, count_parameters
 from zoo.contract import State, TokenMixer
 from zoo.errors import UsageError, ZooError, is_out_of_memory
 from zoo.lab.bench.request import Request
@@ -104,8 +104,7 @@ class Contestant(nn.Module):
 
 def plain_attention(request: Request, device: torch.device) -> Contestant:
     """The contestant that the others are compared with: one layer of `PlainAttention`."""
-    torch.manual_seed(request.seed)
-    mixer = PlainAttention(request.dim, request.heads)
+    mixer = build_seeded(request.seed, lambda: PlainAttention(request.dim, request.heads))
     layer = Layer([NamedMixer("plain", mixer)], None, dim=request.dim, write_scale=2**-0.5, dropout=0.0)
     return Contestant(PLAIN, [layer]).to(device)
 
@@ -145,7 +144,10 @@ def one_line(error: BaseException) -> str:
 
 
 def _build(pattern: str, request: Request, device: torch.device) -> Contestant:
-    torch.manual_seed(request.seed)
-    # A context of one token, so that a length that is too long fails for itself.
-    model = build_model(pattern, vocab_size=2, dim=request.dim, heads=request.heads, context=1, channel_mixer="none")
+    def build() -> Backbone:
+        # A context of one token, so that a length that is too long fails for itself.
+        dim, heads = request.dim, request.heads
+        return build_model(pattern, vocab_size=2, dim=dim, heads=heads, context=1, channel_mixer="none")
+
+    model = build_seeded(request.seed, build)
     return Contestant(str(parse(pattern)), list(model.each_layer()), model.max_length).to(device)
