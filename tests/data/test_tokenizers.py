@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from zoo.data.tokenizers import TOKENIZERS, make_tokenizer, read_spec, tokenizer_from_json
 from zoo.data.tokenizers.base import smallest_dtype
-from zoo.data.tokenizers.bpe import _CHUNK, BpeTokenizer, _byte_of_letter, _chunks
+from zoo.data.tokenizers.bpe import BpeTokenizer, _byte_of_letter
 from zoo.data.tokenizers.byte import ByteTokenizer
 from zoo.data.tokenizers.char import CharTokenizer
+from zoo.data.tokenizers.chunks import CHUNK, chunks
 from zoo.errors import UsageError
 
 SENTENCE = "The cat sat on the mat; the caf\xe9's cat sat too \u20ac\U0001f600.\n"
@@ -125,19 +126,44 @@ def test_half_a_surrogate_pair_is_refused(tokenizer):
     assert str(caught.value) == r"the text has '\udc80', which UTF-8 cannot write: send the text as UTF-8"
 
 
-@given(st.text(st.sampled_from("ab \n\t'\u00a0\u20ac1."), max_size=300))
-@example("a" * 8 + "  \nb")  # white space before the end of a line is one word at the end of a text only
-def test_cutting_a_long_text_changes_no_token(text):
+# Letters, digits, marks, apostrophes; white space of all kinds; what only some hold to be white space or a letter.
+CLASSES = "abst19\u4e00\u0660\u0301.'!_\U0001f600 \t\n\r\f\v\u00a0\u2028\u3000\x1c\x85\u180e\u200b\U0001e100\U000323af"
+
+
+@given(st.text(st.sampled_from("ab1.' \r\n\t") | st.sampled_from(CLASSES), max_size=300), st.integers(1, 9))
+@example("a" * 8 + "  \nb", 7)  # white space before the end of a line is one word at the end of a text only
+@example("a!'s", 3)
+@example("  \r\n  it's\r\n\r\n", 2)
+def test_cutting_a_long_text_changes_no_token(text, size):
     model = WHITE._model
-    cut = list(_chunks(text, 7))
+    cut = list(chunks(text, size))
     assert "".join(cut) == text
     assert [token for chunk in cut for token in model.encode(chunk).ids] == model.encode(text).ids
 
 
-def test_a_long_text_is_cut():
-    text = SENTENCE * (3 * _CHUNK // len(SENTENCE))
-    assert len(list(_chunks(text))) == 3
+@pytest.mark.parametrize(
+    "line",
+    [
+        SENTENCE,
+        "word word\r\n",
+        "word word\n\n",
+        "    indented word\n    \t",
+        "one long line ",
+        '{"minified":[12,"json"]},',
+        "\u4e00\u4e8c\u4e09\uff0c\u56db\u3002",
+        "word\x85word\u2028",
+    ],
+)
+def test_no_text_of_many_words_is_one_chunk(line):
+    text = line * (3 * CHUNK // len(line))
+    lengths = list(map(len, chunks(text)))
+    assert max(lengths) <= CHUNK + len(line)
+    assert min(lengths[:-1]) >= CHUNK
     assert BPE.encode(text).tolist() == BPE._model.encode(text).ids
+
+
+def test_a_single_word_is_never_cut():
+    assert [len(chunk) for chunk in chunks("a" * 99 + " " + "b" * 99, 10)] == [99, 100]
 
 
 def test_bpe_starts_with_the_bytes_and_learns_merges():

@@ -1,13 +1,14 @@
 """Byte-pair encoding, learned from the training text."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from zoo.data.tokenizers.base import Tokenizer, smallest_dtype, to_utf8
+from zoo.data.tokenizers.chunks import chunks
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 
 _BYTES = 256
 _MAX_VOCABULARY = 2**20
-_CHUNK = 2**16
 _CHUNKS_AT_ONCE = 64
-_LINE_END = re.compile(r"(?<=\S)\n(?=\S)")
+"""The library encodes them in parallel, and needs some hundred bytes a token meanwhile."""
 
 
 class BpeTokenizer(Tokenizer):
@@ -59,17 +59,16 @@ class BpeTokenizer(Tokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        model.train_from_iterator(_chunks(text), trainer)
+        model.train_from_iterator(chunks(text), trainer)
         return cls(model)
 
     def encode(self, text: str) -> np.ndarray:
         """The tokens of each word, merged in the order learned."""
         to_utf8(text)
         dtype = smallest_dtype(self.vocab_size)
-        chunks, tokens = list(_chunks(text)), [np.zeros(0, dtype)]
-        for start in range(0, len(chunks), _CHUNKS_AT_ONCE):
-            encodings = self._model.encode_batch_fast(chunks[start : start + _CHUNKS_AT_ONCE])
-            tokens += [np.asarray(encoding.ids, dtype) for encoding in encodings]
+        remaining, tokens = chunks(text), [np.zeros(0, dtype)]
+        while batch := list(islice(remaining, _CHUNKS_AT_ONCE)):
+            tokens += [np.asarray(encoding.ids, dtype) for encoding in self._model.encode_batch_fast(batch)]
         return np.concatenate(tokens)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,19 +99,6 @@ def _require_library() -> None:
         raise UsageError(
             "the tokenizer 'bpe' needs the library tokenizers: pip install 'mixer-zoo[bpe]', or use byte or char"
         ) from None
-
-
-def _chunks(text: str, size: int = _CHUNK) -> Iterator[str]:
-    """Cut a long text where no word of GPT-2's goes across: between two lines that meet without other white space.
-
-    The library encodes chunks in parallel, and needs some hundred bytes a token: a corpus is not handed over whole.
-    """
-    start = 0
-    while start < len(text):
-        seam = _LINE_END.search(text, start + size)
-        end = seam.end() if seam else len(text)
-        yield text[start:end]
-        start = end
 
 
 def _byte_of_letter() -> dict[str, int]:
