@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import math
 import os
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from zoo.stdout import stdout_to_stderr
+from zoo.strict_json import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -38,9 +38,9 @@ def warn(text: str) -> None:
 
 def print_json(content: Any) -> None:
     """One JSON value on stdout. What is no finite number is null: JSON has no other word for it."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = to_json(content)
     if _kept is None:
-        print(text)
+        sys.stdout.write(text)
     else:
         _kept.append(text)
 
@@ -64,7 +64,7 @@ def json_only() -> Iterator[None]:
     finally:
         _kept = None
         for text in values:
-            print(text)
+            sys.stdout.write(text)
 
 
 def print_lines(*groups: Mapping[str, str]) -> None:
@@ -146,11 +146,3 @@ def close_stdout() -> None:
     """Send what is left for stdout to nowhere, after its reader has gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

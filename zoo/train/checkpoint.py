@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
+from zoo.strict_json import to_json
 from zoo.train.durable import reason, sync_folder, write_synced
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _contents(
             for name, tensor in named.items()
         }
         yield f"{stem}{_TENSORS}", save(owned)
-    yield _PROGRESS, (json.dumps(progress, indent=2) + "\n").encode()
+    yield _PROGRESS, to_json(dict(progress)).encode()
 
 
 def _manifest(content: Mapping[str, Any]) -> bytes:

@@ -4,13 +4,13 @@ import csv
 import io
 import itertools
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import UsageError
+from zoo.strict_json import to_json
 
 _HEADER = re.compile(r"=== step (\d+), (\d+) characters ===\n")
 
@@ -23,11 +23,8 @@ class Sample(NamedTuple):
 
 
 def row_line(row: Mapping[str, Any]) -> str:
-    """A row as a line of JSON. Numbers that are not finite become null: JSON has no NaN."""
-    plain = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
+    """A row as a line of JSON."""
+    return to_json(dict(row), indent=None)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

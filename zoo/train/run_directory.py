@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
+from zoo.strict_json import to_json
 from zoo.train.durable import (
     append,
     cannot_make,
@@ -103,15 +104,15 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the settings, in place of the earlier ones."""
-        write_atomically(self.path / "config.json", _pretty(config))
+        write_atomically(self.path / "config.json", to_json(dict(config)))
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write what the run was made with: versions, machine, data."""
-        write_atomically(self.path / "env.json", _pretty(environment))
+        write_atomically(self.path / "env.json", to_json(dict(environment)))
 
     def write_tokenizer(self, tokenizer: Mapping[str, Any]) -> None:
         """Write what it takes to build the tokenizer again."""
-        write_atomically(self.path / "tokenizer.json", _pretty(tokenizer))
+        write_atomically(self.path / "tokenizer.json", to_json(dict(tokenizer)))
 
     @contextmanager
     def lock(self) -> Iterator["RunDirectory"]:
@@ -224,7 +225,3 @@ def _read_table(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"{path} is damaged (it should hold an object of names and values): put back a good copy")
     return table
-
-
-def _pretty(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,7 +1,5 @@
 """The folder of a bench: its figures as CSV and JSON, its pictures, and the page that a person opens."""
 
-import json
-import math
 import os
 import re
 from dataclasses import asdict
@@ -14,6 +12,7 @@ from zoo.lab.bench.plot import save_plots
 from zoo.lab.bench.report import write_report
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell, failures
+from zoo.strict_json import to_json
 from zoo.train.durable import cannot_make, write_atomically
 from zoo.train.environment import describe_environment
 from zoo.train.logs import table
@@ -47,7 +46,7 @@ def write_bench(bench: Bench, folder: Path) -> None:
         ZooError: a file cannot be written.
     """
     told = as_json(bench)
-    write_atomically(folder / "bench.json", json.dumps(_plain(told), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "bench.json", to_json(told))
     write_atomically(folder / "bench.csv", table([csv_row(bench, cell) for cell in bench.cells]))
     save_plots(bench, folder)
     write_report(bench, told["environment"], folder)
@@ -119,12 +118,3 @@ def _environment(bench: Bench) -> dict[str, Any]:
     environment = describe_environment(plugins=plugins, data_sha256="", device=bench.request.device)
     del environment["data_sha256"]  # nothing is read
     return environment
-
-
-def _plain(content: Any) -> Any:
-    """The same with null for what is no finite number."""
-    if isinstance(content, dict):
-        return {key: _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

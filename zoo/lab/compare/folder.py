@@ -13,6 +13,7 @@ from typing import Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
+from zoo.strict_json import to_json
 from zoo.train.durable import cannot_make, locked, reason, write_atomically
 
 PLAN = "comparison.json"
@@ -46,7 +47,7 @@ class Folder:
         except OSError as error:
             raise cannot_make("folder", path, error) from None
         folder = cls(path)
-        write_atomically(path / PLAN, json.dumps(plan_as_json(plan), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path / PLAN, to_json(plan_as_json(plan)))
         return folder
 
     @staticmethod

@@ -1,6 +1,5 @@
 """The page of a comparison, and the files beside it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from zoo.lab.compare.words import (
     told,
     verdict,
 )
+from zoo.strict_json import to_json
 from zoo.train.environment import describe_environment
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.picture import save_picture, svg_of
@@ -44,12 +44,11 @@ def write_results(results: Results, folder: Folder, *, incomplete: str = "") -> 
     Raises:
         ZooError: a file cannot be written.
     """
-    text = json.dumps(results_as_json(results), indent=2, ensure_ascii=False, allow_nan=False)
-    folder.write("results.json", text + "\n")
+    folder.write("results.json", to_json(results_as_json(results)))
     folder.write("results.csv", results_table(results))
     folder.write("timings.csv", timings_table(results))
     environment = _environment(results)
-    folder.write(ENVIRONMENT, json.dumps(environment, indent=2, ensure_ascii=False) + "\n")
+    folder.write(ENVIRONMENT, to_json(environment))
     pictures = {
         data: [_saved(picture, folder) for picture in some] for data, some in pictures_of(results, folder).items()
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, ZooError, is_out_of_memory
+from zoo.strict_json import to_json
 from zoo.train.display import Display
 from zoo.train.durable import write_atomically
 from zoo.train.interrupts import Interrupts
@@ -110,7 +111,7 @@ def _bring_to_its_end(folder: Path, settings: Settings, display: Display, interr
 def _failed(folder: Path, error: Exception) -> Outcome:
     text = in_a_line(error)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / FAILURE, json.dumps({"error": text}, ensure_ascii=False) + "\n")
+    write_atomically(folder / FAILURE, to_json({"error": text}, indent=None))
     return Outcome(error=text)
 
 

@@ -16,6 +16,7 @@ from zoo.lab.inspect.drawing import draw
 from zoo.lab.inspect.inspection import Inspection
 from zoo.lab.inspect.offers import Failed, Shown, failure_of
 from zoo.run import Run
+from zoo.strict_json import to_json
 from zoo.train.durable import write_atomically, writing
 from zoo.train.inspection import FOLDER, INDEX, picture_name, read_index
 from zoo.train.picture import render
@@ -52,7 +53,7 @@ def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], 
     earlier = set(_files_of_the_last(inspection.run))
     for name, content in files.items():
         write_atomically(folder / name, content)
-    write_atomically(folder / INDEX, json.dumps(table, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(folder / INDEX, to_json(table, indent=None))
     with writing(folder):
         for name in earlier - set(files):
             (folder / name).unlink(missing_ok=True)
