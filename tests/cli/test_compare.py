@@ -2,6 +2,7 @@ import io
 import json
 import re
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,22 @@ def test_tables_and_files(zoo, tmp_path):
         "report.html",
         "environment.json",
     } <= written
+
+
+def test_settings_without_a_limit_leave_json_that_parses_strictly(zoo, tmp_path):
+    out = tmp_path / "out"
+    settings = ["--set", "clip=inf", "--set", "positions=none", "--set", "channel_mixer=none", "--set", "layers=none"]
+    result = zoo("compare", "correlation", *TINY, *settings, "--out", out, "--json")
+    assert result.code == 0, result.err
+    strict = partial(json.loads, parse_constant=pytest.fail)
+    strict(result.out)
+    for path in out.rglob("*.json"):
+        strict(path.read_text())
+    (arm,) = strict((out / "comparison.json").read_text())["arms"]
+    chosen = {name: arm["settings"][name] for name in ("clip", "positions", "channel_mixer", "layers")}
+    assert chosen == {"clip": None, "positions": "none", "channel_mixer": "none", "layers": 1}
+    again = zoo("compare", "correlation", *TINY, *settings, "--out", out)
+    assert again.code == 0, again.err
 
 
 def test_json_is_one_object(zoo, tmp_path):

@@ -1,9 +1,11 @@
 import hashlib
 import json
+import math
 import os
 import shlex
 import signal
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,16 +85,37 @@ def test_settings_come_from_the_preset_the_file_the_assignments_and_the_flags(zo
 
 
 def test_a_dry_run_prints_settings_that_make_the_same_run_and_leaves_nothing(zoo, tiny, tmp_path):
-    result = zoo("train", *tiny, "--dry-run")
+    result = zoo("train", *tiny, "--set", "clip=none", "--set", "stop_accuracy=none", "--dry-run")
     assert result.code == 0
     assert not list(Path().iterdir())
     file = tmp_path / "settings.toml"
     file.write_text(result.out)
     again = zoo("train", "--config", file, "--dry-run")
     assert again.out == result.out
-    assert resolve(file=file).dim == 16
-    assert set(tomllib.loads(result.out)) < set(type(resolve()).model_fields)
+    assert (resolve(file=file).dim, resolve(file=file).clip) == (16, math.inf)
+    assert set(tomllib.loads(result.out)) == set(type(resolve()).model_fields)
     assert "# parameters" in result.out
+
+
+def test_every_json_file_of_a_run_without_clipping_parses_strictly(zoo, tiny):
+    result = zoo("train", *tiny, "--set", "clip=inf", "--out", "run", "--json")
+    assert result.code == 0, result.err
+    strict = partial(json.loads, parse_constant=pytest.fail)
+    assert strict(result.out)["steps"] == 3
+    files = [path for path in Path("run").rglob("*.json*") if path.is_file()]
+    assert {"config.json", "env.json", "progress.json", "summary.json", "metrics.jsonl"} <= {
+        path.name for path in files
+    }
+    for path in files:
+        list(map(strict, path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]))
+    assert strict(Path("run/config.json").read_text())["clip"] is None
+    assert zoo("train", "--resume", "run", "--steps", 5).code == 0
+
+
+def test_a_run_whose_settings_hold_infinity_is_resumed(zoo, trained):
+    settings = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps(settings | {"clip": math.inf}))
+    assert zoo("train", "--resume", trained, "--steps", 5).code == 0
 
 
 def test_a_dry_run_counts_what_the_run_has(zoo, tiny, finished):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -26,6 +27,23 @@ def test_a_saved_config_reads_back_as_the_same_settings(tmp_path):
     assert validate(read_file(file)) == settings
 
 
+@pytest.mark.parametrize("clip", [math.inf, 2.5])
+def test_no_clipping_is_saved_as_null_and_read_in_both_spellings(clip):
+    saved = resolve(assignments=[f"clip={clip}"]).model_dump()
+    assert saved["clip"] == (None if clip == math.inf else clip)
+    assert validate(saved).clip == validate({**saved, "clip": clip}).clip == clip
+
+
+def test_none_in_a_file_is_no_value_where_the_setting_has_no_such_text(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'\xef\xbb\xbfpositions = "none"\nlayers = "none"\nclip = "none"\n')  # with a byte-order mark
+    settings = resolve(file=file)
+    assert (settings.positions, settings.layers, settings.clip) == ("none", None, math.inf)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"layers": None, "clip": math.inf}), encoding="utf-8-sig")
+    assert (resolve(file=file).layers, resolve(file=file).clip) == (None, math.inf)
+
+
 def test_a_longer_pattern_than_the_preset_is_taken_whole():
     assert resolve(flags={"mixer": "(correlation, involution)*3"}).layers == 6
     assert resolve(flags={"mixer": "(correlation, involution)*3", "layers": 4}).layers == 4
@@ -37,6 +55,13 @@ def test_a_longer_pattern_than_the_preset_is_taken_whole():
     [
         ("positions=learned", "positions", "learned"),
         ("layers=none", "layers", None),
+        ("max_time=none", "max_time", None),
+        ("threads=none", "threads", None),
+        ("stop_accuracy=none", "stop_accuracy", None),
+        ("positions=none", "positions", "none"),
+        ("channel_mixer=none", "channel_mixer", "none"),
+        ("clip=none", "clip", math.inf),
+        ("clip=inf", "clip", math.inf),
         ("compile=true", "compile", True),
         ("lr=1e-2", "lr", 1e-2),
         ("lr=1", "lr", 1.0),
@@ -58,7 +83,10 @@ def test_assignments(assignment, name, value):
         ("steps=many", "steps='many' should be a valid integer"),
         ("dim=-4", "dim=-4 should be greater than or equal to 1"),
         ("lr=0", "lr=0 should be greater than 0"),
-        ("lr=nan", "lr=nan should be"),
+        ("lr=nan", "lr=nan should be a finite number"),
+        ("lr=none", "lr='none' should be a valid number"),
+        ("clip=nan", "clip=nan should be greater than 0"),
+        ("max_time=inf", "max_time=inf should be a finite number"),
         ("dropout=1.0", "dropout=1.0 should be less than 1"),
         ("positions=rotary", "positions='rotary' should be 'none' or 'learned'"),
         ("max_time=soon", "max_time='soon' should be a time, e.g. 90s, 2m or 1.5h"),

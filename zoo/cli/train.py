@@ -233,7 +233,7 @@ def _show_plan(settings: "Settings", *, json: bool) -> None:
 
 def _toml(name: str, value: Any) -> str:
     if value is None:
-        return f"# {name} = none"
+        return f'{name} = "none"'
     if isinstance(value, str | bool):
         return f"{name} = {json_text.dumps(value, ensure_ascii=False)}"
     return f"{name} = {value}"

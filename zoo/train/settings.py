@@ -1,14 +1,16 @@
 """What a run is made of: every setting, with its default, its range and what it means."""
 
 import json
+import math
 import re
 import tomllib
+import types
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
@@ -31,12 +33,19 @@ def seconds(value: Any) -> Any:
 
 Size = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(seconds)]
+# Infinite where there is no limit, which JSON and TOML files write as null and "none".
+Limit = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=True),
+    BeforeValidator(lambda value: math.inf if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None),
+]
 
 
 class Settings(BaseModel):
     """All settings of a training run. Frozen; unknown ones and wrong types are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     mixer: str = Field("correlation", description="pattern of token mixers")
     channel_mixer: str = Field("swiglu", description="for the layers whose pattern names none: swiglu, mlp, none")
@@ -54,13 +63,13 @@ class Settings(BaseModel):
     batch: Size = Field(16, description="sequences in a micro-batch")
     accumulate: Size = Field(1, description="micro-batches in a step")
     steps: Size = Field(1000, description="updates of the parameters")
-    lr: float = Field(1e-3, gt=0, allow_inf_nan=False, description="highest learning rate")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
     lr_final: float = Field(0.1, ge=0, le=1, description="last learning rate, as a fraction of the highest")
     warmup: int = Field(100, ge=0, description="steps of linear warm-up; then cosine")
-    weight_decay: float = Field(0.1, ge=0, allow_inf_nan=False, description="on matrices only")
+    weight_decay: float = Field(0.1, ge=0, description="on matrices only")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the gradient")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's memory of its square")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    clip: Limit = Field(1.0, description="largest norm of the gradient; none for any")
     seed: int = Field(0, ge=0, lt=2**31, description="of the parameters, the batches and the dropout")
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -127,17 +136,31 @@ def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str,
 
 
 def validate(values: Mapping[str, Any]) -> Settings:
-    """Settings from plain values; the first thing that is wrong is told in one line."""
+    """Settings from plain values; the first thing that is wrong is told in one line.
+
+    The text ``none`` is no value, except for a setting that takes text, of which it may be the value.
+    """
     for name in values:
         if name not in Settings.model_fields:
             known = Settings.model_fields
             raise UsageError(f"there is no setting {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    plain: dict[str, Any] = {name: None if _means_nothing(name, value) else value for name, value in values.items()}
     try:
-        return Settings(**values)
+        return Settings(**plain)
     except ValidationError as error:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        raise UsageError(f"{first['loc'][0]}={first['input']!r} should be {reason}") from None
+        name = str(first["loc"][0])
+        raise UsageError(f"{name}={values[name]!r} should be {reason}") from None
+
+
+def _means_nothing(name: str, value: Any) -> bool:
+    """Whether it is ``none``, which a command line and TOML can only write as text, for a setting without that text."""
+    if value != "none":
+        return False
+    annotation = Settings.model_fields[name].annotation
+    kinds = get_args(annotation) if get_origin(annotation) is types.UnionType else (annotation,)
+    return not any(kind is str or "none" in get_args(kind) for kind in kinds)
 
 
 def list_presets() -> dict[str, str]:
@@ -160,7 +183,7 @@ def load_preset(name: str) -> dict[str, Any]:
 def read_file(path: Path) -> dict[str, Any]:
     """Settings from a TOML file, or from the config.json of a run."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; a run's settings are in {path / 'config.json'}") from None
@@ -186,9 +209,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; what is none is taken as a string, so that --set positions=learned needs no quotes."""
-    if text == "none":
-        return None
+    """A TOML value; what is no TOML is taken as text, so that --set positions=learned needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -139,7 +139,8 @@ def parsed(command):
         {
             "settings": {
                 "compile": False,
-                "layers": None,
+                "layers": "none",
+                "positions": "none",
                 "dropout": 0.1,
                 "activation_checkpointing": True,
                 "clip": 1e-7,

@@ -203,4 +203,6 @@ def _assignment(name: str, value: Any) -> str:
     """A setting as ``--set`` reads it back."""
     text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     told = f"{name}={text}"
-    return told if read_assignments([told]) == {name: value} else f"{name}={json.dumps(value, ensure_ascii=False)}"
+    if value is None or read_assignments([told]) == {name: value}:
+        return told
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"
