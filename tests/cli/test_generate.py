@@ -48,3 +48,23 @@ def test_a_closed_pipe_ends_quietly(finished):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
+
+
+def test_a_flipped_bit_in_the_tokenizer_is_named_and_gives_no_other_text(zoo, trained):
+    path = trained / "tokenizer.json"
+    content = path.read_bytes()
+    for place in range(0, len(content), 5):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        result = zoo("generate", trained, "--tokens", 4)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith(f"error: {path} is damaged: it has changed since it was written; put back a good")
+        assert result.err.count("\n") == 1
+
+
+def test_a_damaged_tokenizer_of_an_earlier_run_is_told_in_a_line(zoo, trained):
+    (trained / "manifest.json").unlink()
+    (trained / "tokenizer.json").write_text('{"name": "char", "charicters": "ab"}')
+    result = zoo("generate", trained, "--tokens", 4)
+    assert result.code == 2
+    told = "the saved tokenizer 'char' is damaged (KeyError: 'characters'): put back a good copy"
+    assert result.err == f"error: {told}\n"

@@ -183,8 +183,8 @@ def test_what_cannot_be_inspected_is_told_in_one_line(zoo, trained, tmp_path):
     assert "another process is at work in" in outcome[0].err
     (trained / "inspection").write_text("in the way")
     assert "cannot write" in refused(zoo, trained, "--tokens", 16, code=1)
-    environment = json.loads((trained / "env.json").read_text())
-    (trained / "env.json").write_text(json.dumps(environment | {"data_sha256": "0"}))
+    run = RunDirectory.open(trained)
+    run.write_environment(run.environment | {"data_sha256": "0"})
     assert "has changed since the run began" in refused(zoo, trained)
     shutil.rmtree(trained / "checkpoints")
     assert "there is no checkpoint in" in refused(zoo, trained)

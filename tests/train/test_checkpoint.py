@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zoo.errors import UsageError, ZooError
 from zoo.train import checkpoint as checkpoint_module
 from zoo.train.checkpoint import load_checkpoint, save_checkpoint
+from zoo.train.manifest import encode_manifest
 
 FILES = ("model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json")
 
@@ -180,7 +181,7 @@ def come_from_the_future(path):
     manifest = json.loads((path / "manifest.json").read_text())
     content = {**manifest, "format": 2}
     del content["sha256"]
-    (path / "manifest.json").write_bytes(checkpoint_module._manifest(content))
+    (path / "manifest.json").write_bytes(encode_manifest(content))
 
 
 @pytest.mark.parametrize(

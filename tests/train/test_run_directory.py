@@ -80,7 +80,7 @@ def test_a_full_disk_is_nobodys_mistake(tmp_path, monkeypatch):
 
 def test_a_disk_that_fills_on_creation_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(ZooError, match=r"cannot write .*config\.json: No space left on device; what was saved before"):
+    with pytest.raises(ZooError, match=r"cannot write .*manifest\.json: No space left on device; what was saved"):
         RunDirectory.create(tmp_path, mixer="x", config=CONFIG, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

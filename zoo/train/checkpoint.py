@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import UsageError, ZooError
 from zoo.strict_json import to_json
 from zoo.train.durable import reason, sync_folder, write_synced
+from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ FORMAT = 1
 
 _NAME = re.compile(r"step-(\d{8,})(\.old)?")
 _HIDDEN = ".partial-"
-_MANIFEST, _PROGRESS, _TENSORS = "manifest.json", "progress.json", ".safetensors"
+_PROGRESS, _TENSORS = "progress.json", ".safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +132,8 @@ def _stage(folder: Path, step: int, tensors: Mapping[str, Mapping[str, "Tensor"]
     files = {}
     for name, content in _contents(tensors, progress):
         write_synced(folder / name, content)
-        files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    write_synced(folder / _MANIFEST, _manifest({"format": FORMAT, "step": step, "files": files}))
+        files[name] = {"size": len(content), "sha256": sha256_of(content)}
+    write_synced(folder / MANIFEST, encode_manifest({"format": FORMAT, "step": step, "files": files}))
     sync_folder(folder)
 
 
@@ -150,12 +151,6 @@ def _contents(
         }
         yield f"{stem}{_TENSORS}", save(owned)
     yield _PROGRESS, to_json(dict(progress)).encode()
-
-
-def _manifest(content: Mapping[str, Any]) -> bytes:
-    """The one way to write this manifest down, with a checksum of itself in it."""
-    checksum = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return (json.dumps({**content, "sha256": checksum}, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _make_way(path: Path) -> None:
@@ -200,7 +195,7 @@ def _read(path: Path, device: str) -> Checkpoint:
 def _verify(path: Path) -> dict[str, Any]:
     try:
         manifest = _read_manifest(path)
-        present = {entry.name for entry in path.iterdir()} - {_MANIFEST}
+        present = {entry.name for entry in path.iterdir()} - {MANIFEST}
         for name in sorted(present.symmetric_difference(manifest["files"])):
             raise _UnusableError(f"{name} {'does not belong there' if name in present else 'is missing'}")
         for name, expected in manifest["files"].items():
@@ -212,21 +207,16 @@ def _verify(path: Path) -> dict[str, Any]:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        raw = (path / _MANIFEST).read_bytes()
+        manifest = decode_manifest((path / MANIFEST).read_bytes())
     except FileNotFoundError:
-        raise _UnusableError(f"{_MANIFEST} is missing") from None
-    try:
-        manifest = json.loads(raw)
-        intact = raw == _manifest({name: value for name, value in manifest.items() if name != "sha256"})
-    except (ValueError, AttributeError):
-        intact = False
-    if not intact:
-        raise _UnusableError(f"{_MANIFEST} has changed since it was written")
+        raise _UnusableError(f"{MANIFEST} is missing") from None
+    except DamagedError as damage:
+        raise _UnusableError(f"{MANIFEST} {damage}") from None
     if manifest["format"] != FORMAT:
         raise _UnusableError(f"it has format {manifest['format']}, and this version of zoo reads format {FORMAT}")
     if manifest["step"] != _step(path):
         raise _UnusableError(f"it is of step {manifest['step']}, whatever its name says")
-    return dict(manifest)
+    return manifest
 
 
 def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
@@ -235,7 +225,7 @@ def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
         raise _UnusableError(f"{path.name} has {size} bytes instead of {expected['size']}")
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
-            raise _UnusableError(f"{path.name} has changed since it was written")
+            raise _UnusableError(f"{path.name} {CHANGED}")
 
 
 def _failure(path: Path, error: OSError) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,20 +14,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.strict_json import to_json
 from zoo.train.durable import (
     append,
     cannot_make,
     cut_lines,
     locked,
-    reason,
     sync_folder,
     sync_size,
     write_atomically,
     writing,
 )
 from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
+from zoo.train.manifest import read_sealed, write_sealed
 
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
@@ -61,11 +62,8 @@ class RunDirectory:
             ZooError: the folder cannot be written.
         """
         run = cls(_make_folder(out) if out is not None else _make_named_folder(root, _run_name(mixer, config)))
-        try:
+        with run.discarded_on_failure():
             run.write_config(config)
-        except ZooError:
-            run.path.rmdir()
-            raise
         return run
 
     @classmethod
@@ -79,7 +77,7 @@ class RunDirectory:
             raise UsageError(f"there is no run at {path}: no such folder; `zoo train` prints where it puts a run")
         if not (path / "config.json").is_file():
             raise UsageError(f"{path} is not a run: it holds no config.json; name a folder that `zoo train` made")
-        _read_table(path / "config.json")
+        _read_table(path, "config.json")
         return cls(path)
 
     @property
@@ -90,29 +88,39 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """The settings that the run was made with."""
-        return _read_table(self.path / "config.json")
+        return _read_table(self.path, "config.json")
 
     @property
     def environment(self) -> dict[str, Any]:
         """What the run was made with: versions, machine, data."""
-        return _read_table(self.path / "env.json")
+        return _read_table(self.path, "env.json")
 
     @property
     def tokenizer(self) -> dict[str, Any]:
         """What it takes to build the tokenizer again."""
-        return _read_table(self.path / "tokenizer.json")
+        return _read_table(self.path, "tokenizer.json")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the settings, in place of the earlier ones."""
-        write_atomically(self.path / "config.json", to_json(dict(config)))
+        write_sealed(self.path, "config.json", to_json(dict(config)))
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write what the run was made with: versions, machine, data."""
-        write_atomically(self.path / "env.json", to_json(dict(environment)))
+        write_sealed(self.path, "env.json", to_json(dict(environment)))
 
     def write_tokenizer(self, tokenizer: Mapping[str, Any]) -> None:
         """Write what it takes to build the tokenizer again."""
-        write_atomically(self.path / "tokenizer.json", to_json(dict(tokenizer)))
+        write_sealed(self.path, "tokenizer.json", to_json(dict(tokenizer)))
+
+    @contextmanager
+    def discarded_on_failure(self) -> Iterator[None]:
+        """Remove the folder of a new run that fails before its first checkpoint: there is nothing to go on from."""
+        try:
+            yield
+        except BaseException:
+            if not self.checkpoints.is_dir() or not any(self.checkpoints.glob("step-*")):
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     @contextmanager
     def lock(self) -> Iterator["RunDirectory"]:
@@ -182,7 +190,7 @@ class RunDirectory:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: the figures of the run when it has ended."""
-        write_atomically(self.path / "summary.json", row_line(summary))
+        write_sealed(self.path, "summary.json", row_line(summary))
 
 
 def _run_name(mixer: str, config: Mapping[str, Any]) -> str:
@@ -213,13 +221,14 @@ def _make_folder(path: Path) -> Path:
     return path
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read_table(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_sealed(folder, name))
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: put it back, or start a new run") from None
-    except OSError as error:
-        raise ZooError(f"cannot read {path}: {reason(error)}") from None
+    except UsageError:
+        raise
     except ValueError as error:
         raise UsageError(f"{path} is damaged ({error}): put back a good copy") from None
     if not isinstance(table, dict):

@@ -358,6 +358,20 @@ def test_a_damaged_plan_is_told(tmp_path, text, words):
         go_on(tmp_path)
 
 
+def test_a_flipped_bit_in_the_plan_or_in_a_result_is_noticed(tmp_path):
+    made, folder = started(tmp_path)
+    trial = made.results(0, 1e-3)[0]
+    run = folder.trial(made, trial)
+    run_trial(run, made.settings(trial), display=Display(), interrupts=Interrupts())
+    for path, read in ((folder.path / "comparison.json", lambda: go_on(folder.path)),
+                       (run / "summary.json", lambda: read_outcome(run))):  # fmt: skip
+        content = path.read_bytes()
+        for place in range(0, len(content), 9):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            with pytest.raises(UsageError, match=rf"{path.name} is damaged: it has changed since it was written; put"):
+                read()
+
+
 def test_nothing_to_go_on_with(tmp_path):
     with pytest.raises(UsageError, match=r"holds no comparison; `zoo compare` prints where it puts one"):
         go_on(tmp_path)

@@ -67,9 +67,15 @@ def tokenizer_from_json(saved: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer whose `to_json` gave this.
 
     Raises:
-        UsageError: a name that this version does not know, or a library that is not installed.
+        UsageError: a name that this version does not know, a library that is not installed, or damage.
     """
     name = saved.get("name")
     if name not in TOKENIZERS:
         raise UsageError(f"the saved tokenizer {name!r} is unknown here: expected {' or '.join(TOKENIZERS)}")
-    return TOKENIZERS[name].from_json(saved)
+    try:
+        return TOKENIZERS[name].from_json(saved)
+    except UsageError:
+        raise
+    except Exception as error:  # the library of `bpe` raises nothing more exact
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"the saved tokenizer {name!r} is damaged ({cause}): put back a good copy") from None

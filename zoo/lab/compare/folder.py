@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
 from zoo.strict_json import to_json
-from zoo.train.durable import cannot_make, locked, reason, write_atomically
+from zoo.train.durable import cannot_make, locked, write_atomically
+from zoo.train.manifest import read_sealed, write_sealed
 
 PLAN = "comparison.json"
 
@@ -47,7 +48,7 @@ class Folder:
         except OSError as error:
             raise cannot_make("folder", path, error) from None
         folder = cls(path)
-        write_atomically(path / PLAN, to_json(plan_as_json(plan)))
+        write_sealed(path, PLAN, to_json(plan_as_json(plan)))
         return folder
 
     @staticmethod
@@ -101,11 +102,11 @@ class Folder:
         """
         path = self.path / name
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return dict(json.loads(read_sealed(self.path, name)))
         except FileNotFoundError:
             raise UsageError(f"{self.path} holds no comparison: {name} is missing") from None
-        except OSError as error:
-            raise ZooError(f"cannot read {path}: {reason(error)}") from None
+        except UsageError:
+            raise
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is damaged ({error}): put back a good copy") from None
 

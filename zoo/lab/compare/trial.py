@@ -11,6 +11,7 @@ from zoo.strict_json import to_json
 from zoo.train.display import Display
 from zoo.train.durable import write_atomically
 from zoo.train.interrupts import Interrupts
+from zoo.train.manifest import read_sealed
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
 
@@ -52,8 +53,10 @@ def read_outcome(folder: Path) -> Outcome:
     for path in (folder / SUMMARY, folder / FAILURE):
         if path.is_file():
             try:
-                told = json.loads(path.read_text(encoding="utf-8"))
+                told = json.loads(read_sealed(folder, path.name))
                 return Outcome(error=str(told["error"])) if path.name == FAILURE else Outcome(summary=_checked(told))
+            except UsageError as error:
+                raise UsageError(f"{error}; or {_again(folder)}") from None
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise UsageError(f"{path} is damaged: {_again(folder)}") from None
     return Outcome()
