@@ -125,6 +125,21 @@ def test_only_the_likely_tokens_are_drawn_in_their_proportions(settings, kept):
     torch.testing.assert_close(seen, masked.softmax(-1), rtol=0, atol=0.015)
 
 
+@pytest.mark.parametrize(
+    ("top_k", "kept"),
+    [(1, [1]), (2, [1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2, 4])],
+)
+def test_top_k_keeps_exactly_k_tokens_and_of_ties_the_first(top_k, kept):
+    seen = probabilities([2.0, 3.0, 3.0, 1.0, 2.0], top_k=top_k)
+    assert seen.nonzero().flatten().tolist() == kept
+
+
+def test_one_of_many_equally_likely_tokens_is_the_one_of_temperature_zero():
+    tied = [1.0] * 64
+    assert probabilities(tied, top_k=1).argmax() == int(torch.tensor(tied).argmax()) == 0
+    assert probabilities(tied, top_k=1).max() == probabilities(tied, top_p=1e-6)[0] == 1
+
+
 def test_top_p_takes_no_more_tokens_than_it_needs():
     seen = probabilities([0.0, 0.0, 0.0, 0.0], top_p=0.5)
     assert sorted(seen.tolist()) == [0, 0, pytest.approx(0.5, abs=0.015), pytest.approx(0.5, abs=0.015)]
@@ -149,8 +164,8 @@ def test_there_is_always_a_token_and_the_most_likely_may_be_it(logits, top_k, to
     generator = torch.Generator().manual_seed(0)
     token = int(choose(torch.tensor([logits]), 1.0, top_k, top_p, generator))
     assert 0 <= token < len(logits)
-    if top_k == 1 and len(set(logits)) == len(logits):
-        assert logits[token] == max(logits)
+    if top_k == 1:
+        assert token == logits.index(max(logits))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def sample_tokens(
         prompt: ``(b, t)`` with t >= 1, int64.
         tokens: how many to sample. A model that takes only so many tokens at a time goes on from the last half of them.
         temperature: divides the logits; 0 takes the most likely token.
-        top_k: sample among the k most likely tokens only.
+        top_k: sample among the k most likely tokens only; of those that are equally likely, the first in the vocabulary.
         top_p: sample among the most likely tokens that together hold at least this probability (Holtzman et al. 2020,
             arXiv:1904.09751).
         seed: of a generator of its own: neither reads nor moves the global one.
@@ -67,10 +67,11 @@ def choose(
     smallest = torch.finfo(logits.dtype).tiny  # what is smaller would be rounded to zero
     logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, smallest)
     if top_k is not None and top_k < logits.shape[-1]:
-        threshold = logits.topk(top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < threshold, -torch.inf)
+        # a stable sort: of tokens that are equally likely the first ones are kept, as by argmax, and never more than k
+        _, order = logits.sort(descending=True, stable=True)
+        logits = logits.scatter(-1, order[:, top_k:], -torch.inf)
     if top_p is not None and top_p < 1:
-        ordered, order = logits.softmax(-1).sort(descending=True)
+        ordered, order = logits.softmax(-1).sort(descending=True, stable=True)
         unlikely = ordered.cumsum(-1) - ordered >= max(top_p, smallest)
         logits = logits.masked_fill(unlikely.scatter(-1, order, unlikely), -torch.inf)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]

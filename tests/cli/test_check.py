@@ -1,6 +1,14 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+import mixers
+import zoo as package
 
 SOURCE = '''
 from torch.nn import functional as F
@@ -115,6 +123,22 @@ def test_a_whole_model(zoo):
     assert result.code == 0
     assert "passed   streaming" in result.out
     assert "skipped  extremes" in result.out
+
+
+@pytest.mark.slow
+def test_it_leaves_nothing_behind(tmp_path):
+    """Of modules that lie below the current folder Hypothesis notes what it has seen."""
+    for module in (package, mixers):
+        source = Path(module.__file__).parent
+        shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("HYPOTHESIS_STORAGE_DIRECTORY", None)
+    command = [sys.executable, "-c", "from zoo.cli.main import main; main()", "check", "dot-product"]
+    laws = ["--only", "options-round-trip", "--examples", "3"]
+    before = set(tmp_path.rglob("*"))
+    done = subprocess.run([*command, *laws], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_on_a_terminal_it_is_coloured(zoo, file):

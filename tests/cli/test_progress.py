@@ -6,6 +6,7 @@ import pytest
 
 from zoo.cli import progress
 from zoo.cli.progress import Bar, Lines, live_display
+from zoo.errors import ZooError
 from zoo.train.display import Progress
 
 
@@ -84,6 +85,22 @@ def test_evaluations_always_have_a_line(capsys):
     lines.progress(at(3))
     lines.evaluation(3, 1.25, 0.5, "sample")
     assert capsys.readouterr().err == "step 3/10  validation loss 1.250  accuracy 50.0%\n"
+
+
+def test_the_last_sample_stands_at_the_end(capsys):
+    with live_display() as display:
+        display.evaluation(3, 1.25, 0.5, "not the last")
+        display.evaluation(6, 1.25, 0.5, "\n".join(["first\x1b[2J\tline", "", "x" * 200, *"abcdefgh"]))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == ["step 3/0", "step 6/0"]
+    assert lines[2:] == ["  first\ufffd[2J   line", "", f"  {'x' * 97}…", "  a", "  b", "  c", "  d", "  e"]
+
+
+def test_a_run_that_fails_shows_no_sample(capsys):
+    with pytest.raises(ZooError), live_display() as display:
+        display.evaluation(3, 1.25, 0.5, "sample")
+        raise ZooError("no")
+    assert "sample" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [Lines, Bar])

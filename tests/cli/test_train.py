@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import progress
+from zoo.train.logs import read_samples
 from zoo.train.settings import DEFAULT_PRESET, list_presets, resolve
 
 FIELDS = [
@@ -55,10 +56,12 @@ def test_off_a_terminal_there_are_plain_lines(zoo, tiny, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     result = zoo("train", *tiny, "--set", "evaluate_every=2")
     assert "\x1b" not in result.out + result.err
-    lines = result.err.splitlines()
+    lines = [line for line in result.err.splitlines() if line.startswith("step ")]
     assert [line.split("  ")[0] for line in lines] == ["step 1/3", "step 2/3", "step 2/3", "step 3/3", "step 3/3"]
     assert "tokens/s" in lines[0]
     assert "validation loss" in lines[2]
+    *_, sample = read_samples(next(Path("runs").iterdir()) / "samples.txt")
+    assert result.err.endswith("".join(f"  {line}".rstrip() + "\n" for line in sample.text.strip("\n").splitlines()))
 
 
 def test_the_summary_says_what_to_type_next(zoo, tiny):

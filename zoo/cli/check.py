@@ -1,5 +1,6 @@
 """``zoo check``: the laws, asked of a mixer or of a whole model."""
 
+import os
 import shlex
 import sys
 from collections import Counter
@@ -52,6 +53,7 @@ def check(
 
     if tier not in ("quick", "full"):
         raise UsageError(f"--tier {tier} should be quick or full")
+    _keep_out_of_the_way()
     subject = subject_of(load_class(mixer, warn) if is_file(mixer) else mixer, _read(options))
     request = Request(
         only=only or None,
@@ -72,6 +74,13 @@ def check(
         _sum_up(results)
     if any(result.status == "failed" for result in results):
         raise typer.Exit(BROKEN)
+
+
+def _keep_out_of_the_way() -> None:
+    """Have Hypothesis keep what it notes of the sources in the cache, and not in a folder of the user's."""
+    from zoo.data.cache import cache_directory
+
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_directory() / "hypothesis"))
 
 
 def _read(options: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from zoo.train.display import Display, Progress
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
 SAMPLE_LINES = 8
+SAMPLE_WIDTH = 98
+"""Columns of a line of a sample off a terminal, which has a width of its own."""
 
 
 @contextmanager
@@ -21,7 +23,9 @@ def live_display() -> Iterator[Display]:
         with bar.live:
             yield bar
     else:
-        yield Lines()
+        lines = Lines()
+        yield lines
+        lines.show_sample()
 
 
 class Speaker(Display):
@@ -51,11 +55,12 @@ class Speaker(Display):
 
 
 class Lines(Speaker):
-    """A plain line on stderr at each evaluation, and one every ten seconds between them."""
+    """A plain line on stderr at each evaluation, and one every ten seconds between them; the last sample at the end."""
 
     def __init__(self) -> None:
         super().__init__()
         self._steps = 0
+        self._sample = ""
         self._last_line = time.monotonic()
 
     def progress(self, progress: Progress) -> None:
@@ -65,9 +70,15 @@ class Lines(Speaker):
             self._say(f"step {progress.step:,}/{progress.steps:,}  {_figures(progress)}")
 
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
-        """What is held out was measured; the samples are in the run's samples.txt."""
-        del sample
+        """What is held out was measured; all samples are in the run's samples.txt."""
+        self._sample = sample
         self._say(f"step {step:,}/{self._steps:,}  {_held_out(validation_loss, validation_accuracy)}")
+
+    def show_sample(self) -> None:
+        """Show the first lines of the last sample."""
+        for line in _first_lines(self._sample):
+            cut = line if len(line) <= SAMPLE_WIDTH else line[: SAMPLE_WIDTH - 1] + "…"
+            self._say(f"  {cut}".rstrip())
 
     def _say(self, text: str) -> None:
         with self.speaking():
@@ -119,11 +130,14 @@ class Bar(Speaker):
         from rich.console import Group
         from rich.text import Text
 
-        lines = printable(sample).expandtabs(4).strip("\n").splitlines()[:SAMPLE_LINES]
         said = Text(f"step {step:,}  {_held_out(validation_loss, validation_accuracy)}", style="bold")
-        shown = [Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in lines]
+        shown = [Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in _first_lines(sample)]
         with self.speaking():
             self.live.console.print(Group(said, *shown))
+
+
+def _first_lines(sample: str) -> list[str]:
+    return printable(sample).expandtabs(4).strip("\n").splitlines()[:SAMPLE_LINES]
 
 
 def _held_out(loss: float, accuracy: float) -> str:
