@@ -26,7 +26,7 @@ def sample_tokens(
         prompt: ``(b, t)`` with t >= 1, int64.
         tokens: how many to sample. A model that takes only so many tokens at a time goes on from the last half of them.
         temperature: divides the logits; 0 takes the most likely token.
-        top_k: sample among the k most likely tokens only; of those that are equally likely, the first in the vocabulary.
+        top_k: sample among the k most likely tokens only; of equally likely ones, the first in the vocabulary.
         top_p: sample among the most likely tokens that together hold at least this probability (Holtzman et al. 2020,
             arXiv:1904.09751).
         seed: of a generator of its own: neither reads nor moves the global one.

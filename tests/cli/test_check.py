@@ -136,8 +136,7 @@ def test_it_leaves_nothing_behind(tmp_path):
     command = [sys.executable, "-c", "from zoo.cli.main import main; main()", "check", "dot-product"]
     laws = ["--only", "options-round-trip", "--examples", "3"]
     before = set(tmp_path.rglob("*"))
-    done = subprocess.run([*command, *laws], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    subprocess.run([*command, *laws], cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert set(tmp_path.rglob("*")) == before
 
 

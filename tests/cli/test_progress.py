@@ -97,9 +97,13 @@ def test_the_last_sample_stands_at_the_end(capsys):
 
 
 def test_a_run_that_fails_shows_no_sample(capsys):
-    with pytest.raises(ZooError), live_display() as display:
-        display.evaluation(3, 1.25, 0.5, "sample")
-        raise ZooError("no")
+    def fail():
+        with live_display() as display:
+            display.evaluation(3, 1.25, 0.5, "sample")
+            raise ZooError("no")
+
+    with pytest.raises(ZooError):
+        fail()
     assert "sample" not in capsys.readouterr().err
 
 

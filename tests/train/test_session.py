@@ -237,7 +237,7 @@ def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp
 
 
 def test_a_plugin_in_another_version_is_told_and_noted(tiny, tmp_path):
-    start(tiny(), root=tmp_path, out=tmp_path / "run")
+    start(tiny(schedule="constant"), root=tmp_path, out=tmp_path / "run")
     run, display = RunDirectory.open(tmp_path / "run"), Recording()
     resume(tmp_path / "run", steps=22, display=display)
     assert display.notices == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.strict_json import to_json
-from zoo.train.durable import reason, sync_folder, write_synced
+from zoo.train.durable import reason, sync_folder, write_synced, writing
 from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of what lies in a checkpoint's folder."""
+
+ASIDE = ".decayed"
+"""Behind the name of a checkpoint that `set_aside` has renamed."""
 
 _NAME = re.compile(r"step-(\d{8,})(\.old)?")
 _HIDDEN = ".partial-"
@@ -56,6 +59,7 @@ def save_checkpoint(
     tensors: Mapping[str, Mapping[str, "Tensor"]],
     progress: Mapping[str, Any],
     keep: int | None,
+    keep_also: int | None = None,
 ) -> Path:
     """Save what a run is at one step, as ``step-00000500/`` in `root`.
 
@@ -69,6 +73,7 @@ def save_checkpoint(
         progress: what else it takes to go on, of JSON's types.
         keep: how many checkpoints to leave, this one included; None leaves all. Those of later steps, from which
             the run did not go on, are removed in any case.
+        keep_also: the step of an earlier checkpoint that is left whatever `keep` says.
 
     Raises:
         ZooError: the disk is full or does not take it. The earlier checkpoints are untouched.
@@ -88,22 +93,25 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise ZooError(_failure(path, error)) from error
-    _prune(root, path, keep)
+    _prune(root, path, keep, keep_also)
     return path
 
 
-def load_checkpoint(root: Path, *, device: str = "cpu") -> Checkpoint:
+def load_checkpoint(root: Path, *, device: str = "cpu", up_to: int | None = None) -> Checkpoint:
     """The newest checkpoint in `root` that is whole: every file there, none too many, each as its manifest says.
 
     Args:
         root: the folder of the run's checkpoints.
         device: where the tensors shall lie.
+        up_to: none of a later step is taken; None for any.
 
     Raises:
         UsageError: there is none.
     """
     rejected: list[tuple[Path, str]] = []
     for path in _standing(root):
+        if up_to is not None and _step(path) > up_to:
+            continue
         try:
             return replace(_read(path, device), rejected=tuple(rejected))
         except _UnusableError as cause:
@@ -113,6 +121,21 @@ def load_checkpoint(root: Path, *, device: str = "cpu") -> Checkpoint:
         raise UsageError(f"there is no checkpoint in {root}: {again}")
     causes = "; ".join(f"{path.name}: {cause}" for path, cause in rejected)
     raise UsageError(f"no checkpoint in {root} is whole ({causes}): put back a good copy of one, or {again}")
+
+
+def set_aside(root: Path, after: int) -> None:
+    """Rename the checkpoints of later steps, to ``step-00001000.decayed``: no run goes on from them, none is removed.
+
+    Raises:
+        ZooError: the folder cannot be written.
+    """
+    for path in _standing(root):
+        if _step(path) > after:
+            with writing(path):
+                aside = path.with_name(f"{path.name}{ASIDE}")
+                shutil.rmtree(aside, ignore_errors=True)  # the same steps, made again
+                path.rename(aside)
+                sync_folder(root)
 
 
 def _standing(root: Path) -> list[Path]:
@@ -167,10 +190,10 @@ def _make_way(path: Path) -> None:
         path.rename(aside)
 
 
-def _prune(root: Path, newest: Path, keep: int | None) -> None:
+def _prune(root: Path, newest: Path, keep: int | None, keep_also: int | None) -> None:
     others = [path for path in _standing(root) if path != newest]
     older = [path for path in others if _step(path) < _step(newest)]
-    kept = older if keep is None else older[: keep - 1]
+    kept = older if keep is None else older[: keep - 1] + [path for path in older if _step(path) == keep_also]
     for path in others:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)  # the new checkpoint stands, which is what was asked for

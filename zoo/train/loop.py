@@ -14,7 +14,12 @@ from zoo.train.contention import Contention
 from zoo.train.display import Display, Progress
 from zoo.train.evaluate import evaluate
 from zoo.train.interrupts import Interrupts
-from zoo.train.optimizer import learning_rate, load_optimizer_tensors, optimizer_tensors
+from zoo.train.optimizer import (
+    decay_begins,
+    learning_rate,
+    load_optimizer_tensors,
+    optimizer_tensors,
+)
 from zoo.train.run_directory import RunDirectory
 from zoo.train.sample import sample
 from zoo.train.settings import Settings
@@ -73,7 +78,7 @@ class Trainer:
                 last = self._evaluate_now(last)
             if evaluating or self.step % self.settings.log_every == 0:
                 self._log(with_validation=evaluating)
-            if last or interrupts.requested or self.step % self.settings.checkpoint_every == 0:
+            if last or interrupts.requested or self._is_to_be_saved:
                 self.save()
             if last or interrupts.requested:
                 return last
@@ -84,6 +89,10 @@ class Trainer:
         """Whether the held-out accuracy has reached what the run is to stop at."""
         wanted = self.settings.stop_accuracy
         return wanted is not None and self.validation_accuracy >= wanted
+
+    @property
+    def _is_to_be_saved(self) -> bool:
+        return self.step % self.settings.checkpoint_every == 0 or self.step == decay_begins(self.settings)
 
     def _evaluate_now(self, last: bool) -> bool:
         """Measure on some of what is held out, or on all of it if this is the end; returns whether it is."""
@@ -148,6 +157,7 @@ class Trainer:
             tensors={"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.model, self.optimizer)},
             progress=self._progress(),
             keep=self.settings.keep_checkpoints,
+            keep_also=decay_begins(self.settings),
         )
         self._saved_step = self.step
 

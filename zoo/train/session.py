@@ -18,12 +18,12 @@ from zoo.data.source import Source
 from zoo.errors import UsageError
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
-from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
 from zoo.train.environment import describe_environment
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
+from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
@@ -236,13 +236,8 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
     """The trainer of a saved run, at its newest sound checkpoint."""
     settings = validate(run.config)
     device = prepare_machine(settings)
-    checkpoint = load_checkpoint(run.checkpoints, device=settings.device)
-    for rejected, reason in checkpoint.rejected:
-        display.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
-        run.append_event("fell back", damaged=rejected.name, reason=reason, to=checkpoint.path.name)
-    if steps is not None and steps < checkpoint.step:
-        raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
-    settings = settings.model_copy(update={"steps": steps or settings.steps})
+    checkpoint = find_checkpoint(run, settings, steps, display)
+    saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
     registry = remembering(run.environment)
     source = source_of(settings, registry)
     if source.sha256 != run.environment["data_sha256"]:
@@ -252,8 +247,10 @@ def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer
     for change in check_plugins(run.environment["plugins"]):
         display.notice(change)
         run.append_event("plugin changed", how=change)
+    checkpoint = before_the_decay(run, checkpoint, saved, settings, display)
     for log in trainer.restore(checkpoint):
         display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
+    report_rise(run, saved, settings, checkpoint.step, display)
     run.write_config(settings.model_dump())
     return trainer
 

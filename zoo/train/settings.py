@@ -65,7 +65,11 @@ class Settings(BaseModel):
     steps: Size = Field(1000, description="updates of the parameters")
     lr: float = Field(1e-3, gt=0, description="highest learning rate")
     lr_final: float = Field(0.1, ge=0, le=1, description="last learning rate, as a fraction of the highest")
-    warmup: int = Field(100, ge=0, description="steps of linear warm-up; then cosine")
+    warmup: int = Field(100, ge=0, description="steps of linear warm-up; then as the schedule says")
+    schedule: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="falls as a cosine, or stays (wsd: until the decay), so that a run can be prolonged"
+    )
+    decay: float = Field(0.2, gt=0, le=1, description="with wsd, the fraction of the steps in which the rate falls")
     weight_decay: float = Field(0.1, ge=0, description="on matrices only")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the gradient")
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's memory of its square")
