@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from zoo.cli import main
-from zoo.cli.output import tolerate_narrow_encodings
+from zoo.cli.streams import tolerate_narrow_encodings
 
 COMMANDS = ["train", "generate", "list", "info", "check", "inspect", "bench", "compare", "tasks", "plugins"]
 HEAVY = ("torch", "pydantic", "pluggy", "lark", "matplotlib", "numpy", "jinja2", "mixers")

@@ -160,14 +160,6 @@ def test_interrupting_saves_and_says_how_to_go_on(zoo, tiny, monkeypatch):
     assert json.loads(resumed.out)["steps"] == 3
 
 
-def test_a_reader_of_words_that_goes_away_is_no_success(zoo, tiny, monkeypatch):
-    def gone(*_):
-        raise BrokenPipeError(32, "Broken pipe")
-
-    monkeypatch.setattr(progress.Lines, "evaluation", gone)
-    assert zoo("train", *tiny).code == 1
-
-
 def test_help_tells_presets_and_defaults(zoo):
     text = zoo("train", "--help").out
     words = " ".join(text.split())

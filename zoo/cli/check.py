@@ -1,7 +1,6 @@
 """``zoo check``: the laws, asked of a mixer or of a whole model."""
 
 import os
-import shlex
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.output import console, print_json, say, warn
+from zoo.train.shell import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +131,7 @@ def _again(mixer: str, options: str, law: str, request: "Request") -> str:
         words += ["--seed", str(request.seed)]
     if request.tier != "quick":
         words += ["--tier", request.tier]
-    return shlex.join(words)
+    return join(words)
 
 
 def _sum_up(results: "list[LawResult]") -> None:

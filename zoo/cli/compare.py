@@ -1,6 +1,5 @@
 """``zoo compare``: mixers beside each other, on the same batches, at equal sizes, over several seeds."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.stdout import stdout_to_stderr
+from zoo.train.shell import quote
 
 if TYPE_CHECKING:
     from zoo.lab.compare.folder import Folder
@@ -152,7 +152,7 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
     from zoo.cli.compare_display import live_onlooker
     from zoo.lab.compare.session import GridInterrupted, carry_on
 
-    further = f"go on with: zoo compare --resume {shlex.quote(str(folder.path))}"
+    further = f"go on with: zoo compare --resume {quote(str(folder.path))}"
     try:
         with live_onlooker() as onlooker:
             return carry_on(plan, folder, onlooker)
@@ -164,8 +164,6 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
     except ZooError:
         say(f"what was saved stands; {further}")
         raise
-    except BrokenPipeError:  # whoever read stderr has gone
-        raise typer.Exit(1) from None
 
 
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:

@@ -38,7 +38,7 @@ def generate(
     loaded = load_run(run, device=settle(validate({"device": device})).device)
     for warning in loaded.warnings:
         warn(warning)
-    prompt = sys.stdin.read() if prompt == "-" else prompt
+    prompt = _read_stdin() if prompt == "-" else prompt
     began = time.perf_counter()
     pieces = loaded.generate(prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     text = "".join(pieces) if json else _stream(prompt, pieces)
@@ -47,6 +47,17 @@ def generate(
         print_json({"prompt": prompt, "text": text, "tokens": tokens, "tokens_per_second": speed, "seed": seed})
     else:
         say(f"{tokens:,} tokens, {speed:,.0f} tokens/s")
+
+
+def _read_stdin() -> str:
+    from zoo.errors import UsageError
+
+    if sys.stdin is None:
+        raise UsageError("--prompt - reads the prompt from stdin, which is closed: pipe a text into it")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise UsageError("--prompt - reads the prompt from stdin, and what came there is not UTF-8 text") from None
 
 
 def _stream(prompt: str, pieces: Iterator[str]) -> str:

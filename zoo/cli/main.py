@@ -17,8 +17,9 @@ from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
 from zoo.cli.inspect import inspect
 from zoo.cli.list import list_mixers
-from zoo.cli.output import INTERRUPTED, close_stdout, say, tolerate_narrow_encodings
+from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.plugins import plugins
+from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
 from zoo.cli.threads import let_threads_sleep
 from zoo.cli.train import TrainCommand, train
@@ -72,7 +73,7 @@ def options(
 
 def main() -> None:
     """The console script ``zoo``."""
-    tolerate_narrow_encodings()
+    prepare_streams()
     let_threads_sleep(os.environ)
     sys.exit(run(sys.argv[1:]))
 

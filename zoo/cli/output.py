@@ -1,7 +1,6 @@
 """How the commands speak: data goes to stdout, words to stderr; tables for people, JSON for machines."""
 
 import contextlib
-import io
 import math
 import os
 import sys
@@ -115,7 +114,11 @@ def console(stream: TextIO, *, width: int | None = None) -> "Console":
     """Draws on a stream, with colours on a terminal only; `width` limits it, the terminal's own is the default."""
     from rich.console import Console
 
-    drawn = Console(file=stream, highlight=False, markup=False)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich would end the process, with exit code 1
+
+    drawn = Plain(file=stream, highlight=False, markup=False)
     if width is not None:
         drawn.width = min(width, drawn.width) if stream.isatty() else width
     return drawn
@@ -133,13 +136,6 @@ def duration(seconds: float) -> str:
 def printable(text: str) -> str:
     """The text without control characters: sampled bytes must not steer the terminal that shows them."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def tolerate_narrow_encodings() -> None:
-    """Show what a terminal of few characters cannot print as ``?`` rather than fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def close_stdout() -> None:

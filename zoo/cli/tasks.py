@@ -1,6 +1,5 @@
 """``zoo tasks``: what there is to learn from, and one task in full, with an example."""
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 from zoo.cli.list import tell_broken
 from zoo.cli.output import print_json, print_page, print_table, printable, say
 from zoo.cli.page import figures, head, sources
+from zoo.train.shell import quote
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -116,7 +116,7 @@ def _figures(task: dict[str, Any]) -> dict[str, str]:
         "training": f"examples: {fresh}",
         "test": f"{task['test_examples']:,} examples at each length: {apart}",
         "told apart": ", ".join(f"by {name}" for name in task["example"]["slices"]),
-        "settings": f"{_settings(task)}; all: zoo train --data {shlex.quote(task['call'])} --dry-run",
+        "settings": f"{_settings(task)}; all: zoo train --data {quote(task['call'])} --dry-run",
     }
 
 

@@ -1,7 +1,6 @@
 """``zoo train``: train a model, go on with a run, or say what a run would need."""
 
 import json as json_text
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +13,7 @@ from zoo.cli.help import Command, write_section
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
 from zoo.errors import UsageError
 from zoo.stdout import stdout_to_stderr
+from zoo.train.shell import quote
 
 if TYPE_CHECKING:
     from zoo.train.session import Summary
@@ -163,8 +163,6 @@ def _watched(session: "Callable[..., Summary]") -> "Summary":
     except Interrupted as stop:
         say(str(stop))
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:  # whoever read stderr has gone: unlike a reader of text, the run did not end well
-        raise typer.Exit(1) from None
 
 
 def _report(summary: "Summary", *, json: bool) -> None:
@@ -172,7 +170,7 @@ def _report(summary: "Summary", *, json: bool) -> None:
     if json:
         print_json(asdict(summary))
         return
-    folder, run = Path(summary.run), shlex.quote(summary.run)
+    folder, run = Path(summary.run), quote(summary.run)
     figures = {
         "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {summary.tokens_per_second:,.0f} tokens/s",
         "model": f"{summary.mixer}, {summary.parameters:,} parameters",

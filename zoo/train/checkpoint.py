@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.strict_json import to_json
 from zoo.train.durable import reason, sync_folder, write_synced, writing
 from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
+from zoo.train.shell import quote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ def load_checkpoint(root: Path, *, device: str = "cpu", up_to: int | None = None
             return replace(_read(path, device), rejected=tuple(rejected))
         except _UnusableError as cause:
             rejected.append((path, str(cause)))
-    again = f"start again with `zoo train --config {shlex.quote(str(root.parent / 'config.json'))}`"
+    again = f"start again with `zoo train --config {quote(str(root.parent / 'config.json'))}`"
     if not rejected:
         raise UsageError(f"there is no checkpoint in {root}: {again}")
     causes = "; ".join(f"{path.name}: {cause}" for path, cause in rejected)
@@ -201,18 +201,27 @@ def _prune(root: Path, newest: Path, keep: int | None, keep_also: int | None) ->
 
 def _read(path: Path, device: str) -> Checkpoint:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     manifest = _verify(path)
     stems = [name.removesuffix(_TENSORS) for name in manifest["files"] if name.endswith(_TENSORS)]
     try:
         progress = json.loads((path / _PROGRESS).read_bytes())
-        files = {stem: load_file(path / f"{stem}{_TENSORS}") for stem in stems}
+        files = {stem: _load_tensors(path / f"{stem}{_TENSORS}") for stem in stems}
     except (OSError, ValueError, SafetensorError) as error:
         raise _UnusableError(f"cannot be read: {error}") from None
     # A copy is aligned as torch's own tensors are, which bit-exact resuming needs, and outlives the file.
     tensors = {stem: {key: value.to(device, copy=True) for key, value in file.items()} for stem, file in files.items()}
     return Checkpoint(manifest["step"], path, tensors, progress)
+
+
+def _load_tensors(path: Path) -> dict[str, "Tensor"]:
+    from safetensors.torch import load, load_file
+
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # safetensors opens no such path
+        return load(path.read_bytes())
+    return load_file(path)
 
 
 def _verify(path: Path) -> dict[str, Any]:
@@ -256,5 +265,5 @@ def _failure(path: Path, error: OSError) -> str:
     text = f"cannot save the checkpoint {path}: {reason(error)}"
     if not earlier:
         return f"{text}; there is no earlier one: make room, then start again"
-    resume = f"`zoo train --resume {shlex.quote(str(path.parent.parent))}`"
+    resume = f"`zoo train --resume {quote(str(path.parent.parent))}`"
     return f"{text}; the earlier one, {earlier[0].name}, is intact: make room, then continue with {resume}"

@@ -18,12 +18,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with writing(path):
         try:
-            write_synced(partial, content.encode("utf-8") if isinstance(content, str) else content)
+            write_synced(partial, _encoded(content) if isinstance(content, str) else content)
             partial.replace(path)
         except OSError:
             partial.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def _encoded(text: str) -> bytes:
+    """In UTF-8. What a path holds besides is written as ``\\udce9``, from which JSON gives the path back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_synced(path: Path, content: bytes) -> None:

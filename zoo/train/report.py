@@ -1,7 +1,6 @@
 """The page that a person opens when a run has ended."""
 
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from zoo.train.inspection import read_inspection
 from zoo.train.logs import Sample
 from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.run_directory import RunDirectory
+from zoo.train.shell import quote
 
 _MOST_COLUMNS = 16
 
@@ -58,7 +58,7 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         inspection=read_inspection(run.path),
         svg=markup,
         events=run.events(),
-        reproduce=f"zoo train --config {shlex.quote(str(run.path / 'config.json'))}",
+        reproduce=f"zoo train --config {quote(str(run.path / 'config.json'))}",
         next_commands=_next_commands(run.path, summary),
     )
     write_atomically(path, page)
@@ -122,9 +122,9 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _next_commands(path: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    run, steps = shlex.quote(str(path)), summary["steps"]
+    run, steps = quote(str(path)), summary["steps"]
     other = "dot-product" if summary["mixer"] != "dot-product" else "correlation"
-    config = shlex.quote(str(path / "config.json"))
+    config = quote(str(path / "config.json"))
     write = [] if _is_task(summary) else [("Let it write", f"zoo generate {run} --tokens 300")]
     return [
         *write,

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from zoo.train.durable import (
 )
 from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
 from zoo.train.manifest import read_sealed, write_sealed
+from zoo.train.shell import quote
 
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
@@ -215,7 +215,7 @@ def _make_folder(path: Path) -> Path:
         if os.path.lexists(path):
             if not path.is_dir():
                 raise _TakenError(f"{path} is no folder: choose another --out") from None
-            resume = f"`zoo train --resume {shlex.quote(str(path))}`"
+            resume = f"`zoo train --resume {quote(str(path))}`"
             raise _TakenError(f"{path} exists: choose another --out, or continue it with {resume}") from None
         raise cannot_make("run directory", path, error) from None
     return path

@@ -1,7 +1,6 @@
 """A training run from beginning to end: started from settings, or resumed from its directory."""
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
 from zoo.train.settings import Settings, validate
+from zoo.train.shell import quote
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the run; it was saved and can be resumed."""
 
     def __init__(self, run: Path, step: int) -> None:
-        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {shlex.quote(str(run))}")
+        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {quote(str(run))}")
 
 
 def start(

@@ -1,12 +1,12 @@
 """What is asked of a bench."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
 from zoo.options import did_you_mean
+from zoo.train.shell import join
 
 KINDS = {
     "forward": "a forward pass without gradients",
@@ -75,7 +75,7 @@ class Request:
         for name in ("dim", "heads", "batch", "device", "precision", "threads", "repeats", "seed"):
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
-        return shlex.join(words)
+        return join(words)
 
 
 def read_lengths(text: str) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class Folder:
         """
         if out is not None:
             cls.check_free(out)
-        digest = hashlib.sha256(plan.command.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(plan.command.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
         try:
             path.mkdir(parents=True, exist_ok=out is not None)

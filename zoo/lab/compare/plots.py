@@ -12,6 +12,7 @@ from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.results import ArmResult, DataResult, Results
 from zoo.lab.compare.words import TITLES, told
+from zoo.train.page import printable
 from zoo.train.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
 
 if TYPE_CHECKING:
@@ -257,6 +258,7 @@ def _context(arms: Sequence[ArmResult]) -> int:
 
 def _label(text: str, width: int = _WRAP) -> str:
     """A pattern or a name of data in lines, broken at spaces, brackets and slashes, not at the hyphens of names."""
+    text = printable(text)  # matplotlib draws no lone surrogates, as in a path that is not UTF-8
     for mark in "(/":
         text = text.replace(mark, f"{mark} ")
     return fill(text, width, break_on_hyphens=False).replace("( ", "(").replace("/ ", "/")

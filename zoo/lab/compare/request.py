@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
@@ -14,6 +13,7 @@ from zoo.options import did_you_mean
 from zoo.pattern import parse
 from zoo.registry import get_registry
 from zoo.train.settings import read_assignments, seconds
+from zoo.train.shell import join
 
 Match: TypeAlias = Literal["none", "params", "flops", "state"]
 
@@ -92,7 +92,7 @@ class Request:
             words += ["--jobs", str(self.jobs)]
         for metric, least in sorted(self.min_effects.items()):
             words += ["--min-effect", f"{_exact(100 * least)}%" if metric == "accuracy" else _exact(least)]
-        return shlex.join(words)
+        return join(words)
 
 
 def check_request(request: Request) -> None:

@@ -1,6 +1,5 @@
 """A comparison from beginning to end: begun, or gone on with."""
 
-import shlex
 from pathlib import Path
 
 from zoo.errors import UsageError
@@ -10,6 +9,7 @@ from zoo.lab.compare.plan import Plan, make_plan
 from zoo.lab.compare.report import write_results
 from zoo.lab.compare.request import Request, check_request
 from zoo.lab.compare.results import Results, gather
+from zoo.train.shell import quote
 
 __all__ = ["GridInterrupted", "begin", "carry_on", "go_on", "plan_request"]
 
@@ -32,7 +32,7 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
         if plan.command != request.command:
             raise UsageError(
                 f"{out} holds another comparison ({plan.command}): choose another --out, or go on with that one: "
-                f"zoo compare --resume {shlex.quote(str(out))}"
+                f"zoo compare --resume {quote(str(out))}"
             )
         return plan, folder
     if out is not None:
