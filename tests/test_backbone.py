@@ -113,8 +113,8 @@ ORIGIN = Origin("acme-mixers", "1.2", "acme")
 REGISTRY = Registry([Plugin(ORIGIN, tuple(MixerEntry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
 
 
-def build(pattern="smooth*2", **settings):
-    torch.manual_seed(0)
+def build(pattern="smooth*2", *, seed=0, **settings):
+    torch.manual_seed(seed)
     sizes = {"vocab_size": VOCABULARY, "dim": DIM, "heads": 2, "context": CONTEXT, "registry": REGISTRY}
     return build_model(pattern, **(sizes | settings))
 
@@ -271,8 +271,7 @@ def test_without_positions_a_sequence_may_be_longer_than_the_context():
 def test_a_model_keeps_the_laws(law, positions):
     class Built(Subject):
         def build(self, options, *, dim, heads, seed, layer=0):
-            torch.manual_seed(seed)
-            return WholeModel(build("smooth + constant, talkative/mlp", positions=positions))
+            return WholeModel(build("smooth + constant, talkative/mlp", seed=seed, positions=positions))
 
     LAWS[law].check(Case(Built("built", None, None, {}), Sizes(2, 10, DIM, 2), {}, seed=1, cuts=(3, 4)))
 

@@ -2,19 +2,25 @@
 
 import json
 import math
+import re
 from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_json(content: Any, *, indent: int | None = 2) -> str:
     """A JSON value as text that ends in a newline.
 
     JSON has no word for NaN and the infinities, and strict parsers refuse those that Python writes: they become null.
+    Bytes of a path that are not UTF-8, which Python keeps as lone surrogates, are written as ``\\udce9``, which reads
+    back as it was.
 
     Args:
         content: of JSON's types.
         indent: spaces a level; None for one line.
     """
-    return json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _finite(content: Any) -> Any:

@@ -114,7 +114,7 @@ def _check_scales(case: Case, late: TokenMixer) -> None:
         if all(torch.equal(other[name], value) for other in built):
             same = all(torch.equal(other[name], value) for other in drawn)
         elif value.is_floating_point():
-            size, again = (float(torch.stack([of[name] for of in draws]).norm()) for draws in (built, drawn))
+            size, again = (float(torch.stack([of[name].detach() for of in draws]).norm()) for draws in (built, drawn))
             same = size / ALIKE <= again <= size * ALIKE
         else:
             continue
