@@ -37,6 +37,9 @@ def render() -> str:
         by_slice=by_slice,
         bench=bench,
         ratios=ratios,
+        identical_arms=identical_arms,
+        different_arms=different_arms,
+        contention=contention,
         steps=steps,
         summaries=summaries,
         command=command,
@@ -74,6 +77,9 @@ def overview(folder: str, published: Mapping[str, Mapping[str, float]] | None = 
     patterns = [arm["pattern"] for arm in data[0]["arms"]]
     arms = {(one["name"], arm["pattern"]): (arm, one["metric"]) for one in data for arm in one["arms"]}
     rows = [[f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)] for pattern in patterns]
+    guesses = [one["guess"] for one in data]
+    if any(guess is not None for guess in guesses):
+        rows.append(["guessing", *(told(guess, "accuracy") for guess in guesses)])
     for name, shares in (published or {}).items():
         rows.append([name, *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data)])
     return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
@@ -87,6 +93,7 @@ def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
         tables = [run["accuracies"][kind] for run in arm["runs"] if run["accuracies"]]
         means = [sum(table[value] for table in tables) / len(tables) for value in values]
         rows.append([f"`{arm['pattern']}`", *(told(mean, "accuracy") for mean in means)])
+    rows.append(["guessing", *(told(data["guess_levels"][kind].get(value), "accuracy") for value in values)])
     return _table([kind, *values], rows)
 
 
@@ -111,6 +118,47 @@ def bench(folder: str, kind: str) -> str:
         rows.append([f"`{name}`", *(_cost(cell, kind) for cell in found), *tells])
     unit = "MiB" if kind == "memory" else "ms"
     return _table([unit, *(f"{length:,}" for length in lengths), *names], rows)
+
+
+def identical_arms(folder: str) -> str:
+    """How often one of two identical arms is called better, by their accuracy: the worst of all kinds of arms."""
+    found = read(folder, "simulation.json")["identical"]
+    names = _seed_counts(found)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in found:
+        kind = f"{row['accuracy']:.0%}" if "accuracy" in row else "learned by luck"
+        groups.setdefault(kind, []).append(row)
+    rows = [[kind, *(f"{max(row[name] for row in some):.1%}" for name in names)] for kind, some in groups.items()]
+    return _table(["accuracy of both arms", *names], rows)
+
+
+def different_arms(folder: str) -> str:
+    """How often the better one of two arms is called better, by accuracy and by the spread of their seeds."""
+    found = read(folder, "simulation.json")["different"]
+    names = _seed_counts(found)
+    rows = [
+        [f"{row['accuracy']:.0%}", f"{100 * row['seen']:.1f}", *(f"{row[name]:.0%}" for name in names)] for row in found
+    ]
+    return _table(["accuracy of the worse arm", "standard deviation over seeds (points)", *names], rows)
+
+
+def _seed_counts(found: list[Mapping[str, Any]]) -> list[str]:
+    return [name for name in found[0] if name.endswith(" seeds")]
+
+
+def contention(folder: str) -> str:
+    """Seconds of training on a quiet and on a busy machine, by how threads wait, and each over the best on a quiet one."""
+    found = read(folder, "contention.json")
+    best = min(found["median"]["quiet"].values())
+    rows = []
+    for way in found["median"]["quiet"]:
+        cells = []
+        for load in ("quiet", "busy"):
+            each = ", ".join(f"{seconds:.1f}" for seconds in sorted(found["seconds"][load][way]))
+            median = found["median"][load][way]
+            cells += [each, f"{median / best:.2f}"]
+        rows.append([way, *cells])
+    return _table(["threads", "quiet (s)", "ratio", "busy (s)", "ratio"], rows)
 
 
 def ratios(folder: str, kind: str, to: str) -> str:
@@ -181,7 +229,8 @@ def _one(data: Mapping[str, Any]) -> str:
         for arm in data["arms"]
     ]
     heads = ["pattern", UNITS[metric], "by seed", "steps", "lr", "parameters", "FLOPs/token", "state"]
-    return f"`{data['name']}`: {data['verdict']}\n\n{_table(heads, rows)}"
+    guess = "" if data["guess"] is None else f" Guessing gives {told(data['guess'], 'accuracy')}."
+    return f"`{data['name']}`: {data['verdict']}{guess}\n\n{_table(heads, rows)}"
 
 
 def _mean(arm: Mapping[str, Any], metric: Any) -> str:
