@@ -84,7 +84,8 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
     registry = remembering(directory.environment)
-    call, tokenizer = task_call(settings.data, registry), None
+    tokenizer = None
+    call = None if directory.learned_text else task_call(settings.data, registry)
     if call is not None:
         task = create_task(call, registry)
         model = model_of(settings, registry, vocab_size=task.vocab_size, make_readout=task.readout)

@@ -70,7 +70,7 @@ class InThisProcess:
 
     def hear(self):
         job = self.waiting.pop(0)
-        outcome = run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts())
+        outcome = run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts(), text=job.text)
         return [(job, outcome)], [Word(job.trial, 2, 4, 0.5, 1.25)]
 
 

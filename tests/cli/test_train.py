@@ -3,6 +3,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import tomllib
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import progress
+from zoo.errors import ZooError
 from zoo.train.logs import read_samples
 from zoo.train.settings import DEFAULT_PRESET, list_presets, resolve
 
@@ -146,6 +148,52 @@ def test_resume_takes_no_other_settings(zoo, trained):
     assert result.code == 2
     assert "leave out --dim, --lr, --compile, --set, --out, --dry-run;" in result.err
     assert fingerprint(trained) == before
+
+
+def test_resume_is_told_where_the_text_lies_now(zoo, tiny, text_file):
+    shutil.copy(text_file, "text.txt")
+    tiny = [*tiny]
+    tiny[tiny.index("--data") + 1] = "text.txt"
+    assert zoo("train", *tiny, "--out", "run").code == 0
+    Path("text.txt").rename("moved.txt")
+    lost = zoo("train", "--resume", "run", "--steps", 5)
+    assert (lost.code, lost.err.count("\n")) == (2, 1)
+    assert f"looked for {Path('text.txt').absolute()}: name the same text with --data PATH" in lost.err
+    assert zoo("train", "--resume", "run", "--steps", 5, "--data", "moved.txt").code == 0
+    assert zoo("train", "--resume", "run", "--steps", 6).code == 0
+
+
+FAILS = """
+    import numpy as np
+    from zoo import Examples, Task, hookimpl
+
+    class Fails(Task):
+        def __init__(self):
+            self.vocab_size, self.length = 4, 8
+
+        def draw(self, generator, examples, *, length, test):
+            raise RuntimeError("no such file: table.npy")
+
+    @hookimpl
+    def zoo_tasks():
+        return {"fails": Fails}
+"""
+
+
+def test_what_fails_at_set_up_leaves_no_folder(zoo, distribution, monkeypatch):
+    distribution("acme-tasks", FAILS)
+    for _ in range(2):  # a folder that was left would be in the way of the second
+        result = zoo("train", "--data", "fails", "--out", "run")
+        assert (result.code, result.out) == (4, "")
+        assert "no such file: table.npy" in result.err
+        assert not Path("run").exists()
+
+    def fail(*_args, **_kwargs):
+        raise ZooError("no room")
+
+    monkeypatch.setattr("zoo.train.loop.save_checkpoint", fail)
+    assert zoo("train", "--data", "parity", "--dim", 16, "--out", "run").code == 1
+    assert not Path("run").exists()
 
 
 def test_interrupting_saves_and_says_how_to_go_on(zoo, tiny, monkeypatch):

@@ -36,13 +36,28 @@ def error_of(data) -> str:
 
 
 def test_a_file_is_read_to_the_byte(tmp_path):
-    content = "\ufefffirst\r\nsecond \u20ac \U0001f600\n\n".encode()
+    content = "first\r\nsecond \ufeff \u20ac \U0001f600\n\n".encode()
     (tmp_path / "text.txt").write_bytes(content)
     corpus = load_corpus(str(tmp_path / "text.txt"))
     assert corpus.name == "text.txt"
     assert corpus.text.encode() == content
     assert corpus.sha256 == hashlib.sha256(content).hexdigest()
     assert "second" not in repr(corpus)
+
+
+def test_a_byte_order_mark_at_the_start_of_a_file_is_no_text(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + b"text \xef\xbb\xbf")
+    plain, kept = (load_corpus(str(tmp_path / "a.txt"), keep_marks=keep) for keep in (False, True))
+    assert (plain.text, kept.text) == ("text \ufeff", "\ufefftext \ufeff")
+    assert plain.sha256 == hashlib.sha256(plain.text.encode()).hexdigest() != kept.sha256
+    assert load_corpus(str(tmp_path)).text == "text \ufeff\ntext \ufeff"
+    assert load_corpus(str(tmp_path), keep_marks=True).text == "\ufefftext \ufeff\n\ufefftext \ufeff"
+
+
+def test_a_file_of_nothing_but_a_mark_is_empty(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf")
+    assert "is empty" in error_of(tmp_path / "a.txt")
 
 
 def test_a_folder_is_its_visible_text_files_in_the_order_of_their_paths(tmp_path):
@@ -136,7 +151,7 @@ def test_a_folder_without_text(tmp_path):
 
 
 def test_a_read_error_is_one_line(tmp_path, monkeypatch):
-    def fail(_path):
+    def fail(_path, **_):
         raise OSError(5, "Input/output error")
 
     (tmp_path / "text.txt").write_text("text")

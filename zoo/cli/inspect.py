@@ -15,6 +15,7 @@ def inspect(
     *,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     tokens: Annotated[int, typer.Option(metavar="N", help="About how many held-out tokens to measure on.")] = 16384,
+    data: Annotated[str | None, typer.Option(metavar="PATH", help="Where the run's text lies now, if moved.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
@@ -40,7 +41,7 @@ def inspect(
         for warning in loaded.warnings:
             warn(warning)
         with _spinner() as progress:
-            table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens, progress=progress))
+            table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens, data=data, progress=progress))
     for failed in table["failures"]:
         origin = f"{failed['mixer']}, from {failed['distribution']}"
         warn(f"{failed['part']}: the panels of {origin}, failed: {failed['error']}")

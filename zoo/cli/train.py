@@ -93,7 +93,7 @@ def train(
         list[str] | None, _Settings("--set", metavar="KEY=VALUE", help="One setting, over the file. Repeatable.")
     ] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
-    resume: Annotated[Path | None, _Run(metavar="RUN", help="Go on with a run; alone or with --steps.")] = None,
+    resume: Annotated[Path | None, _Run(metavar="RUN", help="Go on with a run; alone or with --steps, --data.")] = None,
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
@@ -117,8 +117,9 @@ def train(
     }
     if resume is not None:
         others = {"preset": preset, "config": config, "set": assign, "out": out, "dry_run": dry_run or None}
+        del flags["data"]
         _refuse_beside_resume(flags | others)
-        _report(_resume(resume, steps), json=json)
+        _report(_resume(resume, steps, data), json=json)
         return
     from zoo.train.settings import resolve
 
@@ -134,7 +135,8 @@ def _refuse_beside_resume(flags: Mapping[str, Any]) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, [])]
     if given:
         raise UsageError(
-            f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps may change"
+            f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps may change, "
+            "and --data where the text was moved"
         )
 
 
@@ -144,12 +146,12 @@ def _start(settings: "Settings", out: Path | None) -> "Summary":
     return _watched(partial(start, settings, root=RUNS, out=out))
 
 
-def _resume(run: Path, steps: int | None) -> "Summary":
+def _resume(run: Path, steps: int | None, data: str | None) -> "Summary":
     from zoo.train.session import resume
 
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps} should be 1 or more")
-    return _watched(partial(resume, run, steps=steps))
+    return _watched(partial(resume, run, steps=steps, data=data))
 
 
 def _watched(session: "Callable[..., Summary]") -> "Summary":

@@ -24,7 +24,7 @@ class Corpus:
     Attributes:
         name: of a built-in corpus, or of the file or folder.
         text: all of it.
-        sha256: of the text in UTF-8: for a single file, the sum that ``sha256sum`` prints for it.
+        sha256: of the text in UTF-8: for a single file without a byte-order mark, what ``sha256sum`` prints for it.
     """
 
     name: str
@@ -32,12 +32,13 @@ class Corpus:
     sha256: str
 
 
-def load_corpus(data: str) -> Corpus:
+def load_corpus(data: str, *, keep_marks: bool = False) -> Corpus:
     """Find and read a text.
 
     Args:
         data: ``python-stdlib``, ``shakespeare``, or the path of a UTF-8 text file or of a folder of them. A file that
             has the name of a built-in corpus is reached as ``./shakespeare``.
+        keep_marks: take a byte-order mark at the start of a file for a part of its text.
 
     Returns:
         The corpus. The same files give the same text, whatever the machine.
@@ -46,7 +47,7 @@ def load_corpus(data: str) -> Corpus:
         UsageError: there is no such data, or it is empty, binary or cannot be read; or the download failed.
     """
     built_in = _BUILT_IN.get(data)
-    name, text = (data, built_in()) if built_in else _user_text(data)
+    name, text = (data, built_in()) if built_in else _user_text(data, keep_marks)
     return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
 
 
@@ -55,12 +56,12 @@ def corpus_summary(name: str) -> str:
     return " ".join(inspect.cleandoc(_BUILT_IN[name].__doc__ or "").split("\n\n")[0].split())
 
 
-def _user_text(data: str) -> tuple[str, str]:
+def _user_text(data: str, keep_marks: bool) -> tuple[str, str]:
     try:
         path = Path(data).expanduser()
         if not data or not path.exists():
             raise UsageError(_no_such_data(data))
-        text = read_folder(path) if path.is_dir() else read_text(path)
+        text = (read_folder if path.is_dir() else read_text)(path, keep_marks=keep_marks)
     except NotTextError as error:
         raise UsageError(f"the data file {data!r} is not UTF-8 text: {error}; convert it, or pass another") from None
     except (OSError, RuntimeError) as error:  # the latter comes from ~name where there is no such user

@@ -68,14 +68,16 @@ class Dataset(Source):
         return evaluation_windows(self.validation, context=context, batch=batch, limit=limit)
 
 
-def prepare(data: str, tokenizer: str, *, validation_fraction: float = 0.1, cache: Path | None = None) -> Dataset:
+def prepare(
+    data: str | Corpus, tokenizer: str, *, validation_fraction: float = 0.1, cache: Path | None = None
+) -> Dataset:
     """Load, split and encode a corpus.
 
     The encoded splits lie in the cache, where the next call finds them. Where nothing can be written they stay in
     memory.
 
     Args:
-        data: see `load_corpus`.
+        data: a corpus, or what names one: see `load_corpus`.
         tokenizer: see `make_tokenizer`.
         validation_fraction: the share of the characters, at the end of the text, that is not trained on.
         cache: where to keep the encoded splits; `cache_directory` by default.
@@ -84,7 +86,7 @@ def prepare(data: str, tokenizer: str, *, validation_fraction: float = 0.1, cach
         UsageError: data or a tokenizer that cannot be had, or a split that would be empty.
     """
     spec = str(read_spec(tokenizer))
-    corpus = load_corpus(data)
+    corpus = load_corpus(data) if isinstance(data, str) else data
     train_text, validation_text = split_text(corpus, validation_fraction)
 
     def make() -> _Encoded:

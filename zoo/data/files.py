@@ -1,6 +1,7 @@
 """Reading text files, one or a folder of them."""
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
@@ -14,8 +15,12 @@ class NotTextError(ValueError):
     """A file that is not UTF-8 text. The message says why."""
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, keep_marks: bool = False) -> str:
     """The text of a file, to the byte: newlines are kept as they are.
+
+    Args:
+        path: of the file.
+        keep_marks: take a byte-order mark at its start for a part of the text, which it is not.
 
     Raises:
         NotTextError: it has NUL bytes, or is not UTF-8.
@@ -27,19 +32,23 @@ def read_text(path: Path) -> str:
     if b"\0" in content:
         raise NotTextError(f"there is a NUL byte at offset {content.index(0)}")
     try:
-        return content.decode()
+        return content.decode() if keep_marks else content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise NotTextError(f"there is a byte 0x{content[error.start]:02x} at offset {error.start}") from None
 
 
-def read_folder(folder: Path) -> str:
+def read_folder(folder: Path, *, keep_marks: bool = False) -> str:
     """All text files of a folder and its subfolders, ordered by path, hidden and binary ones left out.
+
+    Args:
+        folder: of the files.
+        keep_marks: see `read_text`.
 
     Raises:
         UsageError: it has no text files.
     """
     visible = list_files(folder, lambda path: not path.name.startswith("."))
-    text = join_texts(folder, visible)
+    text = join_texts(folder, visible, keep_marks=keep_marks)
     if not text:
         raise UsageError(f"the folder {str(folder)!r} has no text files; hidden, empty and binary ones do not count")
     return text
@@ -63,14 +72,14 @@ def list_files(folder: Path, wanted: Callable[[PurePosixPath], bool]) -> list[Pu
     return sorted(found, key=str)
 
 
-def join_texts(folder: Path, paths: Iterable[PurePosixPath]) -> str:
+def join_texts(folder: Path, paths: Iterable[PurePosixPath], *, keep_marks: bool = False) -> str:
     """The texts of the files, a newline between two; files that are empty or not text are left out."""
-    return "\n".join(filter(None, (_text_or_nothing(folder / path) for path in paths)))
+    return "\n".join(filter(None, (_text_or_nothing(folder / path, keep_marks) for path in paths)))
 
 
-def _text_or_nothing(path: Path) -> str:
+def _text_or_nothing(path: Path, keep_marks: bool) -> str:
     try:
-        return read_text(path)
+        return read_text(path, keep_marks=keep_marks)
     except NotTextError:
         return ""
 

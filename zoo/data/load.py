@@ -45,6 +45,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
         return None
     tasks = (registry or get_registry()).tasks
     name, bracket, _ = data.partition("(")
+    bracket = bracket if data.rstrip().endswith(")") else ""  # a file may well be called "notes (1).txt"
     plain = name.strip().rpartition(":")[2].replace("_", "-")
     known = any(entry.name == plain for entry in tasks.entries)
     if not known and Path(data).exists():

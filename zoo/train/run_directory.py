@@ -100,6 +100,11 @@ class RunDirectory:
         """What it takes to build the tokenizer again."""
         return _read_table(self.path, "tokenizer.json")
 
+    @property
+    def learned_text(self) -> bool:
+        """Whether it learned a text and not a task: its data need not be there any more to tell."""
+        return (self.path / "tokenizer.json").is_file()
+
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the settings, in place of the earlier ones."""
         write_sealed(self.path, "config.json", to_json(dict(config)))

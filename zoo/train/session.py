@@ -19,6 +19,7 @@ from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
 from zoo.train.display import Display
 from zoo.train.environment import describe_environment
+from zoo.train.find_data import find_run_source, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
@@ -78,6 +79,7 @@ def start(
     display: Display | None = None,
     interrupts: Interrupts | None = None,
     pages: bool = True,
+    found: tuple[Source, str | None] | None = None,
 ) -> Summary:
     """Train a new model.
 
@@ -88,6 +90,7 @@ def start(
         display: hears how it goes.
         interrupts: who may stop it; Ctrl-C by default.
         pages: whether to write what a person opens, the curve and the report; they can be had later.
+        found: the data, and the absolute path of the text, where `find_source` has found them already.
 
     Raises:
         ZooError: of the kind that says whose fault it is.
@@ -95,11 +98,12 @@ def start(
     """
     settings = settle(settings)
     device = prepare_machine(settings)
-    source = source_of(settings)
+    source, text = found or (source_of(settings), text_path(settings.data))
+    environment = _environment(settings, source) | {"data_path": text}
     model = model_for(source, settings, get_registry()).to(device)
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
-    with run.lock():
-        run.write_environment(_environment(settings, source))
+    with run.discarded_on_failure(), run.lock():
+        run.write_environment(environment)
         if source.tokenizer is not None:
             run.write_tokenizer(source.tokenizer.to_json())
         return _drive(Trainer(model, source, settings, run, display or Display()), "started", interrupts, pages)
@@ -109,20 +113,27 @@ def resume(
     path: Path,
     *,
     steps: int | None = None,
+    data: str | None = None,
     display: Display | None = None,
     interrupts: Interrupts | None = None,
     pages: bool = True,
 ) -> Summary:
     """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
 
+    Args:
+        path: of the run.
+        steps: the last step; None leaves it.
+        data: where its text lies now, to be remembered; None looks where it was typed and where it lay.
+        display, interrupts, pages: as in `start`.
+
     Raises:
-        UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed.
+        UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed or moved.
         PluginError: a plugin that the run used is missing or broken.
         Interrupted: Ctrl-C; everything is saved.
     """
     run = RunDirectory.open(path)
     with run.lock():
-        return _drive(_restored(run, steps, display or Display()), "resumed", interrupts, pages)
+        return _drive(_restored(run, steps, data, display or Display()), "resumed", interrupts, pages)
 
 
 def source_of(settings: Settings, registry: Registry | None = None) -> Source:
@@ -232,16 +243,16 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
     )
 
 
-def _restored(run: RunDirectory, steps: int | None, display: Display) -> Trainer:
+def _restored(run: RunDirectory, steps: int | None, data: str | None, display: Display) -> Trainer:
     """The trainer of a saved run, at its newest sound checkpoint."""
     settings = validate(run.config)
     device = prepare_machine(settings)
     checkpoint = find_checkpoint(run, settings, steps, display)
     saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
     registry = remembering(run.environment)
-    source = source_of(settings, registry)
-    if source.sha256 != run.environment["data_sha256"]:
-        raise UsageError(f"the data {settings.data!r} has changed since the run began: a resumed run needs the same")
+    source, place = find_run_source(run, settings, registry, given=data)
+    if place != run.environment.get("data_path"):
+        run.write_environment(run.environment | {"data_path": place})
     model = model_for(source, settings, registry).to(device)
     trainer = Trainer(model, source, settings, run, display)
     for change in check_plugins(run.environment["plugins"]):

@@ -34,7 +34,9 @@ class InThisProcess:
 
     def hear(self):
         job = self.waiting.pop(0)
-        return [(job, run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts()))], []
+        return [
+            (job, run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts(), text=job.text))
+        ], []
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_data_that_has_changed_since_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"has changed since the comparison began"):
         carry_on(made, folder)
     text.unlink()
-    with pytest.raises(UsageError, match=r"there is no data"):
+    with pytest.raises(UsageError, match=r"the data .*text\.txt' of the comparison is not there: put it back"):
         carry_on(made, folder)
     assert not list(folder.path.rglob("failure.json"))
 
@@ -356,6 +356,33 @@ def test_a_damaged_plan_is_told(tmp_path, text, words):
     (tmp_path / "comparison.json").write_text(text)
     with pytest.raises(UsageError, match=words):
         go_on(tmp_path)
+
+
+def test_a_relative_text_is_found_from_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here" / "text.txt").write_text("def answer(question):\n    return 42\n" * 60)
+    monkeypatch.chdir(tmp_path / "here")
+    settings = TINY | {"warmup": 1, "context": 8}
+    made, folder = started(tmp_path, data=("text.txt",), seeds=2, settings=settings)
+    monkeypatch.chdir(tmp_path / "there")
+    made, folder = go_on(folder.path)
+    results = carry_on(made, folder)
+    assert all(outcome.summary for arm in results.data[0].arms for outcome in arm.runs.values())
+    environments = [json.loads(path.read_text()) for path in folder.path.rglob("env.json")]
+    assert {told["data_path"] for told in environments} == {str(tmp_path / "here" / "text.txt")}
+    (tmp_path / "here" / "text.txt").unlink()
+    with pytest.raises(UsageError, match=r"the data 'text.txt' of the comparison is not there, looked for .*there"):
+        carry_on(made, folder)
+
+
+def test_a_plan_of_before_has_no_paths(tmp_path):
+    made, folder = started(tmp_path)
+    told = json.loads((folder.path / "comparison.json").read_text())
+    del told["paths"]
+    (folder.path / "manifest.json").unlink()
+    (folder.path / "comparison.json").write_text(json.dumps(told))
+    assert go_on(folder.path)[0] == made
 
 
 def test_a_flipped_bit_in_the_plan_or_in_a_result_is_noticed(tmp_path):

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from zoo.errors import UsageError
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plan import Plan, Trial
-from zoo.lab.compare.trial import Outcome, read_outcome
+from zoo.lab.compare.trial import Outcome, Text, read_outcome
 from zoo.lab.compare.workers import Job, Word, Workers, working
+from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.machine import check_device
-from zoo.train.session import check_plugins, source_of
+from zoo.train.session import check_plugins
 
 
 class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -43,6 +43,8 @@ class Grid:
     folder: Folder
     onlooker: Onlooker = field(default_factory=Onlooker)
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
+    texts: dict[str, Text] = field(default_factory=dict)
+    """Where the texts lie now, by name."""
 
     def run(self) -> None:
         """Make every run that is not there yet.
@@ -54,7 +56,7 @@ class Grid:
             UsageError: a mixer, the data or the device is not there, or a run cannot be gone on with.
             PluginError: a plugin is missing or broken.
         """
-        changed = _check(self.plan)
+        changed, self.texts = _check(self.plan)
         self.onlooker.begin(self.plan)
         for change in changed:
             self.onlooker.notice(f"{change}: runs that are made from now on are not those of the same mixer or task")
@@ -88,7 +90,8 @@ class Grid:
         if outcome.is_over:
             self._end(trial, outcome, workers, found=True)
         else:
-            workers.submit(Job(trial, path, self.plan.settings(trial)))
+            text = self.texts.get(self.plan.arms[trial.arm].data)
+            workers.submit(Job(trial, path, self.plan.settings(trial), text))
 
     def _listen(self, workers: Workers) -> None:
         ended, words = workers.hear()
@@ -110,18 +113,26 @@ class Grid:
                     self._take(following, workers)
 
 
-def _check(plan: Plan) -> list[str]:
-    """Refuse what would make all runs fail, or make them runs of something else; what else has changed, in words."""
-    changed = check_plugins(plan.plugins)
-    checked = set()
+def _check(plan: Plan) -> tuple[list[str], dict[str, Text]]:
+    """Refuse what would make all runs fail, or make them runs of something else.
+
+    Returns:
+        What else has changed, in words, and where the texts lie now.
+    """
+    changed, checked = check_plugins(plan.plugins), set[str]()
+    texts: dict[str, Text] = {}
     for arm in plan.arms:
         if arm.settings is None:
             continue
         check_device(arm.settings.device)
-        if arm.data not in checked and source_of(arm.settings).sha256 != plan.checksums[arm.data]:
-            raise UsageError(f"the data {arm.data!r} has changed since the comparison began, which needs the same")
+        if arm.data in checked:
+            continue
+        checksum, recorded = plan.checksums[arm.data], plan.paths.get(arm.data)
+        _, place = find_source(arm.settings, sha256=checksum, recorded=recorded, begun="comparison")
         checked.add(arm.data)
-    return changed
+        if place is not None:
+            texts[arm.data] = Text(place, checksum)
+    return changed, texts
 
 
 def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | None:

@@ -19,6 +19,7 @@ from zoo.lab.match import match
 from zoo.lab.size import Size, measure_size
 from zoo.lab.tier import Tier, find_tier
 from zoo.registry import get_registry
+from zoo.train.find_data import text_path
 from zoo.train.machine import settle
 from zoo.train.session import model_for, plugins_of, source_of
 from zoo.train.settings import Settings, validate
@@ -77,6 +78,7 @@ class Plan:
         checksums: of each text or task, by its name.
         plugins: what gives each mixer and task, as `zoo.train.session.plugins_of` tells it.
         min_effects: by metric, the difference below which one is called small.
+        paths: the absolute path of each text of the user's own, by its name.
     """
 
     command: str
@@ -90,6 +92,7 @@ class Plan:
     checksums: Mapping[str, str]
     plugins: Mapping[str, Mapping[str, str]]
     min_effects: Mapping[Metric, float] = field(default_factory=lambda: dict(MIN_EFFECT))
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -164,6 +167,7 @@ def make_plan(request: Request) -> Plan:
         checksums=checksums,
         plugins={name: origin for arm in arms if arm.settings for name, origin in plugins_of(arm.settings).items()},
         min_effects={**MIN_EFFECT, **request.min_effects},
+        paths={data: path for data in request.data if (path := text_path(data)) is not None},
     )
 
 

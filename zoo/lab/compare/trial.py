@@ -4,12 +4,13 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zoo.errors import UsageError, ZooError, is_out_of_memory
 from zoo.strict_json import to_json
 from zoo.train.display import Display
 from zoo.train.durable import write_atomically
+from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.manifest import read_sealed
 from zoo.train.session import Interrupted, resume, start
@@ -24,6 +25,13 @@ _FIGURES = ("steps", "train_loss", "validation_loss", "validation_accuracy", "to
 
 class StuckError(UsageError):
     """A run that was begun and cannot be gone on with."""
+
+
+class Text(NamedTuple):
+    """A text of the user's own: its absolute path, and its checksum when the comparison began."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,9 @@ def read_outcome(folder: Path) -> Outcome:
     return Outcome()
 
 
-def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts: Interrupts) -> Outcome:
+def run_trial(
+    folder: Path, settings: Settings, *, display: Display, interrupts: Interrupts, text: Text | None = None
+) -> Outcome:
     """Bring a run to its end, from wherever it stands.
 
     Args:
@@ -70,6 +80,7 @@ def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts:
         settings: in full.
         display: hears how it goes.
         interrupts: who may stop it.
+        text: where its text lies; None looks where the settings say.
 
     Returns:
         What became of it; an `Outcome` that is not over if it was interrupted, and then it is saved.
@@ -78,7 +89,7 @@ def run_trial(folder: Path, settings: Settings, *, display: Display, interrupts:
     if outcome.is_over or interrupts.requested:
         return outcome
     try:
-        _bring_to_its_end(folder, settings, display, interrupts)
+        _bring_to_its_end(folder, settings, display, interrupts, text)
     except Interrupted:
         return Outcome()
     except StuckError:
@@ -99,16 +110,22 @@ def in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _bring_to_its_end(folder: Path, settings: Settings, display: Display, interrupts: Interrupts) -> None:
+def _bring_to_its_end(
+    folder: Path, settings: Settings, display: Display, interrupts: Interrupts, text: Text | None
+) -> None:
     if any((folder / "checkpoints").glob("step-*")):
         try:
-            resume(folder, display=display, interrupts=interrupts, pages=False)
+            data = None if text is None else text.path
+            resume(folder, data=data, display=display, interrupts=interrupts, pages=False)
         except UsageError as error:
             raise StuckError(f"cannot go on with the run in {folder}: {error}; {_again(folder)}") from error
         return
     if folder.exists():  # it was stopped before its first checkpoint
         shutil.rmtree(folder)
-    start(settings, root=folder.parent, out=folder, display=display, interrupts=interrupts, pages=False)
+    found = None
+    if text is not None:
+        found = find_source(settings, sha256=text.sha256, recorded=text.path, given=text.path, begun="comparison")
+    start(settings, root=folder.parent, out=folder, display=display, interrupts=interrupts, pages=False, found=found)
 
 
 def _failed(folder: Path, error: Exception) -> Outcome:

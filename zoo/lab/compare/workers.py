@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 from zoo.lab.compare.plan import Trial
-from zoo.lab.compare.trial import Outcome, run_trial
+from zoo.lab.compare.trial import Outcome, Text, run_trial
 from zoo.train.display import Display, Progress
 from zoo.train.interrupts import Interrupts
 from zoo.train.settings import Settings
@@ -28,11 +28,16 @@ _POLL = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """A run to make: where, and with which settings."""
+    """A run to make: where, and with which settings.
+
+    Attributes:
+        text: where its text lies, if it learns one of the user's own.
+    """
 
     trial: Trial
     folder: Path
     settings: Settings
+    text: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,7 @@ def _serve(line: Connection) -> None:
 def _made(job: Job, line: Connection) -> Outcome | Exception:
     telling = _Telling(job.trial, job.settings.steps, line)
     try:
-        return run_trial(job.folder, job.settings, display=telling, interrupts=_Asked(line))
+        return run_trial(job.folder, job.settings, display=telling, interrupts=_Asked(line), text=job.text)
     except Exception as error:
         error.add_note(traceback.format_exc())  # for --debug: a traceback does not go from process to process
         return error

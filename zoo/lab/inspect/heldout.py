@@ -3,24 +3,23 @@
 from collections.abc import Iterator
 
 from zoo.data.source import Batch
-from zoo.errors import UsageError
 from zoo.run import Run
+from zoo.train.find_data import find_run_source
 from zoo.train.run_directory import RunDirectory
-from zoo.train.session import remembering, source_of
+from zoo.train.session import remembering
 
 
-def held_out(run: Run, tokens: int) -> Iterator[Batch]:
+def held_out(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
     """Data that the run was not trained on: of its text, or of its task at the training length.
 
     Args:
         run: the run.
         tokens: about how many.
+        data: where the text lies now; None looks where it was typed and where it lay when the run began.
 
     Raises:
         UsageError: the data cannot be had, or are not those of the run.
     """
-    settings, environment = run.settings, RunDirectory.open(run.path).environment
-    source = source_of(settings, remembering(environment))
-    if source.sha256 != environment.get("data_sha256"):
-        raise UsageError(f"the data {settings.data!r} has changed since the run began: an inspection needs the same")
+    settings, directory = run.settings, RunDirectory.open(run.path)
+    source, _ = find_run_source(directory, settings, remembering(directory.environment), given=data)
     return source.held_out(context=settings.context, batch=settings.batch, limit=tokens)

@@ -51,12 +51,15 @@ class Inspection:
         return [item for item in self.shown if isinstance(item, Failed)]
 
 
-def inspect_run(run: Run, *, tokens: int = 16384, progress: Callable[[str], None] | None = None) -> Inspection:
+def inspect_run(
+    run: Run, *, tokens: int = 16384, data: str | None = None, progress: Callable[[str], None] | None = None
+) -> Inspection:
     """Measure what each part of a trained model writes, and what the model loses without it.
 
     Args:
         run: its model in evaluation mode.
         tokens: about how many of the held-out ones to measure on.
+        data: where the run's text lies now; None looks where it was typed and where it lay.
         progress: hears what is being done.
 
     Raises:
@@ -64,7 +67,7 @@ def inspect_run(run: Run, *, tokens: int = 16384, progress: Callable[[str], None
     """
     if tokens < 1:
         raise UsageError(f"--tokens {tokens} should be 1 or more")
-    batches, parts = list(held_out(run, tokens)), parts_of(run.model)
+    batches, parts = list(held_out(run, tokens, data)), parts_of(run.model)
     if not parts:
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
     told = progress or (lambda _text: None)

@@ -1,0 +1,120 @@
+"""Finding the data of a saved run or comparison again, also from another folder."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from zoo.data.corpus import CORPORA, Corpus, load_corpus
+from zoo.data.dataset import prepare
+from zoo.data.load import load_source, task_call
+from zoo.data.source import Source
+from zoo.errors import UsageError
+from zoo.registry import Registry
+from zoo.train.run_directory import RunDirectory
+from zoo.train.settings import Settings
+
+Begun: TypeAlias = Literal["run", "comparison"]
+
+
+def text_path(data: str, registry: Registry | None = None) -> str | None:
+    """The absolute path of a text of the user's own; None for a built-in text or a task."""
+    if data in CORPORA or task_call(data, registry) is not None:
+        return None
+    return str(Path(data).expanduser().absolute())
+
+
+def find_source(
+    settings: Settings,
+    *,
+    sha256: str,
+    recorded: str | None = None,
+    given: str | None = None,
+    begun: Begun = "run",
+    registry: Registry | None = None,
+) -> tuple[Source, str | None]:
+    """The data with which something was begun. A text is looked for where it was typed, and where it lay then.
+
+    Args:
+        settings: of what was begun.
+        sha256: of its data.
+        recorded: the absolute path of its text; None for other data, and where an earlier version did not record it.
+        given: where the text lies now: nowhere else is looked.
+        begun: what was.
+        registry: where to look for tasks; the installed plugins by default.
+
+    Returns:
+        The data, and the absolute path of the text if it is the user's own.
+
+    Raises:
+        UsageError: the data is not there, or not the same.
+        PluginError: the task's plugin is broken or missing.
+    """
+    if recorded is None and task_call(settings.data, registry) is not None:
+        return _task(settings, sha256, given, begun, registry), None
+    candidates = [given] if given is not None else [settings.data, recorded or settings.data]
+    places = dict.fromkeys(_place(candidate) for candidate in candidates)
+    for place in places:
+        corpus = _same_text(place, sha256, named=given is not None or place in CORPORA)
+        if corpus is not None:
+            source = prepare(corpus, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction)
+            source.check_context(settings.context)
+            return source, None if place in CORPORA else place
+    if given is not None:
+        raise UsageError(f"{given} is not the text with which the {begun} began: its checksum differs")
+    raise _not_found(settings, places, begun)
+
+
+def find_run_source(
+    run: RunDirectory, settings: Settings, registry: Registry, *, given: str | None = None
+) -> tuple[Source, str | None]:
+    """The data with which a run was begun, see `find_source`."""
+    environment = run.environment
+    checksum, recorded = environment.get("data_sha256", ""), environment.get("data_path")
+    return find_source(settings, sha256=checksum, recorded=recorded, given=given, registry=registry)
+
+
+def _place(data: str) -> str:
+    return data if data in CORPORA else str(Path(data).expanduser().absolute())
+
+
+def _same_text(place: str, sha256: str, *, named: bool) -> Corpus | None:
+    """The text that lies there, if it is the one. What cannot be read is an error only if the user named it."""
+    if not named and not Path(place).exists():
+        return None
+    try:
+        # earlier versions took a byte-order mark for a part of the text
+        texts = (load_corpus(place, keep_marks=keep) for keep in (False, True))
+        return next((text for text in texts if text.sha256 == sha256), None)
+    except UsageError:
+        if named:
+            raise
+        return None
+
+
+def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, registry: Registry | None) -> Source:
+    if given is not None:
+        raise UsageError(f"the {begun} learns the task {settings.data} and reads no text: leave out --data")
+    source = load_source(
+        settings.data,
+        tokenizer=settings.tokenizer,
+        validation_fraction=settings.validation_fraction,
+        registry=registry,
+    )
+    source.check_context(settings.context)
+    if source.sha256 != sha256:
+        raise _changed(settings.data, begun)
+    return source
+
+
+def _not_found(settings: Settings, places: Iterable[str], begun: Begun) -> UsageError:
+    there = [place for place in places if place in CORPORA or Path(place).exists()]
+    hint = "name the same text with --data PATH" if begun == "run" else "put it back"
+    if there:
+        where = "" if there == [settings.data] else f" (looked at {' and '.join(there)})"
+        return UsageError(f"{_changed(settings.data, begun)}{where}; {hint}")
+    where = "" if list(places) == [settings.data] else f", looked for {' and '.join(places)}"
+    return UsageError(f"the data {settings.data!r} of the {begun} is not there{where}: {hint}")
+
+
+def _changed(data: str, begun: Begun) -> UsageError:
+    return UsageError(f"the data {data!r} has changed since the {begun} began, which needs the same")
