@@ -1,12 +1,16 @@
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+import enum
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal, TypeVar
 
 import pytest
 from pydantic import Field
 
 from zoo import TokenMixer
 from zoo.errors import UsageError
-from zoo.options import FILLED_BY_HOST, REQUIRED, check_options, did_you_mean, options_of, takes_dim
+from zoo.options import FILLED_BY_HOST, REQUIRED, Option, check_options, did_you_mean, options_of, takes_dim
+from zoo.pattern import Call, parse_call
 
 
 class Everything(TokenMixer):
@@ -95,7 +99,7 @@ def test_types_are_told_as_a_person_writes_them():
     assert told["lags"] == "int"
     assert told["window"] == "int | None"
     assert told["sizes"] == "tuple[int, ...]"
-    assert told["untyped"] == "int"
+    assert told["untyped"] == "int | float"
     assert told["anything"] == "Any"
     assert told["mode"] == "a | b | None"
     assert told["taps"] == "list[int]"
@@ -130,7 +134,7 @@ def test_parameters_that_cannot_be_given_by_name_are_no_options():
 
 def test_an_annotation_that_cannot_be_evaluated_leaves_the_type_of_the_default():
     assert check_options(Strange, {"broken": 4}, "strange") == {"broken": 4}
-    with pytest.raises(UsageError, match=r"^strange: option broken='x' should be a valid integer$"):
+    with pytest.raises(UsageError, match=r"^strange: option broken='x' should be a valid integer or a valid number$"):
         check_options(Strange, {"broken": "x"}, "strange")
 
 
@@ -168,7 +172,7 @@ def test_fitting_values_are_taken(given, expected):
         ({"scale": "big"}, "everything: option scale='big' should be a valid number"),
         ({"window": "no"}, "everything: option window='no' should be a valid integer"),
         ({"sizes": (1, "a")}, "everything: option sizes=(1, 'a') should be a valid integer"),
-        ({"untyped": None}, "everything: option untyped=None should be a valid integer"),
+        ({"untyped": None}, "everything: option untyped=None should be a valid integer or a valid number"),
         ({"mode": "c"}, "everything: option mode='c' should be 'a' or 'b'"),
         ({"order": 5}, "everything: option order=5 should be less than or equal to 4"),
     ],
@@ -196,3 +200,136 @@ def test_did_you_mean():
     assert did_you_mean("corelation", ["involution", "correlation"]) == " (did you mean 'correlation'?)"
     assert did_you_mean("xyz", ["involution", "correlation"]) == ""
     assert did_you_mean("anything", []) == ""
+
+
+class Kind(enum.Enum):
+    SOFT = "soft"
+    HARD = "hard"
+    NONE = "none"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+class Types(TokenMixer):
+    def __init__(
+        self,
+        *,
+        optional_list: list[int] | None = None,
+        list_default=[1, 2],  # noqa: B006
+        set_default=frozenset({1}),
+        nested: list[list[int]] = (),
+        names: set[str] = frozenset(),
+        repeated: Iterable[int] = (),
+        maybe_repeated: Iterable[int] | None = None,
+        sequence: Sequence[int] = (),
+        pair: tuple[int, int] = (1, 2),
+        maybe_pair: tuple[int, int] | None = None,
+        kind: Kind = Kind.SOFT,
+        maybe_kind: Kind | None = None,
+        level: Level = Level.LOW,
+        file: pathlib.Path = pathlib.Path("x"),
+        pool: Literal["none", "sum"] = "sum",
+        scale=1,
+        gate=False,
+    ):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("spelt", "expected"),
+    [
+        ("optional_list=(1, 2)", [1, 2]),
+        ("optional_list=none", None),
+        ("list_default=(3,)", [3]),
+        ("set_default=(2, 2)", frozenset({2})),
+        ("nested=((1, 2), ())", [[1, 2], []]),
+        ("names=(b, a)", {"a", "b"}),
+        ("repeated=(1, 2)", (1, 2)),
+        ("maybe_repeated=(1, 2)", (1, 2)),
+        ("maybe_repeated=none", None),
+        ("sequence=(1, 2)", (1, 2)),
+        ("pair=(8, 9)", (8, 9)),
+        ("maybe_pair=(8, 9)", (8, 9)),
+        ("kind=hard", Kind.HARD),
+        ("kind=none", Kind.NONE),
+        ("maybe_kind=none", None),
+        ("maybe_kind=soft", Kind.SOFT),
+        ("level=2", Level.HIGH),
+        ("file='a/b.txt'", pathlib.Path("a/b.txt")),
+        ("pool=none", "none"),
+        ("scale=0.5", 0.5),
+        ("scale=2", 2),
+        ("gate=true", True),
+    ],
+)
+def test_every_type_has_a_spelling_that_reads_back(spelt, expected):
+    call = parse_call(f"types({spelt})")
+    checked = check_options(Types, call.keywords, "types")
+    (value,) = checked.values()
+    assert value == expected
+    assert type(value) is type(expected)
+    again = parse_call(str(Call("types", tuple(checked.items()))))
+    assert check_options(Types, again.keywords, "types") == checked
+    if isinstance(value, tuple):
+        assert list(value) == list(value) != []
+
+
+def test_every_default_has_a_spelling():
+    defaults = {option.name: option.default for option in options_of(Types)}
+    call = Call("types", tuple(defaults.items()))
+    assert Call("types", tuple(check_options(Types, parse_call(str(call)).keywords, "types").items())) == call
+
+
+@pytest.mark.parametrize(
+    ("spelt", "text"),
+    [
+        ("kind=firm", "kind='firm' should be 'soft', 'hard' or 'none'"),
+        ("maybe_kind=firm", "maybe_kind='firm' should be 'soft', 'hard' or 'none'"),
+        ("level=3", "level=3 should be 1 or 2"),
+        ("pair=(8,)", "pair=(8,) should have 2 values, not 1"),
+        ("pair=()", "pair=() should have 2 values, not 0"),
+        ("maybe_pair=(8, 9, 10)", "maybe_pair=(8, 9, 10) should have 2 values, not 3"),
+        ("optional_list=3", "optional_list=3 should be a valid list"),
+        ("optional_list=(a,)", "optional_list=('a',) should be a valid integer"),
+        ("nested=(1, 2)", "nested=(1, 2) should be a valid list"),
+        ("repeated=('1',)", "repeated=('1',) should be a valid integer"),
+        ("file=3", "file=3 should be a valid string"),
+        ("pool=max", "pool='max' should be 'none' or 'sum'"),
+        ("pool=true", "pool=True should be 'none' or 'sum'"),
+        ("gate=1", "gate=1 should be a valid boolean"),
+        ("scale=big", "scale='big' should be a valid integer or a valid number"),
+    ],
+)
+def test_what_does_not_fit_is_told_as_a_person_spells_it(spelt, text):
+    with pytest.raises(UsageError) as error:
+        check_options(Types, parse_call(f"types({spelt})").keywords, "types")
+    assert str(error.value) == f"types: option {text}"
+
+
+def test_choices_are_shown():
+    told = {option.name: option.type_text for option in options_of(Types)}
+    assert told["kind"] == "soft | hard | none"
+    assert told["maybe_kind"] == "soft | hard | none | None"
+    assert told["maybe_pair"] == "tuple[int, int] | None"
+    assert told["scale"] == "int | float"
+
+
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [Unprintable(), Unprintable, 3, "x", TypeVar("T"), ..., [int], {"a": 1}, lambda: None, Callable[..., int] | None],
+)
+def test_any_annotation_is_shown_and_none_is_a_bug(annotation):
+    option = Option("x", annotation, 1, "")
+    assert option.type_text
+    with suppress(UsageError):  # as of a function
+        assert option.check(2, "owner") == 2

@@ -417,7 +417,7 @@ def test_a_tree_is_canonical_from_its_construction():
         (lambda: Call("a", (("3x", 1),)), "'3x' is no option's name"),
         (lambda: Call("a", (("x", 1), ("x", 2))), "option 'x' is given twice"),
         (lambda: Call("a", (("x", float("nan")),)), "nan is no value of an option: expected True, False, None"),
-        (lambda: Call("a", (("x", {1}),)), "{1} is no value of an option: expected True, False, None"),
+        (lambda: Call("a", (("x", {1: 2}),)), "{1: 2} is no value of an option: expected True, False, None"),
         (lambda: Layer(()), "a layer has no mixer: expected one or more"),
         (lambda: Pattern(()), "there is no layer: expected one or more"),
         (lambda: Repeat((), 2), "there is no layer: expected one or more"),

@@ -2,11 +2,13 @@
 
 import difflib
 import inspect
+import json
 import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -18,6 +20,9 @@ FILLED_BY_HOST = frozenset({"heads", "layer_index", "layers"})
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of an option that has none."""
+
+_WORDS = {None: "none", True: "true", False: "false"}
+"""What a pattern takes for a constant, as the text that it was."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,37 @@ class Option:
     @property
     def type_text(self) -> str:
         """The annotation as a person would write it."""
-        return _type_text(self.annotation)
+        try:
+            return _type_text(self.annotation)
+        except Exception:  # an annotation may be any object, with any representation
+            return type(self.annotation).__name__
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a Literal or an Enum, as a pattern spells them; empty for another annotation."""
+        return _choices(self.annotation)
 
     def check(self, value: Any, owner: str) -> Any:
-        """The value, if it fits the annotation; an int is taken for a float, a tuple for a list, and nothing else."""
+        """The value as the annotation has it.
+
+        What a pattern can spell is taken for what it stands for: an int for a float, a tuple for a list or a set, an
+        Enum's value for its member, text for a path. Nothing else is converted.
+
+        Raises:
+            UsageError: the value does not fit.
+        """
         try:
-            if isinstance(value, tuple) and typing.get_origin(self.annotation) is list:
-                value = list(value)
-            return TypeAdapter(self.annotation).validate_python(value, strict=True)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise UsageError(f"{owner}: option {self.name}={value!r} should be {reason}") from None
-        except PydanticUserError:  # an annotation that pydantic does not know is the mixer's own business
+            adapter = TypeAdapter(_repeatable(self.annotation))
+        except Exception:  # an annotation that pydantic does not know is the mixer's own business
             return value
+        if (value is None or isinstance(value, bool)) and _WORDS[value] in self.choices:
+            value = _WORDS[value]
+        try:
+            return _validated(adapter, value)
+        except PydanticUserError:  # likewise: a name that stands for nothing
+            return value
+        except ValidationError as error:
+            raise UsageError(f"{owner}: option {self.name}={value!r} should {_reason(value, error)}") from None
 
 
 def options_of(cls: type) -> tuple[Option, ...]:
@@ -124,14 +147,68 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def _repeatable(annotation: Any) -> Any:
+    """The annotation with tuples for iterables: pydantic checks those late, and hands out what is empty afterwards."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if Iterable in (annotation, origin):
+        return types.GenericAlias(tuple, (*(arguments or (Any,)), ...))
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_repeatable, arguments))]  # noqa: UP007 - of as many as there are
+    return annotation
+
+
+def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The value in strict mode: as it is, or else as JSON, where an array stands for every sequence and set."""
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        try:
+            return adapter.validate_json(json.dumps(value), strict=True)
+        except (TypeError, ValueError) as second:
+            if isinstance(second, ValidationError) and _kinds(second) != _kinds(error):
+                raise second from None
+            raise error from None
+
+
+def _kinds(error: ValidationError) -> list[str]:
+    return [one["type"] for one in error.errors()]
+
+
+def _reason(value: Any, error: ValidationError) -> str:
+    """What the value should do."""
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":  # of a tuple of fixed length
+        wanted = len(first["input"]) + sum(one["type"] == "missing" for one in errors)
+        return f"have {wanted} values, not {len(first['input'])}"
+    if first["type"] == "too_long":
+        return f"have {first['ctx']['max_length']} values, not {first['ctx']['actual_length']}"
+    alternatives = [one["msg"] for one in errors if one["input"] == value] or [first["msg"]]
+    texts = (text.removeprefix("Input should be ").replace("valid array", "valid list") for text in alternatives)
+    return f"be {' or '.join(dict.fromkeys(texts))}"
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return arguments
+    if origin is typing.Annotated:
+        return _choices(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return tuple(choice for argument in arguments for choice in _choices(argument))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(member.value for member in annotation)
+    return ()
+
+
 def _type_text(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _type_text(arguments[0])
-    if origin is typing.Literal:
-        return " | ".join(str(choice) for choice in arguments)
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_type_text, arguments))
+    if choices := _choices(annotation):
+        return " | ".join(map(str, choices))
     if annotation is types.NoneType:
         return "None"
     if isinstance(annotation, type) and not arguments:
@@ -143,7 +220,9 @@ def _annotation(hint: Any, default: Any) -> Any:
     """What to check a value against: the annotation, or else the type of the default."""
     if hint is not REQUIRED:
         return hint
-    return Any if default is None or default is REQUIRED else type(default)
+    if default is None or default is REQUIRED:
+        return Any
+    return int | float if type(default) is int else type(default)  # nobody writes 1.0 where 1 will do
 
 
 def _meanings(doc: str) -> dict[str, str]:

@@ -227,3 +227,61 @@ def test_info_of_a_mixer_with_a_required_option(zoo, distribution):
 
 def _names(zoo):
     return [mixer["name"] for mixer in json.loads(zoo("list", "--json").out)]
+
+
+TYPES = """
+    import enum
+    import pathlib
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from zoo import TokenMixer, hookimpl
+
+    class Kind(enum.Enum):
+        SOFT = "soft"
+        HARD = "hard"
+
+    class Types(TokenMixer):
+        def __init__(
+            self,
+            pair: tuple[int, int] | None = None,
+            triple: tuple[int, int, int] = (1, 2, 3),
+            kind: Kind = Kind.SOFT,
+            file: pathlib.Path = pathlib.Path("x"),
+            ceiling: float = float("inf"),
+            made: TypeVar("T") | None = None,
+            ready: Callable[..., int] | None = None,
+            other: object() = (1, [2]),
+        ):
+            super().__init__()
+
+        def forward(self, x):
+            return x.cumsum(1)
+
+    @hookimpl
+    def zoo_mixers():
+        return {"types": Types}
+"""
+
+
+def test_info_shows_options_of_any_type(zoo, distribution):
+    distribution("acme-types", TYPES)
+    result = zoo("info", "types(pair=(8, 9), kind=hard, file='a/b')")
+    assert result.code == 0, result.err
+    shown = [" ".join(line.split()) for line in result.out.splitlines()]
+    assert "pair tuple[int, int] | None None" in shown
+    assert "triple tuple[int, int, int] (1, 2, 3)" in shown
+    assert "kind soft | hard soft" in shown
+    assert "file Path x" in shown
+    assert "ceiling float inf" in shown
+    told = json.loads(zoo("info", "types", "--json").out, parse_constant=pytest.fail)
+    assert {o["name"]: o["default"] for o in told["options"]} == {
+        "pair": None, "triple": [1, 2, 3], "kind": "soft", "file": "x", "ceiling": "inf", "made": None, "ready": None,
+        "other": [1, [2]],
+    }  # fmt: skip
+    for given, refusal in {
+        "kind=firm": "option kind='firm' should be 'soft' or 'hard'",
+        "pair=(8,)": "option pair=(8,) should have 2 values, not 1",
+    }.items():
+        result = zoo("info", f"types({given})")
+        assert (result.code, result.err) == (2, f"error: types: {refusal}\n")

@@ -1,6 +1,9 @@
 """Mixers that are unusual and break no law."""
 
+import enum
 import math
+import pathlib
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -379,7 +382,71 @@ class InChunks(Projected):
         return (totals / counted(value)[:, None]).to(value.dtype)
 
 
+class Kind(enum.Enum):
+    """What a sum is taken of."""
+
+    VALUES = "values"
+    SIGNS = "signs"
+
+
+class RequiredLag(Control):
+    """Each token writes the read of so many tokens ago, which the user has to say.
+
+    Options:
+        lag: how many, 0 or more.
+    """
+
+    def __init__(self, *, lag: int):
+        super().__init__()
+        if lag < 0:
+            raise ValueError(f"lag={lag} should be 0 or more")
+        self.lag = lag
+
+    def forward(self, x):
+        kept = x[:, : max(0, x.shape[1] - self.lag)]
+        return torch.cat([torch.zeros_like(x[:, kept.shape[1] :]), kept], dim=1)
+
+
+class OptionsOfEveryType(Projected):
+    """A weighted sum of earlier values, told by options of all types that a pattern can give.
+
+    Options:
+        kind: what the sum is of.
+        weights: by the lag; every one of them is a list of one number, None for ones.
+        lags: those that count.
+        skipped: those that do not.
+        table: a file, of which nothing is read.
+        scale: of the sum.
+    """
+
+    def __init__(
+        self,
+        dim,
+        *,
+        kind: Kind = Kind.VALUES,
+        weights: list[list[float]] | None = None,
+        lags: Iterable[int] = (1, 2),
+        skipped: set[int] = frozenset({5}),
+        table: pathlib.Path = pathlib.Path("table.txt"),
+        scale=1,
+    ):
+        super().__init__(dim)
+        if not 0 < scale < 10:
+            raise ValueError(f"scale={scale} should be between 0 and 10")
+        if len(list(lags)) != len(list(lags)):
+            raise ValueError("lags should be a sequence")
+        self.kind, self.table, self.scale = kind, table, scale
+        self.weights = dict(enumerate(weight for (weight,) in weights or ()))
+        self.lags = sorted(set(lags) - set(skipped))
+
+    def mix(self, value):
+        value = value.sign() * value.abs() if self.kind is Kind.SIGNS else value
+        return self.scale * sum((self.weights.get(lag, 1.0) * lagged(value, lag) for lag in self.lags), value)
+
+
 SOUND: list[type[Control]] = [
+    RequiredLag,
+    OptionsOfEveryType,
     RunningMean,
     Identity,
     FixedScale,

@@ -61,5 +61,4 @@ def _default(option: Mapping[str, Any]) -> str:
         return "required"
     if option["name"] in FILLED_BY_HOST:
         return "from the model"
-    default = option["default"]
-    return str(tuple(default) if option["type"].startswith("tuple") else default)
+    return str(option["default"])

@@ -7,7 +7,9 @@ from collections import defaultdict
 from typing import Any
 
 from zoo.catalogue import Entry
+from zoo.errors import UsageError
 from zoo.options import REQUIRED, Option
+from zoo.pattern.words import canonical_value
 
 _HEADER = re.compile(r"(Options|Cost|Raises|Errors|Source|Sources):[ \t]*\n?")
 _SECTION = {"": "text", "Raises": "errors", "Errors": "errors", "Cost": "cost", "Source": "source", "Sources": "source"}
@@ -61,7 +63,8 @@ def source_file(entry: Entry[Any]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A default as JSON has it, or as Python writes it."""
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value if value is None or type(value) in (bool, int, float, str) else repr(value)
+    """A default as a pattern spells it, or as Python writes what no pattern can."""
+    try:
+        return canonical_value(value)
+    except UsageError:
+        return repr(value)

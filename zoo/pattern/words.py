@@ -5,6 +5,8 @@ import math
 import re
 import warnings
 from collections.abc import Collection
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from zoo.errors import UsageError
@@ -65,12 +67,21 @@ def check_new_option(name: str, earlier: Collection[str]) -> None:
 
 
 def canonical_value(value: Any, nesting: int = 0) -> Value:
-    """A value with tuples for lists, or an error where it cannot be written in a pattern."""
+    """A value as a pattern spells it, or an error where it cannot be written in one.
+
+    Lists and sets become tuples, an Enum's member its value, a path text.
+    """
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=repr)
     if isinstance(value, tuple | list):
         if nesting == MAX_NESTING:
             raise UsageError(f"the value is nested too deep: expected at most {MAX_NESTING} levels")
         return tuple(canonical_value(part, nesting + 1) for part in value)
-    # Exact types, because a subclass such as numpy.float64 or an enum prints as something else.
+    # Exact types, because a subclass such as numpy.float64 prints as something else.
     if type(value) not in (type(None), bool, int, float, str) or (type(value) is float and not math.isfinite(value)):
         raise UsageError(
             f"{shortened(repr(value))} is no value of an option: expected True, False, None, a finite number, text, "

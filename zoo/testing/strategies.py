@@ -3,6 +3,7 @@
 import types
 import typing
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from zoo.errors import UsageError
 from zoo.options import FILLED_BY_HOST, Option
 from zoo.testing.case import LONGEST, Case
 from zoo.testing.running import evaluating, write
-from zoo.testing.subject import REQUIRED_VALUES, Sizes, Subject, fits
+from zoo.testing.subject import Sizes, Subject, required_values
 
 
 def cuts(time: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -36,7 +37,7 @@ def options(of: tuple[Option, ...]) -> st.SearchStrategy[dict[str, Any]]:
     required = {option.name for option in of if option.required}
     for option in of:
         if option.required and option.name not in known:
-            known[option.name] = st.sampled_from([value for value in REQUIRED_VALUES if fits(option, value)])
+            known[option.name] = st.sampled_from(required_values(option))
     return st.fixed_dictionaries(
         {name: known[name] for name in known if name in required},
         optional={name: known[name] for name in known if name not in required},
@@ -59,6 +60,8 @@ def values(annotation: Any, default: Any = None) -> st.SearchStrategy[Any] | Non
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return st.sampled_from(arguments)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return st.sampled_from([member.value for member in annotation])  # as a pattern spells them
     if origin is typing.Annotated:
         return values(arguments[0], default)
     if origin in (typing.Union, types.UnionType):

@@ -113,7 +113,9 @@ class Subject:
         if not taken:
             dims = sorted({dim for dim, _ in SHAPES})
             text = f"{self.label} was tried with dim={dims}, and takes none of them: {refusal}"
-            raise UsageError(f"{text}; options that it needs are fixed with --options")
+            needed = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
+            hint = f"give the options that it needs with --options '{needed}'" if needed else "fix some with --options"
+            raise UsageError(f"{text}; {hint}")
         return taken
 
     def some_options(self, dim: int, heads: int) -> dict[str, Any]:
@@ -135,19 +137,20 @@ class Subject:
 
     def _required(self) -> list[dict[str, Any]]:
         """Values to try for the options that have no default."""
-        among = {
-            option.name: [value for value in REQUIRED_VALUES if fits(option, value)]
-            for option in self.free_options
-            if option.required
-        }
+        among = {option.name: required_values(option) for option in self.free_options if option.required}
         return [
             {name: values[index % len(values)] for name, values in among.items() if values}
             for index in range(max(map(len, among.values()), default=1))
         ]
 
 
-REQUIRED_VALUES = (1, 2, 4, 8, 3, 0.5, 1.0, 0.1, True, "", None)
-"""What is tried for an option that has no default."""
+REQUIRED_VALUES = (1, 2, 4, 8, 3, 0.5, 1.0, 0.1, True, "a", None, (1,), (1, 1), (1, 1, 1), (0.5,), ("a",), ((1,),))
+"""What is tried for an option that has no default, as a pattern spells it."""
+
+
+def required_values(option: Option) -> list[Any]:
+    """What is tried for an option that has no default: its choices, or of `REQUIRED_VALUES` those of its type."""
+    return [value for value in (*option.choices, *REQUIRED_VALUES) if fits(option, value)]
 
 
 def fits(option: Option, value: Any) -> bool:
