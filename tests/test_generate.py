@@ -60,6 +60,13 @@ def test_each_token_costs_one_step_of_one_token(model, mixer):
     assert mixer.pieces == [3, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 2 * 10**21])
+def test_a_seed_of_more_than_64_bits_is_refused(model, seed):
+    with pytest.raises(UsageError, match=rf"^seed={seed} has more than 64 bits: choose one from 0"):
+        sampled(model, tokens=1, seed=seed)
+    assert sampled(model, tokens=1, seed=2**64 - 1).shape == (2, 1)
+
+
 def test_sampling_is_a_function_of_its_seed(model):
     first = sampled(model, tokens=20, seed=1)
     assert torch.equal(first, sampled(model, tokens=20, seed=1))

@@ -25,6 +25,16 @@ class PluginError(ZooError):
     exit_code = 4
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that the generators of random numbers do not take.
+
+    Raises:
+        UsageError: it has more than 64 bits.
+    """
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"seed={seed} has more than 64 bits: choose one from 0 to {2**64 - 1}")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.backbone import Backbone
-from zoo.errors import UsageError
+from zoo.errors import UsageError, check_seed
 
 
 def sample_tokens(
@@ -38,6 +38,7 @@ def sample_tokens(
         UsageError: an empty prompt, or a value out of range.
     """
     _check(prompt, tokens, temperature, top_k, top_p)
+    check_seed(seed)
     generator = torch.Generator(prompt.device).manual_seed(seed)
     return _sample(model, prompt, tokens, lambda logits: choose(logits, temperature, top_k, top_p, generator))
 

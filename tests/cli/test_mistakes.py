@@ -42,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path) -> Pa
     monkeypatch.chdir(place)
     (place / "empty.txt").touch()
     (place / "binary.bin").write_bytes(bytes(range(256)) * 8)
+    (place / "tiny.txt").write_text("abcdefghij")
     (place / "short.txt").write_text("one two three " * 20)
     (place / "old.txt").write_text("mine")
     (place / "taken").mkdir()
@@ -91,6 +92,10 @@ MISTAKES = [
     (["--data", "empty.txt"], ["empty.txt", "is empty"]),
     (["--data", "binary.bin"], ["binary.bin", "not UTF-8"]),
     (["--data", "short.txt", "--context", "1000"], ["context=1000", "too long", "--context"]),
+    (
+        ["--data", "tiny.txt"],
+        ["'tiny.txt' is too short: 9 of its tokens are for training and 1 for"],
+    ),
     (["--tokenizer", "bites"], ["'bites'"]),
     # the folder
     (["--out", "taken"], ["taken exists", "--out", "zoo train --resume taken"]),
@@ -119,6 +124,11 @@ def test_a_mistake_in_training(zoo, tiny, place, flags, words):
         (["generate", "RUN", "--temperature", "-1"], ["temperature=-1"]),
         (["generate", "RUN", "--top-k", "0"], ["top_k=0"]),
         (["generate", "RUN", "--top-p", "2"], ["top_p=2"]),
+        (["generate", "RUN", "--seed", str(2**70)], ["more than 64 bits"]),
+        (["tasks", "parity", "--seed", str(2**200)], ["more than 64 bits"]),
+        (["check", "dot-product", "--seed", str(2**70)], ["more than 64 bits"]),
+        (["bench", "dot-product", "--seed", str(2**70)], ["should be from 0 to 2147483647"]),
+        (["train", "--seed", str(2**70)], ["should be less than 2147483648"]),
         (["generate", "RUN", "--device", "abacus"], ["'abacus'", "--device cpu"]),
         (["train", "--resume", "missing"], ["no run at missing"]),
         (["train", "--resume", "bare"], ["no checkpoint"]),

@@ -115,6 +115,18 @@ def test_a_context_longer_than_the_text():
     assert draw_batch(counting(65), context=64, batch=1, seed=0, step=0).offsets.tolist() == [0]
 
 
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_text_that_no_context_fits(length):
+    message = f"a text of {length} tokens is too short: a token and the one after it make two"
+    with pytest.raises(UsageError, match=message):
+        draw_batch(counting(length), context=1, batch=1, seed=0, step=0)
+
+
+def test_a_seed_of_more_than_64_bits():
+    with pytest.raises(UsageError, match=f"seed={2**200} has more than 64 bits"):
+        draw_batch(counting(64), context=8, batch=1, seed=2**200, step=0)
+
+
 @pytest.mark.parametrize(("context", "batch"), [(0, 1), (1, 0), (-1, 1)])
 def test_sizes_of_zero_or_below(context, batch):
     with pytest.raises(UsageError, match=f"context={context} and batch={batch} should be 1 or more"):

@@ -61,4 +61,9 @@ def _default(option: Mapping[str, Any]) -> str:
         return "required"
     if option["name"] in FILLED_BY_HOST:
         return "from the model"
-    return str(option["default"])
+    return str(_with_tuples(option["default"]))
+
+
+def _with_tuples(value: Any) -> Any:
+    """The value as a pattern spells it, where JSON knows lists only."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.source import IGNORE, Batch
-from zoo.errors import UsageError
+from zoo.errors import UsageError, check_seed
 
 
 def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0) -> Batch:
@@ -30,6 +30,7 @@ def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step:
     _check(tokens, context, batch)
     if seed < 0:
         raise UsageError(f"seed={seed} should be 0 or more")
+    check_seed(seed)
     # Raw words, not numpy's Generator: only their stream is promised to be the same in every version of numpy.
     words = np.random.Philox(key=seed, counter=[0, step, rank, 0]).random_raw(batch)
     offsets = (words % np.uint64(len(tokens) - context)).astype(np.int64)
@@ -76,6 +77,8 @@ def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> Batch:
 def _check(tokens: np.ndarray, context: int, batch: int) -> None:
     if context < 1 or batch < 1:
         raise UsageError(f"context={context} and batch={batch} should be 1 or more")
+    if len(tokens) < 2:
+        raise UsageError(f"a text of {len(tokens)} tokens is too short: a token and the one after it make two")
     if len(tokens) <= context:
         raise UsageError(
             f"context={context} is too long for a text of {len(tokens)} tokens: a window needs {context + 1} of them, "

@@ -49,10 +49,13 @@ class Dataset(Source):
     def check_context(self, context: int) -> None:
         """Refuse a context that a split cannot fill."""
         shortest = min(len(self.train), len(self.validation))
+        parts = f"{len(self.train)} of its tokens are for training and {len(self.validation)} for validation"
+        if shortest < 2:
+            raise UsageError(f"the data {self.name!r} is too short: {parts}, and each needs 2; pass a longer text")
         if context >= shortest:
             raise UsageError(
-                f"context={context} is too long for {self.name!r}: {len(self.train)} of its tokens are for training "
-                f"and {len(self.validation)} for validation; choose a --context below {shortest}, or more text"
+                f"context={context} is too long for {self.name!r}: {parts}; choose a --context below {shortest}, or "
+                "more text"
             )
 
     def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:

@@ -65,6 +65,10 @@ def source_file(entry: Entry[Any]) -> str | None:
 def _plain(value: Any) -> Any:
     """A default as a pattern spells it, or as Python writes what no pattern can."""
     try:
-        return canonical_value(value)
+        return _with_lists(canonical_value(value))
     except UsageError:
         return repr(value)
+
+
+def _with_lists(value: Any) -> Any:
+    return [_with_lists(part) for part in value] if isinstance(value, tuple) else value

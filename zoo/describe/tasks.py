@@ -12,7 +12,7 @@ from zoo.data.corpus import CORPORA, corpus_summary
 from zoo.data.examples import Split
 from zoo.data.load import create_task
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
-from zoo.errors import PluginError, UsageError
+from zoo.errors import PluginError, UsageError, check_seed
 from zoo.options import did_you_mean
 from zoo.pattern import Call, parse_call
 from zoo.registry import HOST, Registry, TaskEntry, get_registry
@@ -95,6 +95,7 @@ def draw_example(call: Call, *, seed: int = 0, length: int | None = None) -> dic
     """
     if seed < 0:
         raise UsageError(f"seed={seed} should be 0 or more")
+    check_seed(seed)
     task = _task_of_length(call, length)
     length = task.length if length is None else length
     generator = np.random.Generator(np.random.Philox(key=seed))

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from zoo.contract import TokenMixer
-from zoo.errors import UsageError
+from zoo.errors import UsageError, check_seed
 from zoo.options import did_you_mean
 from zoo.testing.case import Case
 from zoo.testing.law import Law, Tier
@@ -69,6 +69,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.examples < 1:
             raise UsageError(f"examples={self.examples} should be 1 or more")
+        check_seed(self.seed)
         if not isinstance(self.expected_failures, Mapping):
             raise UsageError('expected_failures should be a dict from ids of laws to reasons, {"gradcheck": "…"}')
         for name in [*(self.only or ()), *self.skip, *self.expected_failures]:

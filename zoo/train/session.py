@@ -14,7 +14,6 @@ from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.load import load_source, task_call
 from zoo.data.source import Source
-from zoo.errors import UsageError
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
 from zoo.train.display import Display
@@ -99,8 +98,8 @@ def start(
     settings = settle(settings)
     device = prepare_machine(settings)
     source, text = found or (source_of(settings), text_path(settings.data))
-    environment = _environment(settings, source) | {"data_path": text}
     model = model_for(source, settings, get_registry()).to(device)
+    environment = _environment(settings, source) | {"data_path": text}
     run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
     with run.discarded_on_failure(), run.lock():
         run.write_environment(environment)
