@@ -12,8 +12,9 @@ from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.generate import sample_tokens
 from zoo.train.checkpoint import load_checkpoint
+from zoo.train.plugins import check_plugins, remembering
 from zoo.train.run_directory import RunDirectory
-from zoo.train.session import model_of, remembering
+from zoo.train.session import model_of
 from zoo.train.settings import Settings, validate
 
 
@@ -25,7 +26,7 @@ class Run:
         model: in evaluation mode.
         tokenizer: None if it learned a task and not a text.
         step: how many updates the loaded checkpoint has seen.
-        warnings: what a person should know, e.g. that the newest checkpoint was damaged.
+        warnings: what a person should know, e.g. that the newest checkpoint was damaged, or that a mixer has changed.
     """
 
     path: Path
@@ -95,7 +96,8 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     model.load_state_dict(checkpoint.tensors["model"])
-    warnings = tuple(f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected)
+    damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
+    warnings = (*damaged, *check_plugins(directory.environment["plugins"]).values())
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, warnings)
 
 

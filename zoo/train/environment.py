@@ -13,7 +13,7 @@ def describe_environment(*, plugins: Mapping[str, Any], data_sha256: str, device
     """Everything beside the settings that a run may depend on, of JSON's types.
 
     Args:
-        plugins: for each mixer that the run uses, the distribution that gives it, and its version.
+        plugins: what gives each mixer that the run uses, as `zoo.train.plugins.plugins_of` records it.
         data_sha256: the checksum of the text that the run reads.
         device: where it trains.
     """

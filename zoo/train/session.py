@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 from zoo.backbone import Backbone
 from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
-from zoo.data.load import load_source, task_call
+from zoo.data.load import load_source
 from zoo.data.source import Source
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
@@ -22,6 +22,7 @@ from zoo.train.find_data import find_run_source, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
+from zoo.train.plugins import check_plugins, plugins_of, remembering
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
@@ -57,10 +58,6 @@ class Summary:
     guess_levels: dict[str, dict[str, float]]
     tokens_per_second: float
     seconds: float
-
-
-_TASK = "task:"
-"""Stands before the name of a task where names of mixers stand beside it."""
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -185,44 +182,6 @@ def model_for(source: Source, settings: Settings, registry: Registry) -> Backbon
     return model_of(settings, registry, vocab_size=source.vocab_size, make_readout=source.readout)
 
 
-def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
-    """Which distribution gives each mixer of the pattern, and the task if there is one, and in which version."""
-    registry = get_registry()
-    names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}
-    origins = {name: registry.mixers.find(name).origin for name in sorted(names)}
-    task = task_call(settings.data)
-    if task is not None:
-        origins[f"{_TASK}{task.name}"] = registry.tasks.find(task.name).origin
-    return {name: {"distribution": o.distribution, "version": o.version} for name, o in origins.items()}
-
-
-def check_plugins(recorded: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Refuse to go on without what `plugins_of` recorded.
-
-    Returns:
-        What another version of its distribution gives now than was recorded, in words.
-
-    Raises:
-        PluginError: a distribution is missing or broken.
-        UsageError: a distribution is there and does not give a name any more.
-    """
-    registry, changed = get_registry(), []
-    for name, origin in recorded.items():
-        catalogue = registry.tasks if name.startswith(_TASK) else registry.mixers
-        now = catalogue.find(f"{origin['distribution']}:{name.removeprefix(_TASK).rpartition(':')[2]}").origin
-        if now.version != origin["version"]:
-            was = f"{now.distribution} {now.version}, and came from {origin['version']} when this began"
-            changed.append(f"{name.removeprefix(_TASK)} comes from {was}")
-    return changed
-
-
-def remembering(environment: Mapping[str, Any]) -> Registry:
-    """The registry in which plain names mean what they meant when `plugins_of` recorded them."""
-    given = {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
-    tasks = {name.removeprefix(_TASK): owner for name, owner in given.items() if name.startswith(_TASK)}
-    return get_registry().remembering({n: o for n, o in given.items() if not n.startswith(_TASK)}, tasks)
-
-
 def summarize(trainer: Trainer, seconds: float) -> Summary:
     """The figures of a run that has ended."""
     made = trainer.step * trainer.tokens_per_step
@@ -254,9 +213,9 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
         run.write_environment(run.environment | {"data_path": place})
     model = model_for(source, settings, registry).to(device)
     trainer = Trainer(model, source, settings, run, display)
-    for change in check_plugins(run.environment["plugins"]):
+    for name, change in check_plugins(run.environment["plugins"]).items():
         display.notice(change)
-        run.append_event("plugin changed", how=change)
+        run.append_event("plugin changed", plugin=name, how=change)
     checkpoint = before_the_decay(run, checkpoint, saved, settings, display)
     for log in trainer.restore(checkpoint):
         display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")

@@ -16,7 +16,7 @@ from zoo.strict_json import to_json
 from zoo.train.durable import cannot_make, write_atomically
 from zoo.train.environment import describe_environment
 from zoo.train.logs import table
-from zoo.train.session import plugins_of
+from zoo.train.plugins import plugins_of
 from zoo.train.settings import validate
 
 

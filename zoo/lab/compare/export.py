@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from zoo.lab.compare.changed import ChangedPlugin
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Arm, Trial
 from zoo.lab.compare.results import ArmResult, Results, value_of
@@ -41,7 +42,13 @@ def results_as_json(results: Results) -> dict[str, Any]:
             }
             for result in results.data
         ],
+        "changed_plugins": [_changed_as_json(plugin) for plugin in results.changed],
     }
+
+
+def _changed_as_json(plugin: ChangedPlugin) -> dict[str, Any]:
+    runs = [{**asdict(code), "runs": count} for code, count in plugin.runs]
+    return {"name": plugin.name, "runs": runs, "resumed": plugin.resumed, "in_words": str(plugin)}
 
 
 def results_table(results: Results) -> str:

@@ -9,7 +9,7 @@ from zoo.lab.compare.workers import Job, Word, Workers, working
 from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.machine import check_device
-from zoo.train.session import check_plugins
+from zoo.train.plugins import check_plugins
 
 
 class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -119,7 +119,7 @@ def _check(plan: Plan) -> tuple[list[str], dict[str, Text]]:
     Returns:
         What else has changed, in words, and where the texts lie now.
     """
-    changed, checked = check_plugins(plan.plugins), set[str]()
+    changed, checked = list(check_plugins(plan.plugins).values()), set[str]()
     texts: dict[str, Text] = {}
     for arm in plan.arms:
         if arm.settings is None:

@@ -21,7 +21,8 @@ from zoo.lab.tier import Tier, find_tier
 from zoo.registry import get_registry
 from zoo.train.find_data import text_path
 from zoo.train.machine import settle
-from zoo.train.session import model_for, plugins_of, source_of
+from zoo.train.plugins import plugins_of
+from zoo.train.session import model_for, source_of
 from zoo.train.settings import Settings, validate
 
 FORMAT = 1
@@ -76,7 +77,7 @@ class Plan:
         jobs: runs at a time.
         arms: data by data, in the order of the patterns.
         checksums: of each text or task, by its name.
-        plugins: what gives each mixer and task, as `zoo.train.session.plugins_of` tells it.
+        plugins: what gives each mixer and task, as `zoo.train.plugins.plugins_of` records it.
         min_effects: by metric, the difference below which one is called small.
         paths: the absolute path of each text of the user's own, by its name.
     """

@@ -75,6 +75,7 @@ def _page(
         "zoo.lab.compare/report.html.j2",
         name=folder.path.resolve().name,
         incomplete=incomplete,
+        changed=[str(plugin) for plugin in results.changed],
         command=plan.command,
         seeds=f"on {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "on one seed",
         matching=_matching(results),

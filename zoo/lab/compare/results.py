@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from zoo.data.load import create_task, task_call
 from zoo.data.task_data import TaskData
+from zoo.lab.compare.changed import ChangedPlugin, changed_plugins
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
 from zoo.lab.compare.judge import Judgement, Metric, is_above_guessing, judge
@@ -77,15 +78,22 @@ class DataResult:
 
 @dataclass(frozen=True)
 class Results:
-    """What a comparison came to, or has come to so far."""
+    """What a comparison came to, or has come to so far.
+
+    Attributes:
+        changed: the mixers and tasks that are not the same in all runs.
+    """
 
     plan: Plan
     data: tuple[DataResult, ...]
+    changed: tuple[ChangedPlugin, ...] = ()
 
 
 def gather(plan: Plan, folder: Folder) -> Results:
     """Read what the runs came to."""
-    return Results(plan, tuple(_data_result(plan, folder, data) for data in plan.data))
+    data = tuple(_data_result(plan, folder, data) for data in plan.data)
+    trials = [trial for result in data for arm in result.arms for trial in (*arm.sweep, *arm.runs)]
+    return Results(plan, data, changed_plugins(folder.trial(plan, trial) for trial in trials))
 
 
 def metric_of(data: str) -> Metric:

@@ -61,7 +61,8 @@ def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Re
         UsageError: another process is at work there.
     """
     with folder.lock():
-        grid = Grid(plan, folder, onlooker or Onlooker())
+        onlooker = onlooker or Onlooker()
+        grid = Grid(plan, folder, onlooker)
         try:
             grid.run()
         except GridInterrupted:
@@ -70,4 +71,6 @@ def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Re
             raise
         results = gather(plan, folder)
         write_results(results, folder)
+        for plugin in results.changed:
+            onlooker.notice(f"not all runs are of the same code: {plugin}")
         return results

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from zoo.data.source import Batch
 from zoo.run import Run
 from zoo.train.find_data import find_run_source
+from zoo.train.plugins import remembering
 from zoo.train.run_directory import RunDirectory
-from zoo.train.session import remembering
 
 
 def held_out(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
