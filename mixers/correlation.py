@@ -38,12 +38,14 @@ class Correlation(TokenMixer):
         y_t = sum_s softmax_s( pool_l [ w_l , r_l(t, s) ] ) v_s   over  s <= t,  l = 0..max_lag
         write_t = W_out [ sigmoid(W_gate x_t) * y_t ]             the gate only with gated=True
 
-    q, k, v: linear in the reads x, cut into heads; k: channels a head; w_l: a weight a lag and key head, learned.
-    The pools are ``sum_l w_l r_l`` with w_0 = 1, ``log sum_l exp(r_l + w_l)`` and ``max_l (r_l + w_l)`` with w_0 = 0.
-    What is delayed is normalised and then rotated afterwards, at the position where it lands; with pool="sum" and
-    window="key" that is the one key ``sum_l w_l k_{s-l}``. Keys before the first token are zero in the sum, and no
-    part of the other pools. With axis="feature" the lags are -max_lag..max_lag and shift the channels of a key
-    against those of the query, with zeros at the ends.
+    q, k, v: linear in the reads x, cut into heads; k: channels a head; w_l: a weight a lag and key head, learned, which
+    all query heads of a key head share. The pools are ``sum_l w_l r_l`` with w_0 = 1, ``log sum_l exp(r_l + w_l)`` and
+    ``max_l (r_l + w_l)`` with w_0 = 0. What is delayed is normalised and then rotated afterwards, at the position where
+    it lands. Keys before the first token are zero in the sum, and no part of the other pools.
+
+    With axis="feature" the lags are -max_lag..max_lag and shift the channels of a key against those of the query:
+    ``r_l = sum_c q_c k_{c-l}``, with zeros at the ends. `lag_weight`, ``(kv_heads, lags)``, holds the lags 1, ...,
+    max_lag, and with axis="feature" behind them -1, ..., -max_lag.
 
     All w_l start at zero. For the sum that is dot-product attention. For the other pools it puts every lag on equal
     terms: their gradient is proportional to their share, and a lag that starts without one would learn last.
@@ -54,14 +56,18 @@ class Correlation(TokenMixer):
         window: what is delayed, "key" alone, or query and key together ("joint"), so that windows of tokens meet.
         pool: how the lags become one score: "sum" is linear, "logsumexp" is a softmax over all pairs of token and
             lag, "max" lets the best lag win.
-        dynamic: w_l is read from the stream at the key's position on top of the learned constant: for the sum as a
-            weight, for the other pools as an additive bias.
+        dynamic: w_l is read from the stream on top of the learned constant: for the sum as a weight, for the other
+            pools as an additive bias. It is read at s, where the key lands, not at s - l, where it comes from.
         heads: query heads; they divide dim.
         kv_heads: heads of keys, values and lag weights, each shared by heads / kv_heads query heads; None for as
             many as heads.
-        rope: rotary positions, angles in float32; without them the order of earlier tokens is seen by lags alone.
-        qk_norm: RMS norm of queries and keys, with learned gains.
-        span: how many tokens a query sees, its own included (dot-product calls it window); None for all.
+        rope: rotary positions, angles in float32 at least; without them the order of earlier tokens is seen by lags
+            alone.
+        qk_norm: RMS norm of queries and keys, with learned gains. With pool="sum" and window="key" it acts on the one
+            key sum_l w_l k_{s-l}, otherwise on each delayed query and key, before its weight.
+        span: how many positions s a query sees, its own included (dot-product calls it window); None for all. Their
+            keys reach back max_lag tokens further, so a write depends on the last span + max_lag reads; with
+            axis="feature" on the last span.
         gated: multiply what the heads write by a sigmoid gate that is read from the stream.
         bias: add learned constants to the projections.
 

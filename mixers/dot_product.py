@@ -28,7 +28,7 @@ class DotProduct(TokenMixer):
     Options:
         heads: query heads; they divide dim.
         kv_heads: heads of keys and values, each shared by heads / kv_heads query heads; None for as many as heads.
-        rope: rotary positions, angles in float32; without them the order of earlier tokens is not seen.
+        rope: rotary positions, angles in float32 at least; without them the order of earlier tokens is not seen.
         qk_norm: RMS norm of queries and keys, with learned gains.
         window: how many tokens a query sees, its own included; None for all.
         gated: multiply what the heads write by a sigmoid gate that is read from the stream.

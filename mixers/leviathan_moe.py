@@ -1,7 +1,7 @@
 """Leviathan mixture of experts: each token is mixed by a few correlation experts of its own choice."""
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mixers.ops.attention import head_size, merge_heads
 from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention
-from mixers.ops.experts import Dispatch, balance_loss, dispatch, entropy, grouped_linear, load_of, route, z_loss
+from mixers.ops.experts import Dispatch, balance_loss, count_choices, dispatch, entropy, grouped_linear, route, z_loss
 from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
 from mixers.ops.shares import gates_by_expert
@@ -37,10 +37,11 @@ class LeviathanMoE(TokenMixer):
         y_t^e = sum_s softmax_s( sum_l w_l^e < W_q^e x_t , k_{s-l} > * k**-0.5 ) v_s     over  s <= t, l = 0..max_lag
         write_t = W_out^0 y_t^0 + sum_{e chosen} g_e W_out^e y_t^e
 
-    Expert e has a query projection W_q^e, lag weights w^e (w_0 = 1, the others learned, starting at zero) and an
-    output projection W_out^e; expert 0 is the shared one, which every token uses. Keys are delayed first and rotated
-    where they land. Every token chooses by its own read alone, and no choice is ever dropped, so that neither the
-    future nor the other rows of the batch have a say in it.
+    Expert e has a query projection W_q^e, lag weights w^e and an output projection W_out^e; expert 0 is the shared one,
+    which every token uses, and stands last in the parameters. The lag weights are by key head, with w_0 = 1 and the
+    others learned, starting at zero: `lag_weight`, ``(experts, kv_heads, max_lag)``, holds the lags 1, ..., max_lag.
+    Keys are delayed first and rotated where they land. Every token chooses by its own read alone, and no choice is ever
+    dropped, so that neither the future nor the other rows of the batch have a say in it.
 
     Options:
         experts: how many to choose from.
@@ -51,9 +52,11 @@ class LeviathanMoE(TokenMixer):
         heads: query heads of each expert; they divide dim.
         kv_heads: heads of keys, values and lag weights, each shared by heads / kv_heads query heads; None for as many
             as heads.
-        rope: rotary positions.
+        rope: rotary positions, angles in float32 at least.
         balance: what keeps experts from starving: "bias" adds a bias to the choice (not to the gates) and nudges it
-            between steps, without a gradient; "loss" adds the balancing loss of Switch.
+            between steps, without a gradient: up where an expert was chosen by fewer tokens of the step than the mean,
+            down where by more. The bias stays in float32 when the module is cast to half precision. "loss" adds the
+            balancing loss of Switch, which is that of a micro-batch.
         bias_rate: by how much a step moves the bias, with balance="bias".
         balance_weight: of the balancing loss, with balance="loss".
         z_weight: of the loss that keeps the router's logits small.
@@ -127,14 +130,17 @@ class LeviathanMoE(TokenMixer):
     def forward(self, x: Tensor) -> Mixed:
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``.
 
-        Losses: ``z``, and ``balance`` with balance="loss". Metrics: ``load``, each expert's share of all choices,
-        ``(experts,)``; ``entropy`` of the router's probabilities, in nats; ``dead``, experts that nobody chose.
+        Losses: ``z``, and ``balance`` with balance="loss". Metrics: ``tokens_per_expert``, how many tokens chose each
+        expert, ``(experts,)``; ``load``, the same as shares of all choices; ``entropy`` of the router's probabilities,
+        in nats; ``dead``, how many experts nobody chose.
         """
-        out, _, logits, load = self._mix(x, None)
+        out, _, logits, counts = self._mix(x, None)
+        load = counts.to(logits.dtype) / (x.shape[0] * x.shape[1] * self.top_k)
         losses = {"z": self.z_weight * z_loss(logits)} if self.z_weight else {}
         if self.balance == "loss":
             losses["balance"] = self.balance_weight * balance_loss(logits, load)
-        metrics = {"load": load, "entropy": entropy(logits).detach(), "dead": (load == 0).sum()}
+        dead = (counts == 0).to(load.dtype).sum()  # no whole number: those add up over micro-batches
+        metrics = {"tokens_per_expert": counts, "load": load, "entropy": entropy(logits).detach(), "dead": dead}
         return Mixed(out, losses, metrics)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -144,9 +150,20 @@ class LeviathanMoE(TokenMixer):
 
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
         """Make the experts that were chosen too rarely in this step a little more likely, the others less."""
-        if self.balance == "bias" and "load" in metrics:
-            load = metrics["load"].to(self.choice_bias)
-            self.choice_bias += self.bias_rate * torch.sign(load.mean() - load)
+        if self.balance == "bias" and "tokens_per_expert" in metrics:
+            counts = metrics["tokens_per_expert"].to(self.choice_bias.device)
+            # In whole numbers: the mean of equal shares may differ from them by rounding, which has a sign.
+            below_mean = torch.sign(counts.sum() - self.experts * counts)
+            self.choice_bias += self.bias_rate * below_mean.to(self.choice_bias)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Every cast of a module goes through here. In half precision a bias of 1 would lose its steps of 0.001.
+        bias = self.choice_bias
+        super()._apply(fn, recurse)
+        cast = self.choice_bias
+        if cast.dtype.itemsize < torch.float32.itemsize:
+            self.choice_bias = bias.to(cast.device, torch.float32)
+        return self
 
     def panels(self, x: Tensor) -> list[Panel]:
         """Who is chosen along the first sequence, and the lag weights of the experts."""
@@ -165,16 +182,19 @@ class LeviathanMoE(TokenMixer):
     def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:
         position = x.new_zeros(x.shape[0], dtype=torch.int64) if state is None else state["position"]
         expert, gate, logits = self._choose(x)
-        load = load_of(expert, self.experts)
         memory = _Memory(*self._keys(x, position, state), position)
         out = (self._ask_few if x.shape[1] <= FEW else self._ask_many)(x, memory, expert, gate)
         following = {"key": memory.key, "value": memory.value, "position": position + x.shape[1]}
-        return out, following, logits, load
+        return out, following, logits, count_choices(expert, self.experts)
 
     def _choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Each token's experts and their gates, ``(b, t, top_k)``, and what the router said of all, ``(b, t, e)``."""
-        with torch.autocast(x.device.type, enabled=False):  # in half precision close choices would fall by rounding
-            logits = self.router(x.to(self.router.weight.dtype))
+        weight = self.router.weight
+        wide = torch.promote_types(
+            weight.dtype, torch.float32
+        )  # in half precision close choices would fall by rounding
+        with torch.autocast(x.device.type, enabled=False):
+            logits = F.linear(x.to(wide), weight.to(wide))
         expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
         return expert, gate, logits
 

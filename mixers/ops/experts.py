@@ -63,9 +63,9 @@ def dispatch(expert: Tensor, experts: int) -> Dispatch:
     return Dispatch(order, place, expert.flatten()[order], counts.view(experts, b), expert.shape[-1])
 
 
-def load_of(expert: Tensor, experts: int) -> Tensor:
-    """Each expert's share of all choices: ``(b, t, r)`` to ``(e,)``."""
-    return (expert[..., None] == torch.arange(experts, device=expert.device)).float().mean(dim=(0, 1, 2))
+def count_choices(expert: Tensor, experts: int) -> Tensor:
+    """How often each expert was chosen: ``(b, t, r)`` to ``(e,)``, int64."""
+    return (expert[..., None] == torch.arange(experts, device=expert.device)).sum(dim=(0, 1, 2))
 
 
 def grouped_linear(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:

@@ -281,3 +281,52 @@ def test_autocast_stays_near(form):
 def test_mistakes_are_named_with_their_remedy(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         Correlation(16, **options)
+
+
+# What the docstring says beyond the equation
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_span_bounds_positions_and_a_write_depends_on_max_lag_tokens_more(form):
+    span, max_lag, t = 3, 2, 9
+    mix, x = mixer(heads=2, span=span, max_lag=max_lag, **form), drawn(1, t + 1, 16)
+    sizes = []
+    for direction in range(4):  # the best lag alone has a gradient, and which is best depends on the reads
+        moved = x + 0.5 * direction * torch.randn(x.shape, generator=torch.Generator().manual_seed(direction))
+        sizes.append(torch.autograd.grad(mix(moved)[0, t].square().sum(), x)[0][0].abs().sum(-1))
+    reached = torch.stack(sizes).amax(0).nonzero().flatten().tolist()
+    first = t - (span - 1) - (max_lag if form["axis"] == "time" else 0)
+    assert reached == list(range(first, t + 1))
+
+
+@pytest.mark.parametrize("window", ["key", "joint"])
+def test_dynamic_weights_belong_to_the_position_where_the_key_lands(window):
+    mix, x = mixer(heads=1, max_lag=1, window=window, dynamic=True, rope=False), drawn(1, 6, 16)
+    query, key, value = heads_of(mix, x)
+    weight = mix.lag_weight.squeeze() + (x @ mix.read_lags.T)[0, :, 0]  # one a position s
+    scores = query @ key.mT
+    shifted = scores.clone()
+    shifted[..., 1:] += weight[1:] * scores[..., :-1] if window == "key" else 0
+    if window == "joint":
+        shifted[..., 1:, 1:] += weight[1:] * scores[..., :-1, :-1]
+    assert_close(mix(x), attended(mix, shifted, value), **EXACT)
+
+
+@pytest.mark.parametrize(("axis", "lags"), [("time", [1, 2]), ("feature", [1, 2, -1, -2])])
+def test_lag_weights_are_by_key_head_and_in_the_order_of_the_docstring(axis, lags):
+    assert lags_of(2, axis)[1:] == lags
+    assert Correlation(16, heads=4, kv_heads=2, max_lag=2, axis=axis).lag_weight.shape == (2, len(lags))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_norm_acts_on_the_combined_key_for_key_and_sum_and_elsewhere_on_each_lag_before_its_weight(form):
+    mix, x = mixer(heads=1, max_lag=1, qk_norm=True, **form), drawn(1, 5, 16)
+    torch.nn.init.ones_(mix.key_gain)
+    key = split_heads(mix.project_in(x), 1, 1, 16)[1]
+    keys = mix._keys(key, mix._lag_weights(x), None, 0)[0, 0, 1:]
+    if mix._adds_keys:
+        nodes, expected = keys[:, None], torch.ones(1, dtype=torch.float64)
+    else:
+        nodes = keys.unflatten(-1, (len(lags_of(1, mix.axis)), -1))[..., :16]  # behind them lies a bias, if any
+        expected = mix._lag_weights(x)[0].abs() if mix.pool == "sum" else torch.ones(nodes.shape[1]).double()
+    assert_close(nodes.square().mean(-1).sqrt(), expected.expand(nodes.shape[:2]), rtol=1e-4, atol=0)

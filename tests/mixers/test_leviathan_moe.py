@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
@@ -63,9 +64,99 @@ def test_the_bias_moves_against_the_load_and_only_after_an_update():
     before = moe.choice_bias.clone()
     moe(reads())
     assert torch.equal(moe.choice_bias, before)
-    moe.after_update({"load": torch.tensor([0.625, 0.25, 0.125, 0.0])})
+    moe.after_update({"tokens_per_expert": torch.tensor([5, 2, 1, 0])})
     assert_close(moe.choice_bias - before, torch.tensor([-0.1, 0.0, 0.1, 0.1], dtype=torch.float64))
     assert "choice_bias" in moe.state_dict()
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 12])
+def test_an_expert_whose_load_is_exactly_average_keeps_its_bias(top_k):
+    """100 choices each of 1,200: as float32 shares many of them differ from their own mean."""
+    moe = LeviathanMoE(16, heads=2, experts=12, top_k=top_k)
+    for choices in range(1, 200):
+        moe.after_update({"tokens_per_expert": torch.full((12,), choices)})
+    assert not moe.choice_bias.any()
+    uneven = torch.tensor([100] * 10 + [101, 99])
+    moe.after_update({"tokens_per_expert": uneven})
+    assert_close(moe.choice_bias, torch.tensor([0.0] * 10 + [-1e-3, 1e-3]))
+
+
+def test_where_every_expert_is_chosen_no_bias_moves():
+    moe = LeviathanMoE(16, heads=2, experts=3, top_k=3)
+    for t in range(1, 40):
+        moe.after_update(moe(torch.randn(1, t, 16)).metrics)
+    assert not moe.choice_bias.any()
+
+
+def test_a_step_of_micro_batches_moves_the_bias_as_one_batch_does():
+    from zoo.train.step import combine_metrics
+
+    moe, x = made(experts=3, top_k=1), torch.randn(6, 7, 16, dtype=torch.float64)
+    whole, cut = moe(x).metrics, combine_metrics(moe(part).metrics for part in x.split(2))
+    assert torch.equal(cut["tokens_per_expert"], whole["tokens_per_expert"])
+    assert cut["tokens_per_expert"].sum() == 42
+
+
+def test_the_balancing_loss_has_the_precision_of_the_model():
+    moe, x = made(balance="loss", balance_weight=1.0, experts=3, top_k=1), reads()
+    mixed = moe(x)
+    logits = x @ moe.router.weight.T
+    share = torch.stack([(logits.argmax(-1) == expert).double().mean() for expert in range(3)])
+    exact = 3 * (share * logits.softmax(-1).mean((0, 1))).sum()
+    assert mixed.metrics["load"].dtype == torch.float64
+    assert_close(mixed.losses["balance"], exact, rtol=1e-14, atol=0)
+
+
+def to_half_and_back(moe):
+    return moe.to(torch.bfloat16).float()
+
+
+@pytest.mark.parametrize(
+    ("cast", "dtype"),
+    [
+        (lambda moe: moe.to(torch.bfloat16), torch.float32),
+        (lambda moe: moe.half(), torch.float32),
+        (lambda moe: nn.Sequential(moe).to("cpu", torch.bfloat16)[0], torch.float32),
+        (lambda moe: moe.double().bfloat16(), torch.float32),
+        (lambda moe: copy.deepcopy(moe.bfloat16()), torch.float32),
+        (to_half_and_back, torch.float32),
+        (lambda moe: moe.double(), torch.float64),
+    ],
+)
+def test_the_bias_keeps_its_precision_and_moves_whatever_the_module_is_cast_to(cast, dtype):
+    moe = LeviathanMoE(16, heads=2, experts=4)
+    start = torch.tensor([1.0, 1.0, 1.001, 3.0])
+    moe.choice_bias.copy_(start)
+    moe = cast(moe)
+    assert moe.choice_bias.dtype == dtype
+    assert_close(moe.choice_bias, start.to(dtype), rtol=0, atol=0)
+    moe.after_update({"tokens_per_expert": torch.tensor([3, 1, 2, 2])})
+    assert_close(moe.choice_bias - start, torch.tensor([-1e-3, 1e-3, 0.0, 0.0], dtype=dtype), rtol=1e-3, atol=0)
+    assert moe(torch.randn(1, 5, 16).to(moe.router.weight.dtype)).out.dtype == moe.router.weight.dtype
+
+
+def test_the_bias_in_float32_is_saved_and_loaded_and_takes_one_that_was_saved_in_half():
+    moe, other = (LeviathanMoE(16, heads=2, experts=4).bfloat16() for _ in range(2))
+    moe.choice_bias.fill_(1.001)
+    other.load_state_dict(moe.state_dict(), strict=True)
+    assert torch.equal(other.choice_bias, torch.full((4,), 1.001))
+    other.load_state_dict(moe.state_dict() | {"choice_bias": torch.ones(4).bfloat16()})
+    assert (other.choice_bias.dtype, other.choice_bias.tolist()) == (torch.float32, [1.0] * 4)
+
+
+def test_the_bias_comes_from_the_meta_device_in_float32():
+    with torch.device("meta"):
+        moe = LeviathanMoE(16, heads=2, experts=4)
+    late = moe.bfloat16().to_empty(device="cpu")
+    assert (late.choice_bias.device.type, late.choice_bias.dtype) == ("cpu", torch.float32)
+
+
+def test_in_half_precision_a_token_chooses_as_in_float32():
+    moe = made(experts=64, top_k=1).bfloat16()
+    x = reads(200).bfloat16()
+    assert torch.equal(
+        moe(x).metrics["tokens_per_expert"], copy.deepcopy(moe).float()(x.float()).metrics["tokens_per_expert"]
+    )
 
 
 def test_a_large_bias_decides_the_choice_but_not_the_gates():
