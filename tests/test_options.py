@@ -257,6 +257,7 @@ class Types(TokenMixer):
         ("kind=none", Kind.NONE),
         ("maybe_kind=none", None),
         ("maybe_kind=soft", Kind.SOFT),
+        ("maybe_kind='none'", Kind.NONE),
         ("level=2", Level.HIGH),
         ("file='a/b.txt'", pathlib.Path("a/b.txt")),
         ("pool=none", "none"),

@@ -65,13 +65,13 @@ class Option:
             adapter = TypeAdapter(_repeatable(self.annotation))
         except Exception:  # an annotation that pydantic does not know is the mixer's own business
             return value
-        if (value is None or isinstance(value, bool)) and _WORDS[value] in self.choices:
-            value = _WORDS[value]
         try:
             return _validated(adapter, value)
         except PydanticUserError:  # likewise: a name that stands for nothing
             return value
         except ValidationError as error:
+            if (value is None or isinstance(value, bool)) and _WORDS[value] in self.choices:
+                return _validated(adapter, _WORDS[value])
             raise UsageError(f"{owner}: option {self.name}={value!r} should {_reason(value, error)}") from None
 
 
