@@ -148,6 +148,22 @@ def test_random_numbers_are_kept_though_the_block_seeds_and_draws():
     assert draws() == expected
 
 
+def test_the_random_numbers_of_a_gpu_that_is_in_use_are_undone_too(monkeypatch):
+    states = [torch.arange(3, dtype=torch.uint8), torch.ones(3, dtype=torch.uint8)]
+    before = [state.clone() for state in states]
+
+    def set_all(new):
+        states[:] = new
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", set_all)
+    with isolated() as changes:
+        states[1] = torch.zeros(3, dtype=torch.uint8)
+    assert changes == ["random numbers of CUDA"]
+    assert all(map(torch.equal, states, before))
+
+
 # What is printed
 
 
