@@ -147,7 +147,7 @@ def _seed_counts(found: list[Mapping[str, Any]]) -> list[str]:
 
 
 def contention(folder: str) -> str:
-    """Seconds of training on a quiet and on a busy machine, by how threads wait, and each over the best on a quiet one."""
+    """Seconds of training on a quiet and on a busy machine, by how threads wait, and as ratios to the best of them."""
     found = read(folder, "contention.json")
     best = min(found["median"]["quiet"].values())
     rows = []

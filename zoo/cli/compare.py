@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.stdout import stdout_to_stderr
@@ -60,7 +61,10 @@ def compare(
     ] = None,
     jobs: Annotated[int | None, _Run(metavar="N", show_default="a core each", help="Runs at a time.")] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The folder. [comparisons/<time>-…]")] = None,
-    resume: Annotated[Path | None, _Run(metavar="DIR", help="Go on with a comparison; alone, or with --json.")] = None,
+    resume: Annotated[
+        Path | None,
+        _Run(metavar="DIR", parser=folder_argument, help="Go on with a comparison, or latest; alone, or with --json."),
+    ] = None,
     dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
@@ -90,7 +94,7 @@ def compare(
             }
             | model
         )
-        plan, folder = go_on(resume)
+        plan, folder = go_on(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"))
     else:
         settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
         request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)

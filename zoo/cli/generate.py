@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.latest import folder_argument
 from zoo.cli.output import print_json, printable, say, warn
 
 
 def generate(
     *,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=folder_argument, help="The folder of a run, or latest.")],
     prompt: Annotated[
         str, typer.Option(metavar="TEXT", show_default="a newline", help="What to continue; - reads it from stdin.")
     ] = "\n",
@@ -31,10 +32,12 @@ def generate(
 
     zoo generate runs/20250131-… --prompt 'def ' --tokens 500 --temperature 0.7
     """
+    from zoo.cli.train import latest_run
     from zoo.run import load_run
     from zoo.train.machine import settle
     from zoo.train.settings import validate
 
+    run = latest_run(run)
     loaded = load_run(run, device=settle(validate({"device": device})).device)
     for warning in loaded.warnings:
         warn(warning)

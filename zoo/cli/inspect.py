@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.cli.latest import folder_argument
 from zoo.cli.output import console, print_json, print_lines, print_table, warn
 
 
 def inspect(
     *,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=folder_argument, help="The folder of a run, or latest.")],
     tokens: Annotated[int, typer.Option(metavar="N", help="About how many held-out tokens to measure on.")] = 16384,
     data: Annotated[str | None, typer.Option(metavar="PATH", help="Where the run's text lies now, if moved.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -26,6 +27,7 @@ def inspect(
 
     zoo inspect runs/20250131-… --tokens 65536
     """
+    from zoo.cli.train import latest_run
     from zoo.errors import UsageError
     from zoo.lab.inspect.inspection import inspect_run
     from zoo.lab.inspect.writing import write_inspection
@@ -36,6 +38,7 @@ def inspect(
 
     if tokens < 1:
         raise UsageError(f"--tokens {tokens} should be 1 or more")
+    run = latest_run(run)
     with RunDirectory.open(run).lock():
         loaded = load_run(run, device=settle(validate({"device": device})).device)
         for warning in loaded.warnings:

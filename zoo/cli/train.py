@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.help import Command, write_section
+from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
 from zoo.errors import UsageError
 from zoo.stdout import stdout_to_stderr
@@ -93,7 +94,10 @@ def train(
         list[str] | None, _Settings("--set", metavar="KEY=VALUE", help="One setting, over the file. Repeatable.")
     ] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
-    resume: Annotated[Path | None, _Run(metavar="RUN", help="Go on with a run; alone or with --steps, --data.")] = None,
+    resume: Annotated[
+        Path | None,
+        _Run(metavar="RUN", parser=folder_argument, help="Go on with a run, or latest; alone or with --steps, --data."),
+    ] = None,
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
@@ -119,7 +123,7 @@ def train(
         others = {"preset": preset, "config": config, "set": assign, "out": out, "dry_run": dry_run or None}
         del flags["data"]
         _refuse_beside_resume(flags | others)
-        _report(_resume(resume, steps, data), json=json)
+        _report(_resume(latest_run(resume), steps, data), json=json)
         return
     from zoo.train.settings import resolve
 
@@ -129,6 +133,11 @@ def train(
         _show_plan(settings, json=json)
     else:
         _report(_start(settings, out), json=json)
+
+
+def latest_run(path: Path) -> Path:
+    """The folder of a run that was asked for, perhaps as ``latest``."""
+    return resolve_latest(path, RUNS, sign="config.json", what="run")
 
 
 def _refuse_beside_resume(flags: Mapping[str, Any]) -> None:

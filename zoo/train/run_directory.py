@@ -96,6 +96,14 @@ class RunDirectory:
         return _read_table(self.path, "env.json")
 
     @property
+    def summary(self) -> dict[str, Any] | None:
+        """The figures of the run when it had ended; None if it has not, or if they are damaged and to be made anew."""
+        try:
+            return _read_table(self.path, "summary.json")
+        except UsageError:
+            return None
+
+    @property
     def tokenizer(self) -> dict[str, Any]:
         """What it takes to build the tokenizer again."""
         return _read_table(self.path, "tokenizer.json")

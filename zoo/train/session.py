@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from zoo.data.load import load_source
 from zoo.data.source import Source
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
+from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
 from zoo.train.environment import describe_environment
 from zoo.train.find_data import find_run_source, text_path
@@ -116,6 +117,8 @@ def resume(
 ) -> Summary:
     """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
 
+    One that has finished stays as it is: its figures are given back, and `display` is told how to train it longer.
+
     Args:
         path: of the run.
         steps: the last step; None leaves it.
@@ -129,6 +132,10 @@ def resume(
     """
     run = RunDirectory.open(path)
     with run.lock():
+        if (finished := _finished(run, steps)) is not None:
+            text = f"the run has finished its {finished.steps:,} steps and stays as it is"
+            (display or Display()).notice(f"{text}; --steps {2 * finished.steps} trains it longer")
+            return finished
         return _drive(_restored(run, steps, data, display or Display()), "resumed", interrupts, pages)
 
 
@@ -222,6 +229,18 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
     report_rise(run, saved, settings, checkpoint.step, display)
     run.write_config(settings.model_dump())
     return trainer
+
+
+def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
+    """The figures of a run that has made all its steps, and is whole; None if there is something left to do."""
+    saved, last = run.summary, run.config["steps"]
+    if saved is None or saved.get("steps") != last or steps not in (None, last):
+        return None
+    known = {field.name for field in fields(Summary)}
+    values: dict[str, Any] = {"guess_levels": {}}
+    values |= {name: math.nan if value is None else value for name, value in saved.items() if name in known}
+    newest = load_checkpoint(run.checkpoints)
+    return Summary(**values) if known == set(values) and newest.step == last and not newest.rejected else None
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:

@@ -1,0 +1,51 @@
+"""What ``latest`` stands for where a run or a comparison is asked for."""
+
+import json
+from pathlib import Path
+
+from zoo.cli.output import say
+from zoo.errors import UsageError
+
+LATEST = Path("latest")
+
+
+def folder_argument(text: str) -> Path:
+    """A path as it was typed; one to a folder that is really called ``latest`` is told apart by its ``./``."""
+    return Path(text) if text == str(LATEST) or Path(text) != LATEST else Path.cwd() / LATEST
+
+
+def resolve_latest(path: Path, root: Path, *, sign: str, what: str) -> Path:
+    """The folder that was asked for: that one, or for ``latest`` the one in `root` that was begun last.
+
+    Args:
+        path: as `folder_argument` gave it.
+        root: where such folders are put.
+        sign: the file by which one is known, e.g. ``config.json``.
+        what: it is, in words.
+
+    Raises:
+        UsageError: there is none yet.
+    """
+    if path != LATEST:
+        return path
+    found = [folder for folder in root.glob("*") if (folder / sign).is_file()] if root.is_dir() else []
+    if not found:
+        raise UsageError(f"there is no {what} in {root}/ yet, so none is the latest: name its folder")
+    newest = max(found, key=lambda folder: (_begun(folder, sign), folder.name))
+    say(f"latest is {newest}")
+    return newest
+
+
+def _begun(folder: Path, sign: str) -> float:
+    """When it was begun: the time of its first event, or of the file by which it is known, in seconds."""
+    try:
+        with (folder / "events.jsonl").open(encoding="utf-8") as events:
+            return _seconds(json.loads(events.readline())["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return (folder / sign).stat().st_mtime
+
+
+def _seconds(time: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(time).timestamp()
