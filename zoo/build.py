@@ -11,7 +11,7 @@ from torch import nn
 
 from zoo import pattern as patterns
 from zoo.backbone import Backbone, Layer, NamedMixer, Positions
-from zoo.channel import create_channel_mixer
+from zoo.channel import check_channel_mixer, create_channel_mixer
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.isolation import random_numbers_kept
@@ -115,9 +115,7 @@ def build_model(
         raise UsageError(f"dropout={dropout} should be at least 0 and less than 1")
     text = pattern if isinstance(pattern, str) else None
     parsed = patterns.parse(pattern) if isinstance(pattern, str) else pattern
-    if layers is not None and layers < len(parsed.layers()):
-        raise UsageError(f"layers={layers} would cut a pattern of {len(parsed.layers())} layers; give at least as many")
-    rows = parsed.layers(layers)
+    rows = _rows(parsed, layers)
     default_channel = patterns.parse_call(channel_mixer)
     built = []
     for index, row in enumerate(rows):
@@ -158,6 +156,32 @@ def build_seeded(seed: int, build: Callable[[], Module]) -> Module:
     return module
 
 
+def check_pattern(
+    pattern: str, *, layers: int | None = None, channel_mixer: str = "swiglu", registry: Registry | None = None
+) -> None:
+    """Refuse a pattern that no width makes a model of, without building one.
+
+    Args:
+        pattern, layers, channel_mixer, registry: as for `build_model`.
+
+    Raises:
+        PatternError: a pattern that cannot be read.
+        UsageError: a name or an option that there is not, a value of the wrong type, or layers that cut the pattern.
+        PluginError: a mixer's plugin is broken or missing.
+    """
+    default = patterns.parse_call(channel_mixer)
+    check_channel_mixer(default.name, default.keywords)
+    mixers = (registry or get_registry()).mixers
+    for row in _rows(patterns.parse(pattern), layers):
+        for call in row.mixers:
+            with _pointing_at(call, pattern):
+                entry = mixers.find(call.name)
+                check_options(entry.cls, call.keywords, entry.name)
+        if row.channel is not None:
+            with _pointing_at(row.channel, pattern):
+                check_channel_mixer(row.channel.name, row.channel.keywords)
+
+
 def count_parameters(module: nn.Module) -> int:
     """How many numbers are trained; tied ones count once."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -195,6 +219,14 @@ def _children_first(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Modu
         for child in module.children():
             yield from _children_first(child, seen)
         yield module
+
+
+def _rows(pattern: patterns.Pattern, layers: int | None) -> tuple[patterns.Layer, ...]:
+    if layers is not None and layers < len(pattern.layers()):
+        raise UsageError(
+            f"layers={layers} would cut a pattern of {len(pattern.layers())} layers; give at least as many"
+        )
+    return pattern.layers(layers)
 
 
 def _fitting_mixer(

@@ -59,6 +59,16 @@ def create_channel_mixer(name: str, options: Mapping[str, Any], dim: int) -> nn.
     Raises:
         UsageError: an unknown name or option.
     """
+    cls, checked = check_channel_mixer(name, options)
+    return None if cls is None else cls(dim, **checked)
+
+
+def check_channel_mixer(name: str, options: Mapping[str, Any]) -> tuple[type[nn.Module] | None, dict[str, Any]]:
+    """The class of that name, None for ``none``, and the options, without building it.
+
+    Raises:
+        UsageError: an unknown name or option, or a value of the wrong type.
+    """
     if name not in CHANNEL_MIXERS:
         raise UsageError(
             f"no channel mixer is named {name!r}{did_you_mean(name, CHANNEL_MIXERS)}; "
@@ -68,8 +78,8 @@ def create_channel_mixer(name: str, options: Mapping[str, Any], dim: int) -> nn.
     if cls is None:
         if options:
             raise UsageError("the channel mixer 'none' has no options")
-        return None
-    return cls(dim, **check_options(cls, options, name))
+        return None, {}
+    return cls, check_options(cls, options, name)
 
 
 def _hidden(dim: int, expansion: float, hidden: int | None) -> int:

@@ -19,6 +19,9 @@ from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 
 COPY = "delayed-copy(length=12, vocab=4, delay=2)"
+SEVEN_HEADS = "dot-product(heads=7)"
+"""Has no mistake in it, and cannot be built at a width of 16."""
+
 TINY = ["--data", COPY, "--dim", "16", "--layers", "1", "--heads", "1", "--device", "cpu", "--budget", "steps:4"]
 TINY += ["--set", "batch=2", "--set", "evaluation_tokens=64", "--set", "final_evaluation_tokens=64", "--jobs", "1"]
 
@@ -166,26 +169,26 @@ def test_a_dry_run_shows_the_sizes_and_makes_nothing(zoo, tmp_path, monkeypatch)
 
 
 def test_a_dry_run_of_what_cannot_be_built(zoo):
-    result = zoo("compare", "corelation", "correlation", *TINY, "--dry-run")
+    result = zoo("compare", "correlation", SEVEN_HEADS, *TINY, "--dry-run")
     assert result.code == 1
-    assert "no mixer is named 'corelation' (did you mean 'correlation'?)" in result.err
+    assert "heads=7" in result.err
     assert max(map(len, result.out.splitlines())) < 160
 
 
 def test_the_others_go_on_and_the_code_is_1(zoo, tmp_path, distribution):
     distribution("bad-mixers", BAD)
     out = tmp_path / "out"
-    patterns = ["not-finite", "correlation", "raises", "raises-always", "corelation"]
+    patterns = ["correlation", "not-finite", "raises", "raises-always", SEVEN_HEADS]
     result = zoo("compare", *patterns, *TINY, "--out", out)
     assert result.code == 1
     errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
-    assert [line.split()[1] for line in errors] == ["not-finite", "raises", "raises-always", "corelation"]
+    assert [line.split()[1] for line in errors] == ["not-finite", "raises", "raises-always", SEVEN_HEADS]
     for line, cause in zip(
-        errors, ["is not finite", "RuntimeError: no luck", "RuntimeError: never", "no mixer"], strict=True
+        errors, ["is not finite", "RuntimeError: no luck", "RuntimeError: never", "heads=7"], strict=True
     ):
         assert cause in line
     told = json.loads((out / "results.json").read_text())["data"][0]["arms"]
-    assert [arm["estimate"] is not None for arm in told] == [False, True, False, False, False]
+    assert [arm["estimate"] is not None for arm in told] == [True, False, False, False, False]
     page = (out / "report.html").read_text()
     assert "What failed" in page
     assert "RuntimeError: never" in page
@@ -193,9 +196,16 @@ def test_the_others_go_on_and_the_code_is_1(zoo, tmp_path, distribution):
 
 
 def test_json_where_one_has_failed_is_still_one_object(zoo, tmp_path):
-    result = zoo("compare", "corelation", "correlation", *TINY, "--out", tmp_path / "out", "--json")
+    result = zoo("compare", "correlation", SEVEN_HEADS, *TINY, "--out", tmp_path / "out", "--json")
     assert result.code == 1
-    assert "did you mean 'correlation'" in json.loads(result.out)["data"][0]["arms"][0]["error"]
+    assert "heads=7" in json.loads(result.out)["data"][0]["arms"][1]["error"]
+
+
+def test_a_mistake_in_any_pattern_is_refused_at_once(zoo, tmp_path):
+    result = zoo("compare", "correlation", "corelation", *TINY, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert "no mixer is named 'corelation' (did you mean 'correlation'?)" in result.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +239,7 @@ def test_json_where_one_has_failed_is_still_one_object(zoo, tmp_path):
         (["correlation("], ["expected"]),
         (["correlation", "--device", "nonsense"], ["device 'nonsense' cannot be used here", "--device cpu"]),
         (["involution(kernel_size=1)", "--match", "state"], ["the first pattern has no state"]),
-        (["x", "y"], ["no pattern can be built: no mixer is named 'x'"]),
+        (["x", "y"], ["no mixer is named 'x'"]),
     ],
 )
 def test_mistakes_are_told_and_leave_nothing(zoo, tmp_path, monkeypatch, arguments, words):
@@ -333,7 +343,7 @@ def test_a_table_is_for_terminals_only(monkeypatch):
 
 
 def test_the_table_shows_what_has_ended_and_what_is_under_way():
-    made = planned("dot-product", "x", "correlation")
+    made = planned("dot-product", SEVEN_HEADS, "correlation")
     with screen() as stream, live_onlooker() as board:
         board.begin(made)
         for trial, accuracy in zip((*made.sweeps(0), made.results(0, 1e-2)[0]), (0.1, 0.2, 0.975), strict=True):
@@ -346,7 +356,7 @@ def test_the_table_shows_what_has_ended_and_what_is_under_way():
         board.moment()
     first = re.sub(r" +", " ", first)
     assert "dot-product 3/4 97.5 %" in first
-    assert "x failed no mixer is named 'x'" in first
+    assert f"{SEVEN_HEADS} failed" in first
     assert "correlation 1/4 step 20/400" in first
     assert "4/8 runs, 0:00, about 0:00 left" in first
     assert "step 60/400 25.0 %" in plain(stream)

@@ -94,29 +94,42 @@ def test_widths_that_the_heads_refuse_are_passed_over():
 
 
 # 4 layers, 64 tokens. A mixture of width d: 4 (20 d**2 + 9 d + 9 * 12) + 65 d, attention alone 4 (4 d**2 + d) + 65 d.
-IMPOSSIBLE = {
-    ("leviathan-moe", "params", 70_000, "none"): "'leviathan-moe' cannot have 70,000 parameters to within 1%: "
-    "dim=24 has 30.1% less, dim=32 has 22.3% more; choose another --dim, a channel mixer, whose width fills gaps, "
-    "or --match none",
-    ("dot-product/none", "params", 68_000, "swiglu"): "'dot-product/none' cannot have 68,000 parameters to within 1%: "
-    "dim=56 has 20.5% less, dim=64 has 2.9% more; choose another --dim, a channel mixer, whose width fills gaps, "
-    "or --match none",
-    ("involution(kernel_size=1)", "state", 500, "swiglu"): "'involution(kernel_size=1)' cannot have 500 numbers of "
-    "state to within 5%: dim=64 has 100.0% less, wider than dim=64 is not tried; choose another --dim, or --match none",
-    ("dot-product", "params", 10, "swiglu"): "'dot-product' cannot have 10 parameters to within 1%: nothing narrower "
-    "can be built, dim=8 with swiglu(hidden=1) has 16940.0% more; choose another --dim, or --match none",
-    ("involution", "state", 0, "swiglu"): "there are 0 numbers of state to match: choose another --match, "
-    "or --match none",
+NEAREST = {
+    ("leviathan-moe", 70_000, "none", 64): (0.02, 0.1),
+    ("dot-product/none", 68_000, "swiglu", 64): (0.0, 0.03),
+    ("dot-product", 10, "swiglu", 64): (50, 200),
 }
 
 
-@pytest.mark.parametrize("case", IMPOSSIBLE, ids=str)
-def test_what_cannot_be_matched_says_how_near_it_came(case, monkeypatch):
-    mixer, quantity, target, channel_mixer = case
+@pytest.mark.parametrize("case", NEAREST, ids=str)
+def test_where_nothing_is_near_enough_the_nearest_is_taken(case, monkeypatch):
+    mixer, target, channel_mixer, widest = case
+    monkeypatch.setattr(scale, "WIDEST", widest)
+    low, high = NEAREST[case]
+    assert low <= matched(mixer, "params", target=target, channel_mixer=channel_mixer)[1] <= high
+
+
+def test_other_numbers_of_heads_take_other_widths():
+    """With 4 heads of an even size the widths are multiples of 8; the target is that of 60."""
+    other, miss = matched("dot-product/none", "params", target=61_740)
+    assert (other.dim, miss) == (60, 0)
+    assert other.heads in (3, 5)
+    fixed, miss = matched("dot-product(heads=4)/none", "params", target=61_740)
+    assert (fixed.dim, fixed.heads) == (56, 4)
+    assert miss == pytest.approx(0.125, abs=0.001)
+
+
+@pytest.mark.parametrize("quantity", ["state", "params"])
+def test_no_size_to_match(quantity):
+    with pytest.raises(UsageError, match=r"^there are 0 .* to match: choose another --match, or --match none$"):
+        matched("involution", quantity, target=0)
+
+
+def test_a_model_without_state_is_never_near(monkeypatch):
     monkeypatch.setattr(scale, "WIDEST", 64)
-    with pytest.raises(UsageError) as error:
-        matched(mixer, quantity, target=target, channel_mixer=channel_mixer)
-    assert str(error.value) == IMPOSSIBLE[case]
+    text = "'involution(kernel_size=1)' has no numbers of state to match at any width: choose another --match"
+    with pytest.raises(UsageError, match=re.escape(text)):
+        matched("involution(kernel_size=1)", "state", target=500)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +155,9 @@ def test_the_global_random_state_is_left_as_it_was():
 
 def test_a_search_that_takes_too_long_ends(monkeypatch):
     monkeypatch.setattr(scale, "PATIENCE", -1.0)
-    with pytest.raises(UsageError, match=r"dim=64 has .* less, .*, and the time for the search is over"):
-        matched("involution", "params", target=10_000_000)
+    settings, miss = matched("involution", "params", target=10_000_000)
+    assert settings.dim == 64
+    assert miss > 0.9
 
 
 class Unstreamed(zoo.TokenMixer):

@@ -180,7 +180,7 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     else:
         for result in results.data:
             print(" ".join(filter(None, [f"{result.data}: {verdict(result)}", guess_in_words(result)])), end="\n\n")
-            print_table(columns(result), rows(result))
+            print_table(columns(result), rows(result, results.plan.match))
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
     _tell_failures([(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error])
@@ -207,7 +207,7 @@ def _show_plan(plan: "Plan", *, json: bool) -> None:
 
 
 def _print_plan(plan: "Plan") -> None:
-    from zoo.lab.compare.words import count
+    from zoo.lab.compare.words import count, ratio_in_words
 
     heads = ["data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "steps", "match"]
     if plan.match == "none":
@@ -216,7 +216,7 @@ def _print_plan(plan: "Plan") -> None:
     for arm in plan.arms:
         row = [arm.data, arm.pattern, "failed", *[""] * 6]
         if arm.settings is not None and arm.size is not None:
-            size, ratio = arm.size, "" if arm.ratio is None else f"{arm.ratio:.3f}"
+            size, ratio = arm.size, ratio_in_words(arm.ratio, plan.match)
             row[2:4] = str(arm.settings.dim), arm.settings.channel_mixer
             row[4:7] = count(size.parameters), count(size.training_flops), count(size.state)
             row[7:9] = f"{arm.settings.steps:,}", ratio

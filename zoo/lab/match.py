@@ -1,7 +1,7 @@
 """Making a model as big as another: by its width, and then by the hidden width of its channel mixer."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -12,6 +12,7 @@ from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
 from zoo.options import options_of
 from zoo.pattern import Call, parse, parse_call
+from zoo.registry import get_registry
 from zoo.train.settings import Settings
 
 LIMITS: dict[Quantity, float] = {"params": 0.01, "flops": 0.03, "state": 0.05}
@@ -28,6 +29,8 @@ _BROADEST = 16
 """No hidden width of more than so many times the width is tried."""
 _REFUSALS = 256
 """So many widths around a wanted one are tried before none is held to fit."""
+_OTHER_HEADS = 4
+"""So many other numbers of heads are tried."""
 _NEIGHBOURS = 12
 """Widths around the nearest that are tried as well where nothing else adjusts: a size may go up and down with them."""
 
@@ -60,8 +63,9 @@ def match(
 
     The nearest width comes first, among those that the mixers take, and as round as the given one (a multiple of 8, 4
     or 2) if that will do. What is then missing is made up by the hidden width of the settings' channel mixer, if it
-    has one and some layer uses it; otherwise the widths alone have to come near enough. The global random state is
-    left as it was.
+    has one and some layer uses it; otherwise the widths alone have to come near enough. Where they do not, other
+    numbers of heads are tried, which take other widths. If nothing is within `LIMITS` of the target, the nearest model
+    is taken. The global random state is left as it was.
 
     Args:
         build: makes the model of some settings; also called under ``torch.device("meta")``. Where it raises a
@@ -74,27 +78,58 @@ def match(
         answers: at how many of its positions the model predicts; None for all.
 
     Raises:
-        UsageError: no width comes within `LIMITS` of the target, none builds, or the model cannot stream and has no
-            state.
+        UsageError: no width builds, or the model cannot stream and has no state.
     """
     if not target > 0:
         raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
-    scale = Scale(build, settings, quantity, target, length, answers=answers)
-    tunable = quantity != "state" and _has_hidden_width(settings)
     found: list[Candidate] = []
-    for step in (step for step in _STEPS if settings.dim % step == 0):
-        sides = sorted(_search(scale, step), key=_by_miss)
-        if not sides:
-            scale.model(settings)  # says what no width mends
-        for candidate in (_tuned(scale, side) for side in sides) if tunable else _with_neighbours(scale, sides, step):
-            if candidate.miss <= LIMITS[quantity]:
-                return Matched(
-                    candidate.settings,
-                    measure_size(scale.model(candidate.settings), length=length, answers=answers),
-                    candidate.ratio,
-                )
+    scale = Scale(build, settings, quantity, target, length, answers=answers)
+    for heads in _head_counts(settings):
+        scale.settings = settings.model_copy(update={"heads": heads})
+        for candidate in _candidates(scale):
             found.append(candidate)
-    raise UsageError(_explain(scale, found, tunable))
+            if candidate.miss <= LIMITS[quantity]:
+                return _matched(scale, candidate)
+        if not found:
+            scale.model(settings)  # says what no width mends
+    nearest = min(found, key=_by_miss, default=None)
+    if nearest is None or not nearest.ratio:
+        raise UsageError(
+            f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another --match, "
+            "or --match none"
+        )
+    return _matched(scale, nearest)
+
+
+def _candidates(scale: Scale) -> Iterator[Candidate]:
+    """Models around the target, the most promising first, with the number of heads that the settings have."""
+    tunable = scale.quantity != "state" and _has_hidden_width(scale.settings)
+    for step in (step for step in _STEPS if scale.settings.dim % step == 0):
+        sides = sorted(_search(scale, step), key=_by_miss)
+        if tunable:
+            yield from (_tuned(scale, side) for side in sides)
+        else:
+            yield from _with_neighbours(scale, sides, step)
+
+
+def _head_counts(settings: Settings) -> list[int]:
+    """The number of heads of the settings, then others near it, if some mixer of the pattern takes it from the host."""
+    calls = [call for layer in parse(settings.mixer).layers() for call in layer.mixers]
+    takers = [call for call in calls if "heads" not in call.keywords and _takes_heads(call)]
+    others = sorted(range(1, 2 * settings.heads + 1), key=lambda heads: abs(heads - settings.heads))
+    return others[: 1 + _OTHER_HEADS] if takers else [settings.heads]
+
+
+def _takes_heads(call: Call) -> bool:
+    try:
+        return any(option.name == "heads" for option in get_registry().mixers.find(call.name).options)
+    except UsageError:  # it is told when it is built
+        return False
+
+
+def _matched(scale: Scale, candidate: Candidate) -> Matched:
+    size = measure_size(scale.model(candidate.settings), length=scale.length, answers=scale.answers)
+    return Matched(candidate.settings, size, candidate.ratio)
 
 
 def _by_miss(candidate: Candidate) -> float:
@@ -177,29 +212,3 @@ def _tuned(scale: Scale, candidate: Candidate) -> Candidate:
     wanted = max(round(16 + 16 * (1 - few.ratio) / (more.ratio - few.ratio)), 1)
     tuned = with_hidden(wanted) if wanted <= _BROADEST * width else None
     return min(candidate, tuned or candidate, key=_by_miss)
-
-
-def _explain(scale: Scale, found: Iterable[Candidate], tunable: bool) -> str:
-    """One line: how near it came on both sides, and what to do."""
-    found = sorted(found, key=_by_miss)
-    below = next((candidate for candidate in found if candidate.ratio < 1), None)
-    above = next((candidate for candidate in found if candidate.ratio >= 1), None)
-    told = [
-        _told(below, scale.settings) if below else "nothing narrower can be built",
-        _told(above, scale.settings) if above else f"wider than dim={scale.widest} is not tried",
-    ]
-    if scale.is_late:
-        told.append("and the time for the search is over")
-    channel = [] if tunable or scale.quantity == "state" else ["a channel mixer, whose width fills gaps"]
-    advice = ", ".join(["another --dim", *channel, "or --match none"])
-    return (
-        f"{str(parse(scale.settings.mixer))!r} cannot have {scale.target:,.0f} {_WORDS[scale.quantity]} to within "
-        f"{LIMITS[scale.quantity]:.0%}: {', '.join(told)}; choose {advice}"
-    )
-
-
-def _told(candidate: Candidate, given: Settings) -> str:
-    channel = candidate.settings.channel_mixer
-    with_channel = "" if channel == given.channel_mixer else f" with {channel}"
-    side = "less" if candidate.ratio < 1 else "more"
-    return f"dim={candidate.settings.dim}{with_channel} has {candidate.miss:.1%} {side}"

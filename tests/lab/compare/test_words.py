@@ -12,6 +12,7 @@ from zoo.lab.compare.words import (
     judgement_in_words,
     lr_in_words,
     ranking,
+    ratio_in_words,
     told,
     verdict,
 )
@@ -252,3 +253,10 @@ def test_a_judgement_knows_who_is_better():
     for metric, better in (("accuracy", "b"), ("loss", "a")):
         (found,) = judge([lead], estimates, metric=metric, guess=None, min_effect=0.01)
         assert found == Judgement(lead, Conclusion.BETTER, better, "ab".replace(better, ""))
+
+
+def test_a_size_that_is_far_off_is_marked():
+    assert ratio_in_words(None, "none") == "n/a"
+    assert ratio_in_words(1.0, "none") == "1.000"
+    assert [ratio_in_words(ratio, "params") for ratio in (1.004, 0.966)] == ["1.004", "0.966, off by 3.4%"]
+    assert ratio_in_words(0.966, "state") == "0.966"

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from zoo.backbone import Backbone
+from zoo.build import check_pattern
 from zoo.data.load import task_call
 from zoo.data.source import Source
-from zoo.errors import PluginError, UsageError
+from zoo.errors import UsageError
 from zoo.lab.compare.judge import MIN_EFFECT, Metric
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
@@ -134,28 +135,18 @@ def make_plan(request: Request) -> Plan:
     """Work a request out: build each model once, measure it, and match it.
 
     Raises:
-        UsageError: a request that cannot be, data that cannot be had, or no pattern that can be built.
-        PluginError: likewise, where it is a plugin's fault.
+        UsageError: a request that cannot be, data that cannot be had, a name, an option or a setting that there is not
+            in any of the patterns, or a first pattern that cannot be built.
+        PluginError: a mixer's or a task's plugin is broken or missing.
     """
     tier = find_tier(request.tier)
     seeds = tier.seeds if request.seeds is None else request.seeds
     lrs = tier.lrs if request.lrs is None else request.lrs
-    arms: list[Arm] = []
-    failures: list[Exception] = []
-    checksums = {}
-    jobs = None
-    for data in request.data:
-        first = tier.settings(request.patterns[0], data, request.settings)
-        device = settle(first).device
-        jobs = jobs or _jobs(request.jobs, device)
-        source = source_of(first)
-        checksums[data] = source.sha256
-        threads = max(1, torch.get_num_threads() // jobs)
-        arms += _arms_of(request, tier, source, data, threads, failures)
-    if all(arm.settings is None for arm in arms):
-        kind = PluginError if isinstance(failures[0], PluginError) else UsageError
-        raise kind(f"no pattern can be built: {arms[0].error}") from failures[0]
-    assert jobs is not None
+    sources = _check_all(request, tier)
+    device = settle(tier.settings(request.patterns[0], request.data[0], request.settings)).device
+    jobs = _jobs(request.jobs, device)
+    threads = max(1, torch.get_num_threads() // jobs)
+    arms = [arm for data, source in sources.items() for arm in _arms_of(request, tier, source, data, threads)]
     return Plan(
         command=request.command,
         tier=tier.name,
@@ -165,7 +156,7 @@ def make_plan(request: Request) -> Plan:
         lrs=tuple(lrs),
         jobs=jobs,
         arms=tuple(arms),
-        checksums=checksums,
+        checksums={data: source.sha256 for data, source in sources.items()},
         plugins={name: origin for arm in arms if arm.settings for name, origin in plugins_of(arm.settings).items()},
         min_effects={**MIN_EFFECT, **request.min_effects},
         paths={data: path for data in request.data if (path := text_path(data)) is not None},
@@ -213,10 +204,23 @@ def _jobs(asked: int | None, device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
-def _arms_of(  # noqa: PLR0917 - what is the same for all arms
-    request: Request, tier: Tier, source: Source, data: str, threads: int, failures: list[Exception]
-) -> Iterator[Arm]:
-    """The arms of one text or task; one that cannot be built is told with its reason, and its error is kept."""
+def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
+    """Refuse a mistake in any pattern, text, task or setting, before the search for sizes, which takes a while.
+
+    Returns:
+        The texts and tasks by name.
+    """
+    sources = {}
+    for data in request.data:
+        for pattern in request.patterns:
+            settings = tier.settings(pattern, data, request.settings)
+            check_pattern(pattern, layers=settings.layers, channel_mixer=settings.channel_mixer)
+        sources[data] = source_of(settle(tier.settings(request.patterns[0], data, request.settings)))
+    return sources
+
+
+def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: int) -> Iterator[Arm]:
+    """The arms of one text or task. One that cannot be built is told with its reason; the first one has to be."""
     target = None
     for index, pattern in enumerate(request.patterns):
         try:
@@ -227,10 +231,9 @@ def _arms_of(  # noqa: PLR0917 - what is the same for all arms
             settings = settings.model_copy(update=kept)
         except Exception as error:  # whatever a mixer does, the others go on
             cause = in_a_line(error)
-            failures.append(error)
-            if index == 0 and request.match != "none":
+            if index == 0:
                 raise UsageError(
-                    f"the first pattern, by which the others are measured, cannot be built: {cause}"
+                    f"the first pattern, {pattern}, with which the others are compared, cannot be built: {cause}"
                 ) from error
             yield Arm(pattern, data, None, None, error=cause)
             continue

@@ -5,6 +5,7 @@ from typing import Any
 
 from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.plan import Plan
 from zoo.lab.compare.plots import Picture, pictures_of
 from zoo.lab.compare.results import (
     ArmResult,
@@ -21,6 +22,7 @@ from zoo.lab.compare.words import (
     judgement_in_words,
     lr_in_words,
     number_of,
+    ratio_in_words,
     told,
     verdict,
 )
@@ -82,21 +84,21 @@ def _page(
         choosing=_choosing(results),
         lrs=[lr_in_words(lr) for lr in plan.lrs],
         overview=pictures.get("", []),
-        each=[_one(result, pictures[result.data], plan.checksums[result.data]) for result in results.data],
+        each=[_one(result, pictures[result.data], plan) for result in results.data],
         environment=list(flat(environment)),
     )
 
 
-def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], sha256: str) -> dict[str, Any]:
+def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, Any]:
     return {
         "name": printable(result.data),
         "anchor": f"data-{result.arms[0].index}",
-        "sha256": sha256,
+        "sha256": plan.checksums[result.data],
         "verdict": verdict(result),
         "guess": guess_in_words(result),
         "small": f"{number_of(result.min_effect, result.metric)} {UNITS[result.metric]}",
         "columns": columns(result),
-        "rows": rows(result),
+        "rows": rows(result, plan.match),
         "failures": [(arm.arm.pattern, arm.error) for arm in result.arms if arm.error],
         "pictures": pictures,
         "differences": [judgement_in_words(judgement, result) for judgement in result.judgements],
@@ -120,16 +122,16 @@ def columns(result: DataResult) -> list[str]:
     ]
 
 
-def rows(result: DataResult) -> list[list[str]]:
+def rows(result: DataResult, match: str = "none") -> list[list[str]]:
     """The rows of that table, a pattern each."""
-    return [_row(arm, result) for arm in result.arms]
+    return [_row(arm, result, match) for arm in result.arms]
 
 
 def _matched(result: DataResult) -> bool:
     return any(arm.arm.ratio is not None for arm in result.arms)
 
 
-def _row(arm: ArmResult, result: DataResult) -> list[str]:
+def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
     settings, size = arm.arm.settings, arm.arm.size
     if settings is None or size is None:
         return [arm.arm.pattern, "failed", *["n/a"] * (len(columns(result)) - 2)]
@@ -139,6 +141,8 @@ def _row(arm: ArmResult, result: DataResult) -> list[str]:
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
     hidden = settings.channel_mixer.partition("hidden=")[2].rstrip(")")
+    width = [f"{settings.dim}", *([f"hidden {hidden}"] if hidden else [])]
+    width += [f"{settings.heads} heads"] if len({each.heads for each in _all_settings(result)}) > 1 else []
     return [
         arm.arm.pattern,
         estimate_in_words(arm.estimate, result.metric),
@@ -146,12 +150,16 @@ def _row(arm: ArmResult, result: DataResult) -> list[str]:
         ", ".join(seeds),
         f"{few:,}" if few == many else f"{few:,} to {many:,}",
         lr_in_words(arm.lr),
-        f"{settings.dim}" + (f", hidden {hidden}" if hidden else ""),
+        ", ".join(width),
         count(size.parameters) + experts,
         count(size.training_flops),
         count(size.state),
-        *(["n/a" if arm.arm.ratio is None else f"{arm.arm.ratio:.3f}"] if _matched(result) else []),
+        *([ratio_in_words(arm.arm.ratio, match)] if _matched(result) else []),
     ]
+
+
+def _all_settings(result: DataResult) -> list[Settings]:
+    return [arm.arm.settings for arm in result.arms if arm.arm.settings is not None]
 
 
 def _sweep(result: DataResult) -> list[list[str]]:
@@ -165,7 +173,7 @@ def _sweep(result: DataResult) -> list[list[str]]:
 
 def _common(result: DataResult) -> dict[str, Any]:
     """The settings that all patterns share."""
-    made = [arm.arm.settings.model_dump() for arm in result.arms if arm.arm.settings is not None]
+    made = [settings.model_dump() for settings in _all_settings(result)]
     first, own = (made[0] if made else {}), {"seed", "lr", "mixer"}
     return {name: value for name, value in first.items() if name not in own and all(m[name] == value for m in made)}
 
@@ -193,7 +201,7 @@ def _choosing(results: Results) -> str:
 
 
 def _environment(results: Results) -> dict[str, Any]:
-    made = [arm.arm.settings for result in results.data for arm in result.arms if arm.arm.settings is not None]
+    made = [settings for result in results.data for settings in _all_settings(result)]
     told_all = describe_environment(plugins=results.plan.plugins, data_sha256="", device=_device(made))
     return {name: value for name, value in told_all.items() if name not in {"data_sha256", "threads"}}
 

@@ -1,9 +1,12 @@
 """The figures of a comparison, in words and for tables."""
 
 import math
+from typing import cast
 
 from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement, Metric
 from zoo.lab.compare.results import ArmResult, DataResult
+from zoo.lab.match import LIMITS
+from zoo.lab.scale import Quantity
 from zoo.lab.statistics import Estimate
 
 TITLES: dict[Metric, str] = {"accuracy": "validation accuracy (%)", "loss": "validation loss (nats per token)"}
@@ -133,6 +136,14 @@ def count(value: float | None) -> str:
         if value >= 0.9995 * factor:  # from there on it is rounded to 1
             return f"{value / factor:.3g}{unit}"
     return f"{value:.0f}"
+
+
+def ratio_in_words(ratio: float | None, match: str) -> str:
+    """The size of a model over that of the first one, ``1.004``, and by how much it is off where that is a lot."""
+    if ratio is None:
+        return "n/a"
+    limit = LIMITS.get(cast(Quantity, match), 0.0)
+    return f"{ratio:.3f}" + (f", off by {abs(ratio - 1):.1%}" if abs(ratio - 1) > limit else "")
 
 
 def lr_in_words(lr: float | None) -> str:
