@@ -501,15 +501,14 @@ def test_a_mistake_in_a_pattern_is_shown_in_its_place(pattern, text):
 def test_a_mixer_that_fails_to_build_is_the_plugins_fault():
     with pytest.raises(PluginError) as error:
         build("crashes")
-    assert str(error.value) == (
-        "crashes, from acme-mixers 1.2 (entry point 'acme'), failed to build: KeyError: 'nothing'"
-    )
+    text = "crashes, from acme-mixers 1.2 (entry point 'acme'), failed to build: KeyError: 'nothing', in "
+    assert str(error.value).startswith(text + __file__)
 
 
 @pytest.mark.parametrize("method", ["forward", "step"])
 def test_a_write_of_another_shape_is_the_mixers_fault(method, tokens):
     model = build("smooth + narrow")
-    text = "narrow wrote (3, 9, 15) for a read of (3, 9, 16) (b, t, d): a write has the shape of its read"
+    text = f"Narrow: {method} writes (3, 9, 15) for reads of (3, 9, 16): a write has the shape of its read"
     with pytest.raises(PluginError, match=re.escape(text)):
         getattr(model, method)(tokens)
 

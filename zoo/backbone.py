@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from zoo.contract import Mixed, State, TokenMixer
-from zoo.errors import PluginError, UsageError
+from zoo.contract import Mixed, State, TokenMixer, check_losses, check_write, not_a_step
+from zoo.errors import UsageError, WriteError
 from zoo.norm import RMSNorm
 from zoo.task import IGNORE
 
@@ -80,20 +80,23 @@ class Layer(nn.Module):
         losses: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
         for label, mixer in self.named_mixers():
-            mixed = Mixed.of(mixer(read))
+            mixed = Mixed.of(mixer(read), mixer)
+            check_losses(mixer, mixed.losses)
             losses.update({f"{label}.{name}": value for name, value in mixed.losses.items()})
             metrics.update({f"{label}.{name}": value for name, value in mixed.metrics.items()})
-            stream = self._add(stream, self._checked(label, mixed.out, read))
+            stream = self._add(stream, check_write(mixer, mixed.out, read))
         return self._mix_channels(stream), losses, metrics
 
     def step(self, stream: Tensor, states: Sequence[State]) -> tuple[Tensor, tuple[State, ...]]:
         """The next piece of the stream, ``(b, t, d)``, given a state per mixer (None at the start)."""
         read = self.mixer_norm(stream)
         new_states = []
-        for (label, mixer), state in zip(self.named_mixers(), states, strict=True):
-            write, new_state = mixer.step(read, state)
-            new_states.append(new_state)
-            stream = self._add(stream, self._checked(label, write, read))
+        for (_, mixer), state in zip(self.named_mixers(), states, strict=True):
+            stepped: object = mixer.step(read, state)
+            if not isinstance(stepped, tuple) or len(stepped) != 2:
+                raise WriteError(mixer, not_a_step(stepped), "step")
+            new_states.append(stepped[1])
+            stream = self._add(stream, check_write(mixer, stepped[0], read, "step"))
         return self._mix_channels(stream), tuple(new_states)
 
     def named_mixers(self) -> Iterator[tuple[str, TokenMixer]]:
@@ -103,19 +106,12 @@ class Layer(nn.Module):
     def _mix_channels(self, stream: Tensor) -> Tensor:
         if self.channel is None or self.channel_norm is None:
             return stream
-        return self._add(stream, self.channel(self.channel_norm(stream)))
+        read = self.channel_norm(stream)
+        return self._add(stream, check_write(self.channel, self.channel(read), read))
 
     def _add(self, stream: Tensor, write: Tensor) -> Tensor:
         write = F.dropout(write, self.dropout, self.training) if self.dropout else write
         return torch.add(stream, write, alpha=self.write_scale)
-
-    def _checked(self, label: str, write: Tensor, read: Tensor) -> Tensor:
-        if write.shape != read.shape:
-            raise PluginError(
-                f"{label} wrote {tuple(write.shape)} for a read of {tuple(read.shape)} (b, t, d): "
-                "a write has the shape of its read"
-            )
-        return write
 
 
 class Backbone(nn.Module):

@@ -14,6 +14,7 @@ from zoo.backbone import Backbone, Layer, NamedMixer, Positions
 from zoo.channel import check_channel_mixer, create_channel_mixer
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.faults import describe_cause
 from zoo.isolation import random_numbers_kept
 from zoo.options import FILLED_BY_HOST, check_options, takes_dim
 from zoo.pattern import Call
@@ -70,9 +71,8 @@ def instantiate(entry: MixerEntry, options: dict[str, Any], **filled: int) -> To
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit or pytest's Skipped too
-        raise PluginError(
-            f"{entry.name}, from {entry.origin}, failed to build: {type(error).__name__}: {error}"
-        ) from error
+        cause = describe_cause(error, entry.cls)
+        raise PluginError(f"{entry.name}, from {entry.origin}, failed to build: {cause}") from error
 
 
 def build_model(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import WriteError
 from zoo.panel import Panel
 
 State: TypeAlias = Any
@@ -35,9 +36,62 @@ class Mixed:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, written: "Tensor | Mixed") -> "Mixed":
-        """The same write as a `Mixed`, whether the mixer returned one or a plain tensor."""
-        return written if isinstance(written, Mixed) else cls(written)
+    def of(cls, written: "Tensor | Mixed", part: nn.Module | None = None) -> "Mixed":
+        """The same write as a `Mixed`, whether the mixer returned one or a plain tensor.
+
+        Args:
+            written: what `forward` returned.
+            part: whose `forward`, for the error.
+
+        Raises:
+            WriteError: it returned neither.
+        """
+        mixed = written if isinstance(written, Mixed) else cls(written)
+        if not isinstance(mixed.out, Tensor):
+            raise WriteError(part, not_a_write(mixed.out))
+        return mixed
+
+
+def not_a_write(written: object, method: str = "forward") -> str:
+    """What a method returned in place of a write, and what it should have returned."""
+    return f"{method} returns {kind_of(written)}: return the write, or from forward a Mixed"
+
+
+def not_a_step(stepped: object) -> str:
+    """The same of `step`, which returned no write with a state."""
+    return f"step returns {kind_of(stepped)}: return the write and the state, (write, state)"
+
+
+def kind_of(value: object) -> str:
+    """What something is, in a sentence."""
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def check_write(part: nn.Module, write: object, read: Tensor, method: str = "forward") -> Tensor:
+    """Return what a part wrote, ``(b, t, d)``, if it can be added to the stream that it was read from.
+
+    Raises:
+        WriteError: it is no tensor, or of another shape.
+    """
+    if not isinstance(write, Tensor):
+        raise WriteError(part, not_a_write(write, method), method)
+    if write.shape != read.shape:
+        shapes = f"{tuple(write.shape)} for reads of {tuple(read.shape)}"
+        raise WriteError(part, f"{method} writes {shapes}: a write has the shape of its read", method)
+    return write
+
+
+def check_losses(part: nn.Module, losses: Mapping[str, object]) -> None:
+    """Refuse an auxiliary loss that is no scalar tensor.
+
+    Raises:
+        WriteError: with its name.
+    """
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor):
+            raise WriteError(part, f"loss {name!r} is {kind_of(loss)}: a loss is a tensor of one number")
+        if loss.ndim:
+            raise WriteError(part, f"loss {name!r} has the shape {tuple(loss.shape)}: a loss is one number")
 
 
 class TokenMixer(nn.Module):
@@ -93,7 +147,7 @@ class TokenMixer(nn.Module):
             The writes, ``(b, t, d)``, and the state for the next step.
         """
         reads = x if state is None else torch.cat([state, x], dim=1)
-        return Mixed.of(self(reads)).out[:, -x.shape[1] :], reads
+        return Mixed.of(self(reads), self).out[:, -x.shape[1] :], reads
 
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
         """Adjust what gradients do not reach, e.g. a routing bias. The default does nothing.

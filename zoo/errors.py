@@ -35,6 +35,20 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"seed={seed} has more than 64 bits: choose one from 0 to {2**64 - 1}")
 
 
+class WriteError(PluginError):
+    """What a part of a model handed over is no write, or no loss.
+
+    Attributes:
+        part: the module whose fault it is.
+        method: of the module.
+        problem: what is wrong and what would be right, in the words of `zoo check`.
+    """
+
+    def __init__(self, part: object, problem: str, method: str = "forward") -> None:
+        super().__init__(f"{type(part).__name__}: {problem}")
+        self.part, self.problem, self.method = part, problem, method
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.backbone import Backbone
-from zoo.errors import UsageError, check_seed
+from zoo.errors import UsageError, ZooError, check_seed
 
 
 def sample_tokens(
@@ -36,6 +36,7 @@ def sample_tokens(
 
     Raises:
         UsageError: an empty prompt, or a value out of range.
+        ZooError: logits that are not finite.
     """
     _check(prompt, tokens, temperature, top_k, top_p)
     check_seed(seed)
@@ -52,7 +53,10 @@ def _sample(model: Backbone, text: Tensor, tokens: int, draw: Callable[[Tensor],
             state = None
         with torch.inference_mode():
             logits, state = model.step(piece, state)
-            token = draw(logits[:, -1].float())
+            last = logits[:, -1].float()
+            if not last.isfinite().all():
+                raise ZooError("the model's prediction of the next token is not finite; `zoo inspect` names the part")
+            token = draw(last)
         yield token
         piece = token[:, None]
         if limit is not None:

@@ -10,6 +10,7 @@ from zoo.backbone import Backbone
 from zoo.data.load import create_task, task_call
 from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
 from zoo.errors import UsageError
+from zoo.faults import explaining
 from zoo.generate import sample_tokens
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.plugins import check_plugins, remembering
@@ -103,6 +104,10 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
 
 def _decoded(tokenizer: Tokenizer, sampled: Iterator[torch.Tensor]) -> Iterator[str]:
     decoder = tokenizer.decoder()
-    for token in sampled:
+    while True:
+        with explaining():
+            token = next(sampled, None)
+        if token is None:
+            break
         yield decoder.feed(int(token))
     yield decoder.flush()

@@ -1,15 +1,16 @@
 """A way to look at the residual stream while a model runs, without touching the code of any mixer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from zoo.backbone import Backbone, Layer
+from zoo.backbone import Layer
 from zoo.contract import Mixed
+from zoo.parts import Part, Stack, parts_of_layer
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class StreamLog:
 
 
 @contextmanager
-def watch_stream(model: Backbone) -> Iterator[StreamLog]:
+def watch_stream(model: Stack) -> Iterator[StreamLog]:
     """Capture what each part of the model reads and writes, as detached tensors.
 
     Works on an eager model, for whole sequences (``model(tokens)``, not ``model.step``):
@@ -61,9 +62,9 @@ def watch_stream(model: Backbone) -> Iterator[StreamLog]:
         log["0.correlation"].norms["write"].mean()
     """
     log = StreamLog()
-    hooks = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
-    for index, layer in enumerate(model.each_layer()):
-        hooks += _watch_layer(layer, index, log)
+    hooks: list[Any] = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
+    for index, layer in enumerate(cast(Iterable[Layer], model.layers)):
+        hooks += _watch_layer(layer, parts_of_layer(index, layer), log)
     try:
         yield log
     finally:
@@ -71,21 +72,18 @@ def watch_stream(model: Backbone) -> Iterator[StreamLog]:
             hook.remove()
 
 
-def _watch_layer(layer: Layer, index: int, log: StreamLog) -> list[Any]:
+def _watch_layer(layer: Layer, parts: Sequence[Part], log: StreamLog) -> list[Any]:
     entering: dict[str, Tensor] = {}
 
     def enter(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         entering["stream"] = args[0].detach()
 
-    def record(part: str) -> Any:
-        def hook(_part: nn.Module, args: tuple[Tensor, ...], written: Tensor | Mixed) -> None:
-            write = Mixed.of(written).out.detach()
-            log.traffic.append(Traffic(part, entering["stream"], args[0].detach(), write, layer.write_scale))
+    def record(part: Part) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], written: Tensor | Mixed) -> None:
+            write = Mixed.of(written, module).out.detach()
+            log.traffic.append(Traffic(part.name, entering["stream"], args[0].detach(), write, layer.write_scale))
 
         return hook
 
-    parts: list[tuple[str, nn.Module]] = list(layer.named_mixers())
-    if layer.channel is not None:
-        parts.append(("channel", layer.channel))
-    hooks = [part.register_forward_hook(record(f"{index}.{label}")) for label, part in parts]
+    hooks = [part.module.register_forward_hook(record(part)) for part in parts]
     return [layer.register_forward_pre_hook(enter), *hooks]

@@ -44,7 +44,10 @@ def inspect(
         for warning in loaded.warnings:
             warn(warning)
         with _spinner() as progress:
-            table, report = write_inspection(loaded, inspect_run(loaded, tokens=tokens, data=data, progress=progress))
+            inspection = inspect_run(loaded, tokens=tokens, data=data, progress=progress)
+            table, report = write_inspection(loaded, inspection)
+    for warning in inspection.warnings:
+        warn(warning)
     for failed in table["failures"]:
         origin = f"{failed['mixer']}, from {failed['distribution']}"
         warn(f"{failed['part']}: the panels of {origin}, failed: {failed['error']}")

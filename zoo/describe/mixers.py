@@ -10,6 +10,7 @@ from zoo.build import count_active_parameters, count_parameters, create_mixer
 from zoo.contract import TokenMixer
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import PluginError, ZooError
+from zoo.faults import describe_cause
 from zoo.pattern import Call
 from zoo.registry import MixerEntry, Registry
 from zoo.testing.traits import Traits, measure_traits
@@ -73,7 +74,7 @@ def measure_state(mixer: TokenMixer, entry: MixerEntry, dim: int) -> dict[int, i
         except ZooError:
             raise
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
+            cause = describe_cause(error, entry.cls)
             raise PluginError(f"{entry.name}, from {entry.origin}, failed to step: {cause}") from error
         sizes[length] = sum(leaf.numel() for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
         seen = length
@@ -84,7 +85,7 @@ def _measured(mixer: TokenMixer, entry: MixerEntry, dim: int) -> Traits:
     try:
         return measure_traits(mixer, dim)
     except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
+        cause = describe_cause(error, entry.cls)
         raise PluginError(f"{entry.name}, from {entry.origin}, cannot be measured: {cause}") from error
 
 

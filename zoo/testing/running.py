@@ -41,15 +41,7 @@ def other_reads(reads: Tensor, seed: int = 0, scale: float = 1.0) -> Tensor:
 def write(mixer: TokenMixer, reads: Tensor, seed: int = 0) -> Tensor:
     """What the mixer writes for whole sequences, under a seed: what it draws is the same for reads of one shape."""
     with seeded(seed):
-        out: object = Mixed.of(mixer(reads)).out
-    if not isinstance(out, Tensor):
-        raise TypeError(f"forward returns {told_kind(out)}: return the write, or a Mixed")
-    return out.clone()
-
-
-def told_kind(value: object) -> str:
-    """What something is, for a person."""
-    return "None" if value is None else f"a {type(value).__name__}"
+        return Mixed.of(mixer(reads), mixer).out.clone()
 
 
 def evaluating(mixer: TokenMixer) -> TokenMixer:

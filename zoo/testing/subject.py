@@ -1,8 +1,6 @@
 """What can be checked: a registered mixer, a mixer class, or a whole model of a pattern."""
 
-import inspect
 import re
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from zoo import registry
 from zoo.build import build_model, build_seeded, instantiate
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
+from zoo.faults import raised_at
 from zoo.options import FILLED_BY_HOST, Option, check_given
 from zoo.registry import MixerEntry, Origin
 from zoo.testing.whole_model import VOCABULARY, WholeModel
@@ -198,13 +197,5 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
 def told(error: BaseException, subject: Subject) -> str:
     """An error in a line, with the place in the mixer's own file where it comes from."""
     cause = " ".join(f"{type(error).__name__}: {error}".split())
-    file = _file(subject)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{cause}, in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else cause
-
-
-def _file(subject: Subject) -> str | None:
-    try:
-        return inspect.getsourcefile(subject.entry.cls) if subject.entry else None
-    except (OSError, TypeError):  # a class that was made on the fly
-        return None
+    place = raised_at(error, subject.entry.cls) if subject.entry else None
+    return f"{cause}, in {Path(place).name}" if place else cause

@@ -200,7 +200,8 @@ class Trainer:
         try:
             loss, self.gradient_norm = self.training_step(self.step)
         except NotFiniteError as error:
-            self.run.append_event("not finite", step=self.step, loss=str(error.loss), offsets=error.offsets)
+            told = {"loss": str(error.loss), "offsets": error.offsets, "part": error.part}
+            self.run.append_event("not finite", step=self.step, **told)
             raise
         self.step += 1
         self._loss_sum += loss

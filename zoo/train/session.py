@@ -14,6 +14,7 @@ from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.load import load_source
 from zoo.data.source import Source
+from zoo.faults import explaining
 from zoo.pattern import parse
 from zoo.registry import Registry, get_registry
 from zoo.train.checkpoint import load_checkpoint
@@ -247,15 +248,16 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
     run, began = trainer.run, time.perf_counter()
     earlier = sum(event.get("seconds", 0.0) for event in run.events())
     heard = interrupts or Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now"))
-    with heard:
+    with explaining(), heard:
         run.append_event(kind, step=trainer.step)
         finished = trainer.train(heard)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:
         raise Interrupted(run.path, trainer.step)
-    write_scores(run.path, trainer.final_score)
-    summary = summarize(trainer, earlier + time.perf_counter() - began)
+    with explaining():
+        write_scores(run.path, trainer.final_score)
+        summary = summarize(trainer, earlier + time.perf_counter() - began)
     if pages:
         finish(run, summary=asdict(summary))
     else:

@@ -3,6 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,6 +14,7 @@ from zoo.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import ZooError
 from zoo.train.evaluate import autocast
+from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer
 from zoo.train.settings import Settings
 
@@ -34,11 +37,14 @@ class NotFiniteError(ZooError):
     Attributes:
         loss: of the step, nats per target.
         offsets: of every sequence of the step, by micro-batch.
+        part: which made the first number that is not finite, e.g. ``"0.correlation"``; None if none did.
     """
 
-    def __init__(self, message: str, loss: float = math.nan, offsets: Sequence[list[int]] = ()) -> None:
+    def __init__(
+        self, message: str, *, loss: float = math.nan, offsets: Sequence[list[int]] = (), part: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.loss, self.offsets = loss, offsets
+        self.loss, self.offsets, self.part = loss, offsets, part
 
 
 class TrainingStep:
@@ -101,14 +107,17 @@ class TrainingStep:
 
     def _backward(self, batch: Batch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Add the gradient of a micro-batch to that of the step; returns its mean cross-entropy and its metrics."""
+        output = self._run(self.forward, batch)
+        self._objective(weight, output).backward()
+        return output.losses[CROSS_ENTROPY].detach(), output.metrics
+
+    def _run(self, forward: Callable[..., ModelOutput], batch: Batch) -> ModelOutput:
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         where = None if batch.where is None else batch.where.to(self.device)
         with autocast(self.device, self.settings.precision):
-            output = self.forward(inputs, targets, where)
-        self._objective(output, weight).backward()
-        return output.losses[CROSS_ENTROPY].detach(), output.metrics
+            return forward(inputs, targets, where)
 
-    def _objective(self, output: ModelOutput, weight: float) -> Tensor:
+    def _objective(self, weight: float, output: ModelOutput) -> Tensor:
         """What a micro-batch adds to the loss of the step."""
         share = 1 / self.settings.accumulate
         terms = [(weight if name == CROSS_ENTROPY else share) * value for name, value in output.losses.items()]
@@ -119,13 +128,27 @@ class TrainingStep:
         culprit = "gradient" if math.isfinite(loss) else "loss"
         offsets = [batch.offsets.tolist() for batch in batches]
         first = ", ".join(str(offset) for offset in offsets[0][:8])
+        cause = self._cause(step, batches)
+        why = f"{cause.text}. " if cause is not None else ""
+        advice = "Try a lower --lr, or a longer --set warmup=…. " if cause is None or cause.part is None else ""
         return NotFiniteError(
             f"the {culprit} of step {step + 1} is not finite (loss {loss}, gradient norm {norm}); the update was not "
-            f"made. Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in events.jsonl). "
-            "Try a lower --lr, or a longer --set warmup=…",
-            loss,
-            offsets,
+            f"made. {why}{advice}Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in "
+            "events.jsonl)",
+            loss=loss,
+            offsets=offsets,
+            part=None if cause is None else cause.part,
         )
+
+    def _cause(self, step: int, batches: Sequence[Batch]) -> Cause | None:
+        """Which part made the first number that is not finite: its step is made once more, watched."""
+        self._seed(step)
+        for batch, weight in zip(batches, target_weights([count_targets(batch) for batch in batches]), strict=True):
+            with suppress(Exception):  # it is the first failure that a person has to hear of
+                forward, objective = partial(self._run, self.model, batch), partial(self._objective, weight)
+                if cause := explain_not_finite(self.model, forward, objective):
+                    return cause
+        return None
 
 
 def count_targets(batch: Batch) -> int:

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from zoo.errors import PatternError, UsageError
-from zoo.lab.bench.contestants import PLAIN, PlainAttention, build_contestants, one_line, plain_attention
+from zoo.lab.bench.contestants import PLAIN, PlainAttention, build_contestants, plain_attention
 from zoo.lab.bench.request import Request
 
 CPU = torch.device("cpu")
@@ -87,18 +87,3 @@ def test_none_that_can_be_built_is_a_mistake():
 def test_the_same_one_twice_is_a_mistake():
     with pytest.raises(UsageError, match=r"^PATTERN: dot-product \+ correlation is given twice; once is enough$"):
         build_contestants(request("dot-product+correlation", "dot_product + correlation"), CPU)
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (MemoryError(), "out of memory"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9"), "out of memory"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
-        (RuntimeError("first\nsecond"), "RuntimeError: first"),
-        (ValueError(), "ValueError: without a message"),
-        (UsageError("plain\n  ^"), "plain"),
-    ],
-)
-def test_an_error_is_told_in_a_line(error, line):
-    assert one_line(error) == line

@@ -3,7 +3,7 @@ import torch
 
 from zoo import Panel, TokenMixer, create_mixer
 from zoo.lab.inspect.offers import MOST_PANELS, Failed, Shown, panels_offered
-from zoo.lab.inspect.parts import Part
+from zoo.parts import Part
 
 
 def panel(values=None, axes=("n",)):
@@ -21,7 +21,7 @@ class Offers(TokenMixer):
 
 def offered(make):
     mixer = Offers(make)
-    return list(panels_offered([Part("0.offers", 0, "token", mixer)], [torch.arange(3.0).view(1, 3, 1)]))
+    return list(panels_offered([Part(0, "offers", "token", mixer)], [torch.arange(3.0).view(1, 3, 1)]))
 
 
 def raising(_x):
@@ -50,7 +50,7 @@ def test_a_mixer_whose_panels_are_none_is_told(make, error):
 def test_the_distribution_of_a_registered_mixer_is_named(monkeypatch):
     mixer = create_mixer("dot-product", dim=8)
     monkeypatch.setattr(type(mixer), "panels", lambda _self, x: raising(x))
-    (failed,) = panels_offered([Part("3.dot-product", 3, "token", mixer)], [torch.zeros(1, 2, 8)])
+    (failed,) = panels_offered([Part(3, "dot-product", "token", mixer)], [torch.zeros(1, 2, 8)])
     assert (failed.part, failed.mixer, failed.distribution) == ("3.dot-product", "dot-product", "mixer-zoo")
 
 
@@ -63,7 +63,7 @@ def test_panels_are_made_of_the_reads_without_gradients_and_cannot_change_them()
         return [panel(x.half().flatten()), panel(torch.tensor([True, False]))]
 
     mixer = Offers(make)
-    first, second = panels_offered([Part("0.offers", 0, "token", mixer)], [reads])
+    first, second = panels_offered([Part(0, "offers", "token", mixer)], [reads])
     assert isinstance(first, Shown)
     assert first.heading == "0.offers: a"
     assert first.panel.values.tolist() == [2.0] * 6
@@ -72,4 +72,4 @@ def test_panels_are_made_of_the_reads_without_gradients_and_cannot_change_them()
 
 
 def test_channel_mixers_are_not_asked():
-    assert list(panels_offered([Part("0.channel", 0, "channel", torch.nn.Identity())], [torch.zeros(1, 2, 3)])) == []
+    assert list(panels_offered([Part(0, "channel", "channel", torch.nn.Identity())], [torch.zeros(1, 2, 3)])) == []

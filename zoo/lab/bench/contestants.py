@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.build import build_model, build_seeded, count_active_parameters, count_parameters
 from zoo.contract import State, TokenMixer
-from zoo.errors import UsageError, ZooError, is_out_of_memory
+from zoo.errors import UsageError, ZooError
+from zoo.faults import describe_error
 from zoo.lab.bench.request import Request
 from zoo.pattern import parse
 
@@ -120,7 +121,7 @@ def build_contestants(request: Request, device: torch.device) -> tuple[list[Cont
         try:
             contestant = _build(pattern, request, device)
         except ZooError as error:
-            failures[pattern], last = one_line(error), error
+            failures[pattern], last = describe_error(error), error
             continue
         if contestant.name in {other.name for other in built}:
             raise UsageError(f"PATTERN: {contestant.name} is given twice; once is enough")
@@ -131,16 +132,6 @@ def build_contestants(request: Request, device: torch.device) -> tuple[list[Cont
         reasons = "; ".join(f"{pattern!r}: {reason}" for pattern, reason in failures.items())
         raise UsageError(f"none of the {len(failures)} patterns can be built: {reasons}")
     return built, failures
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong, in a line."""
-    if is_out_of_memory(error):
-        return "out of memory"
-    text = str(error).strip().splitlines()
-    if isinstance(error, ZooError):
-        return text[0]
-    return f"{type(error).__name__}: {text[0] if text else 'without a message'}"
 
 
 def _build(pattern: str, request: Request, device: torch.device) -> Contestant:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 
 from zoo.errors import is_out_of_memory
-from zoo.lab.bench.contestants import Contestant, build_contestants, one_line
+from zoo.faults import describe_error
+from zoo.lab.bench.contestants import Contestant, build_contestants
 from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.measure import Key, Timing, time_in_turn
 from zoo.lab.bench.memory import peak_bytes
@@ -16,6 +18,8 @@ from zoo.lab.bench.needed import count_operations
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work
+from zoo.stream import watch_stream
+from zoo.train.not_finite import explain_writes
 
 RESTLESS = 0.3
 """How far apart the quartiles of a cell may be, as a fraction of its median, before a reader is warned."""
@@ -74,6 +78,7 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
     began, watcher, request = time.monotonic(), watcher or Watcher(), start.request
     described = [contestant.describe() for contestant in start.contestants]
     bench = Bench(request, measure_peaks(start.device, request.precision), described, dict(start.unbuilt))
+    bench.notes += filter(None, (_note_not_finite(contestant, start) for contestant in start.contestants))
     watcher.begin(_turns(request, len(start.contestants)))
     try:
         for kind in request.kinds:
@@ -91,6 +96,16 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
     bench.cells = [_bounded(cell, bench.peaks) for cell in bench.cells]
     bench.seconds = time.monotonic() - began
     return bench
+
+
+def _note_not_finite(contestant: Contestant, start: Start) -> str | None:
+    """What a reader should know of a contestant that computes with numbers that are not finite."""
+    work = partial(prepare_work, "forward", contestant, start.request.lengths[0], start.request, start.device)
+    with suppress(Exception), watch_stream(contestant) as log:  # what fails is told by its cells
+        work().call()
+        if cause := explain_writes(contestant, log):
+            return f"{contestant.name}: {cause.text}. Its costs may not be those of finite numbers."
+    return None
 
 
 def _bounded(cell: Cell, peaks: Peaks) -> Cell:
@@ -167,7 +182,7 @@ class _Table:
             self.exhausted[name] = length
             if self.start.device.type == "cuda":
                 torch.cuda.empty_cache()
-        return Cell(name, self.kind, length, failure=one_line(error))
+        return Cell(name, self.kind, length, failure=describe_error(error))
 
     def _add_timing(self, cell: Cell, timing: Timing) -> None:
         if timing.error is not None:

@@ -12,10 +12,10 @@ from zoo.build import check_pattern
 from zoo.data.load import task_call
 from zoo.data.source import Source
 from zoo.errors import UsageError
+from zoo.faults import describe_error
 from zoo.lab.compare.judge import MIN_EFFECT, Metric
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
-from zoo.lab.compare.trial import in_a_line
 from zoo.lab.match import match
 from zoo.lab.size import Size, measure_size
 from zoo.lab.tier import Tier, find_tier
@@ -230,7 +230,7 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
             kept = {name: value for name, value in _kept(settings).items() if name not in request.settings}
             settings = settings.model_copy(update=kept)
         except Exception as error:  # whatever a mixer does, the others go on
-            cause = in_a_line(error)
+            cause = describe_error(error)
             if index == 0:
                 raise UsageError(
                     f"the first pattern, {pattern}, with which the others are compared, cannot be built: {cause}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.errors import UsageError, ZooError, is_out_of_memory
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.faults import describe_error, explain
 from zoo.strict_json import to_json
 from zoo.train.display import Display
 from zoo.train.durable import write_atomically
@@ -95,19 +96,10 @@ def run_trial(
     except StuckError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) or (isinstance(error, ZooError) and isinstance(error.__cause__, OSError)):
-            raise  # a full disk says nothing of the mixer
+        if _is_no_fault_of_the_run(error):
+            raise
         return _failed(folder, error)
     return read_outcome(folder)
-
-
-def in_a_line(error: Exception) -> str:
-    """What went wrong with a mixer, whoever says so."""
-    if is_out_of_memory(error):
-        return "out of memory"
-    if isinstance(error, ZooError):
-        return str(error).splitlines()[0]  # below it may stand the pattern, with a caret
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _bring_to_its_end(
@@ -128,8 +120,15 @@ def _bring_to_its_end(
     start(settings, root=folder.parent, out=folder, display=display, interrupts=interrupts, pages=False, found=found)
 
 
+def _is_no_fault_of_the_run(error: Exception) -> bool:
+    """A full disk says nothing of the mixer, unless it is the mixer that uses it."""
+    if explain(error) is not None or isinstance(error, PluginError):
+        return False
+    return isinstance(error, OSError) or (isinstance(error, ZooError) and isinstance(error.__cause__, OSError))
+
+
 def _failed(folder: Path, error: Exception) -> Outcome:
-    text = in_a_line(error)
+    text = describe_error(error)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FAILURE, to_json({"error": text}, indent=None))
     return Outcome(error=text)

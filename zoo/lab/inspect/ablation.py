@@ -25,7 +25,6 @@ def switched_off(part: nn.Module) -> Iterator[None]:
         hook.remove()
 
 
-def _silence(_part: nn.Module, _reads: Any, written: Tensor | Mixed) -> Tensor | Mixed:
-    if isinstance(written, Mixed):
-        return replace(written, out=torch.zeros_like(written.out))
-    return torch.zeros_like(written)
+def _silence(part: nn.Module, _reads: Any, written: Tensor | Mixed) -> Tensor | Mixed:
+    silent = torch.zeros_like(Mixed.of(written, part).out)
+    return replace(written, out=silent) if isinstance(written, Mixed) else silent

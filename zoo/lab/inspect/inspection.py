@@ -1,6 +1,7 @@
 """The whole inspection of a run, from its folder to numbers and panels."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,15 +9,20 @@ from pathlib import Path
 
 import torch
 
+from zoo.backbone import Backbone
+from zoo.data.source import Batch
 from zoo.errors import UsageError
+from zoo.faults import explaining
 from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.heldout import held_out
 from zoo.lab.inspect.offers import Failed, Shown, panels_offered
-from zoo.lab.inspect.parts import Part, parts_of
 from zoo.lab.inspect.traffic import Shares, measure_shares
 from zoo.panel import Panel
+from zoo.parts import Part, parts_of
 from zoo.run import Run
+from zoo.stream import watch_stream
 from zoo.train.evaluate import Score, evaluate
+from zoo.train.not_finite import explain_writes
 
 FEW_LINES = 6
 """Up to so many parts are drawn as lines, more as a map."""
@@ -34,6 +40,7 @@ class Inspection:
         shares: what the parts write.
         unit: of the losses.
         shown: the panels, those of the whole model first, and the mixers whose panels failed.
+        warnings: what makes the figures worthless, in a line each.
     """
 
     run: Path
@@ -44,6 +51,7 @@ class Inspection:
     shares: Shares
     unit: str
     shown: Sequence[Shown | Failed]
+    warnings: Sequence[str] = ()
 
     @property
     def failures(self) -> list[Failed]:
@@ -72,11 +80,12 @@ def inspect_run(
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
     told = progress or (lambda _text: None)
     told("measuring what the parts write")
-    shares, whole = measure_shares(run.model, batches), evaluate(run.model, batches, precision="fp32")
+    with explaining():
+        shares, whole = measure_shares(run.model, batches), evaluate(run.model, batches, precision="fp32")
     without = []
     for number, part in enumerate(parts, start=1):
         told(f"measuring the loss without {part.name} ({number} of {len(parts)})")
-        with switched_off(part.module):
+        with explaining(), switched_off(part.module):
             without.append(evaluate(run.model, batches, precision="fp32"))
     told("drawing")
     unit = "nats per token" if run.tokenizer is not None else "nats per answer"
@@ -85,7 +94,19 @@ def inspect_run(
         _metric_panels(parts, shares),
         panels_offered(parts, shares.reads),
     )
-    return Inspection(run.path, run.step, whole, parts, without, shares, unit, list(shown))
+    warnings = [] if math.isfinite(whole.loss) else [_why_not_finite(run.model, batches)]
+    return Inspection(run.path, run.step, whole, parts, without, shares, unit, list(shown), warnings)
+
+
+@torch.no_grad()
+def _why_not_finite(model: Backbone, batches: Sequence[Batch]) -> str:
+    device = next(model.parameters()).device
+    for batch in batches:
+        with watch_stream(model) as log:
+            model(batch.inputs.to(device))
+        if cause := explain_writes(model, log):
+            return f"the held-out loss is not finite. {cause.text}"
+    return "the held-out loss is not finite, although every part writes finite numbers"
 
 
 def _overview(

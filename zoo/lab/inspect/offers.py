@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from zoo.contract import TokenMixer
-from zoo.lab.inspect.parts import Part
+from zoo.faults import author_of, describe_cause
 from zoo.panel import Panel
-from zoo.registry import get_registry
+from zoo.parts import Part
 
 MOST_PANELS = 16
 """So many panels a mixer may show."""
@@ -59,11 +59,8 @@ def panels_offered(parts: Sequence[Part], reads: Sequence[Tensor]) -> Iterator[S
 
 def failure_of(part: Part, error: Exception) -> Failed:
     """Say whose fault it is that the panels of a part cannot be shown."""
-    cls = type(part.module)
-    entries = [entry for entry in get_registry().mixers.list() if entry.cls is cls]
-    name = entries[0].name if entries else cls.__name__
-    distribution = entries[0].origin.distribution if entries else f"the module {cls.__module__}"
-    return Failed(part.name, name, distribution, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    author = author_of(part)
+    return Failed(part.name, author.name, author.distribution, describe_cause(error, type(part.module)))
 
 
 def _checked(mixer: TokenMixer, reads: Tensor) -> list[Panel]:

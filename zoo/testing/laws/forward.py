@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from zoo.contract import Mixed, TokenMixer
+from zoo.contract import Mixed, TokenMixer, not_a_step, not_a_write
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import both_modes, evaluating, in_dtype, modes, other_reads, seeded, told_kind, write
+from zoo.testing.running import both_modes, evaluating, in_dtype, modes, other_reads, seeded, write
 from zoo.testing.violation import LawViolation, NotApplicable, first_difference
 
 
@@ -33,13 +33,13 @@ def shape(case: Case) -> None:
 
 def _first_of(stepped: object) -> object:
     if not isinstance(stepped, tuple) or len(stepped) != 2:
-        raise LawViolation(f"step returns {told_kind(stepped)}: return the write and the state, (write, state)")
+        raise LawViolation(not_a_step(stepped))
     return stepped[0]
 
 
 def _check_write(case: Case, method: str, written: object, reads: Tensor, dtype: torch.dtype) -> None:
     if not isinstance(written, Tensor):
-        raise LawViolation(f"{method} returns {told_kind(written)}: return the write, or from forward a Mixed")
+        raise LawViolation(not_a_write(written, method))
     shape = reads.shape if reads.is_floating_point() else (*reads.shape, written.shape[-1])
     if written.shape != shape:
         raise LawViolation(f"{method} writes {tuple(written.shape)} for reads of {tuple(reads.shape)}")
