@@ -104,7 +104,8 @@ def test_a_run_that_has_not_ended_has_a_report_too(zoo, trained):
 
 
 def test_panels_that_fail_are_told_and_stop_nothing(zoo, tiny, tmp_path, distribution):
-    error = "RuntimeError: <script>no</script>"
+    line = LOUD.split("{panels}", maxsplit=1)[0].count("\n") + 1
+    error = f"RuntimeError: <script>no</script>, in {tmp_path / 'site' / 'acme_mixers.py'}:{line}"
     distribution("acme-mixers", LOUD.format(panels="raise RuntimeError('<script>no</script>')"))
     table, err = inspected(zoo, train(zoo, tiny, tmp_path / "loud", "loud"))
     assert table["failures"] == [

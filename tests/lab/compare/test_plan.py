@@ -6,7 +6,7 @@ import torch
 
 import zoo
 from zoo.data.task_data import TaskData
-from zoo.errors import UsageError
+from zoo.errors import PluginError, UsageError
 from zoo.lab.compare import plan as plan_module
 from zoo.lab.compare.plan import make_plan, plan_as_json, plan_from_json
 from zoo.lab.compare.request import Budget
@@ -173,6 +173,8 @@ def test_whatever_a_mixer_does_the_others_go_on(monkeypatch, cls, told):
     made = make_plan(request("dot-product", "involution", "correlation"))
     assert [arm.error is None for arm in made.arms] == [True, False, True]
     assert told in made.arms[1].error
+    with pytest.raises(PluginError if cls is Raises else UsageError, match="the first pattern, involution, with which"):
+        make_plan(request("involution", "dot-product"))
 
 
 def test_a_budget_of_floating_point_operations_gives_each_as_many():

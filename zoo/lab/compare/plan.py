@@ -11,8 +11,8 @@ from zoo.backbone import Backbone
 from zoo.build import check_pattern
 from zoo.data.load import task_call
 from zoo.data.source import Source
-from zoo.errors import UsageError
-from zoo.faults import describe_error
+from zoo.errors import PluginError, UsageError
+from zoo.faults import describe_error, explain
 from zoo.lab.compare.judge import MIN_EFFECT, Metric
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
@@ -232,7 +232,8 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
         except Exception as error:  # whatever a mixer does, the others go on
             cause = describe_error(error)
             if index == 0:
-                raise UsageError(
+                kind = PluginError if isinstance(explain(error) or error, PluginError) else UsageError
+                raise kind(
                     f"the first pattern, {pattern}, with which the others are compared, cannot be built: {cause}"
                 ) from error
             yield Arm(pattern, data, None, None, error=cause)
