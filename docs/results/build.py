@@ -39,7 +39,6 @@ def render() -> str:
         ratios=ratios,
         identical_arms=identical_arms,
         different_arms=different_arms,
-        contention=contention,
         steps=steps,
         summaries=summaries,
         command=command,
@@ -144,21 +143,6 @@ def different_arms(folder: str) -> str:
 
 def _seed_counts(found: list[Mapping[str, Any]]) -> list[str]:
     return [name for name in found[0] if name.endswith(" seeds")]
-
-
-def contention(folder: str) -> str:
-    """Seconds of training on a quiet and on a busy machine, by how threads wait, and as ratios to the best of them."""
-    found = read(folder, "contention.json")
-    best = min(found["median"]["quiet"].values())
-    rows = []
-    for way in found["median"]["quiet"]:
-        cells = []
-        for load in ("quiet", "busy"):
-            each = ", ".join(f"{seconds:.1f}" for seconds in sorted(found["seconds"][load][way]))
-            median = found["median"][load][way]
-            cells += [each, f"{median / best:.2f}"]
-        rows.append([way, *cells])
-    return _table(["threads", "quiet (s)", "ratio", "busy (s)", "ratio"], rows)
 
 
 def ratios(folder: str, kind: str, to: str) -> str:

@@ -21,9 +21,9 @@ from pathlib import Path
 from zoo.train.environment import describe_environment
 
 WAYS = {
-    "spinning (torch's default)": {"GOMP_SPINCOUNT": ""},
-    "sleeping (zoo's default)": {},
-    "one thread, spinning": {"GOMP_SPINCOUNT": "", "THREADS": "1"},
+    "as the zoo decides": {},
+    "spinning (torch's default)": {"KMP_BLOCKTIME": "200"},  # keeps the zoo from choosing; OpenMP of GNU ignores it
+    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
 TRAIN = ["train", "--set", "evaluate_every=100000", "--set", "sample_tokens=0", "--set", "final_evaluation_tokens=1024"]
 
@@ -57,14 +57,10 @@ def main() -> int:
 def training_seconds(settings: dict[str, str], steps: int) -> float:
     """Seconds of training alone, without start and evaluation."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP", "KMP"))}
-    threads = settings.get("THREADS")
-    environ |= {name: value for name, value in settings.items() if name != "THREADS" and value}
-    if "GOMP_SPINCOUNT" in settings:  # keeps the zoo from choosing, and leaves the choice to OpenMP
-        environ["KMP_BLOCKTIME"] = "200"
+    environ |= settings
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [str(Path(sys.executable).with_name("zoo")), *TRAIN, "--steps", str(steps), "--out", str(run)]
-        command += ["--set", f"threads={threads}"] if threads else []
         subprocess.run(command, env=environ, check=True, capture_output=True, cwd=folder)
         return steps * 16 * 128 / json.loads((run / "summary.json").read_text())["tokens_per_second"]
 

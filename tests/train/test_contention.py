@@ -7,31 +7,47 @@ import time
 
 import pytest
 
-from zoo.cli.threads import let_threads_sleep
+from zoo.cli.threads import choose_waiting, count_others
 from zoo.train import contention
 from zoo.train.contention import Contention, read_times, waiting_fraction
 
 LINUX = pytest.mark.skipif(read_times() is None, reason="the system does not tell how long threads wait")
 
 
-def test_threads_sleep_unless_the_user_has_chosen():
-    environ = {}
-    let_threads_sleep(environ)
-    assert environ == {"OMP_WAIT_POLICY": "PASSIVE"}
+def test_threads_sleep_on_a_busy_machine_unless_the_user_has_chosen(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for others, policy in (
+        (0, {}),
+        (1.5, {}),
+        (2, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        (9, {"OMP_WAIT_POLICY": "PASSIVE"}),
+    ):
+        environ = {}
+        choose_waiting(environ, others=others)
+        assert environ == policy
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         environ = {name: "whatever"}
-        let_threads_sleep(environ)
+        choose_waiting(environ, others=9)
         assert environ == {name: "whatever"}
 
 
-def test_the_command_line_decides_before_torch_is_imported():
+def test_others_are_counted_without_this_process(tmp_path):
+    (tmp_path / "loadavg").write_text("0.50 0.40 0.30 4/151 1234\n")
+    assert count_others(tmp_path / "loadavg") == 3
+    (tmp_path / "loadavg").write_text("what?")
+    assert count_others(tmp_path / "loadavg") == count_others(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(("command", "policy"), [("generate", "PASSIVE"), ("list", "None")])
+def test_the_command_line_decides_before_torch_is_imported(command, policy):
     code = (
-        "import os, sys; from zoo.cli import main; sys.argv = ['zoo', '--version']\n"
-        "try: main.main()\nexcept SystemExit: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+        f"import os, sys; from zoo.cli import main; sys.argv = ['zoo', {command!r}, '--help']\n"
+        "main.count_others = lambda: 99\n"
+        "try: main.main()\nexcept SystemExit: print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP", "KMP"))}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "PASSIVE False"
+    assert done.stdout.splitlines()[-1] == f"{policy} False"
 
 
 def test_the_fraction_of_the_time_in_which_threads_waited():
@@ -55,8 +71,8 @@ def test_it_is_told_once_and_after_some_seconds_of_it(times):
     assert watch.notice() is None
     times.update(now=6.0, read=(3 * 10**9, 3 * 10**9))
     assert watch.notice() == (
-        "other processes are using the processors: training waits for one 50% of its time; close them, or leave them a "
-        "core with --set threads=…"
+        "other processes are using the processors: training waits for one 50% of its time; close them, or start it "
+        "with OMP_WAIT_POLICY=PASSIVE"
     )
     times.update(now=60.0, read=(4 * 10**9, 40 * 10**9))
     assert watch.notice() is None

@@ -21,12 +21,15 @@ from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.plugins import plugins
 from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
-from zoo.cli.threads import let_threads_sleep
+from zoo.cli.threads import choose_waiting, count_others
 from zoo.cli.train import TrainCommand, train
 from zoo.errors import ZooError, is_out_of_memory
 
 # typer exports one kind of its usage errors; the others share this base.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_COMPUTING = {"train", "generate", "check", "inspect", "bench", "compare"}
+"""The commands that compute for a while, for which it is worth a look at what else the machine does."""
 
 app = typer.Typer(
     name="zoo",
@@ -74,7 +77,8 @@ def options(
 def main() -> None:
     """The console script ``zoo``."""
     prepare_streams()
-    let_threads_sleep(os.environ)
+    if _COMPUTING & set(sys.argv[1:3]):  # a flag of `zoo` itself may stand before the command
+        choose_waiting(os.environ, others=count_others())
     sys.exit(run(sys.argv[1:]))
 
 

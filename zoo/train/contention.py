@@ -30,7 +30,7 @@ class Contention:
         self._is_told = True
         return (
             f"other processes are using the processors: training waits for one {fraction:.0%} of its time; "
-            "close them, or leave them a core with --set threads=…"
+            "close them, or start it with OMP_WAIT_POLICY=PASSIVE"
         )
 
 
