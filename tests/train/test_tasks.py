@@ -135,6 +135,14 @@ def test_a_run_that_was_good_enough_stays_so(tmp_path):
     assert again.validation_accuracy == first.validation_accuracy
 
 
+def test_a_run_that_was_good_enough_has_finished(tmp_path):
+    first = start(settings(), root=tmp_path, out=tmp_path / "run", pages=False)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert first.steps < settings().steps
+    assert resume(tmp_path / "run", pages=False) == first
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
 def scored(accuracy):
     """A score of ten answers."""
     right = round(10 * accuracy)

@@ -234,14 +234,18 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
 
 def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
     """The figures of a run that has made all its steps, and is whole; None if there is something left to do."""
-    saved, last = run.summary, run.config["steps"]
-    if saved is None or saved.get("steps") != last or steps not in (None, last):
+    saved, config = run.summary, run.config
+    last, wanted = config["steps"], config.get("stop_accuracy")
+    if saved is None or steps not in (None, last):
+        return None
+    is_good_enough = wanted is not None and (saved.get("validation_accuracy") or 0.0) >= wanted
+    if saved.get("steps") != last and not is_good_enough:
         return None
     known = {field.name for field in fields(Summary)}
     values: dict[str, Any] = {"guess_levels": {}}
     values |= {name: math.nan if value is None else value for name, value in saved.items() if name in known}
     newest = load_checkpoint(run.checkpoints)
-    return Summary(**values) if known == set(values) and newest.step == last and not newest.rejected else None
+    return Summary(**values) if known == set(values) and newest.step == saved["steps"] and not newest.rejected else None
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
