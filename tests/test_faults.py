@@ -108,9 +108,9 @@ def test_what_a_mixer_raises(cls):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (None, "forward returns None: return the write, or from forward a Mixed"),
-        ([1], "forward returns a list: return the write, or from forward a Mixed"),
-        (Mixed(None), "forward returns None: return the write, or from forward a Mixed"),
+        (None, "forward returns None: return the write, or a Mixed"),
+        ([1], "forward returns a list: return the write, or a Mixed"),
+        (Mixed(None), "forward returns None: return the write, or a Mixed"),
         (torch.zeros(2, 3), "forward writes (2, 3) for reads of (2, 3, 8): a write has the shape of its read"),
         (Mixed(torch.zeros(2, 3, 8), {"z": torch.zeros(2)}), "loss 'z' has the shape (2,): a loss is one number"),
         (Mixed(torch.zeros(2, 3, 8), {"z": None}), "loss 'z' is None: a loss is a tensor of one number"),
@@ -167,9 +167,7 @@ def test_what_follows_an_update():
 def test_a_channel_mixer():
     text = failure(lambda: model_of(Sound(), channel=BrokenMLP(DIM))(TOKENS))
     assert text.startswith("BrokenMLP (layer 0, part 0.channel, from the module ")
-    assert text.endswith(
-        f"forward returns None: return the write, or from forward a Mixed, in {line_of(BrokenMLP.forward)}"
-    )
+    assert text.endswith(f"forward returns None: return the write, or a Mixed, in {line_of(BrokenMLP.forward)}")
 
 
 def test_a_registered_mixer_has_its_name_and_its_distribution(monkeypatch):

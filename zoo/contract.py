@@ -54,7 +54,7 @@ class Mixed:
 
 def not_a_write(written: object, method: str = "forward") -> str:
     """What a method returned in place of a write, and what it should have returned."""
-    return f"{method} returns {kind_of(written)}: return the write, or from forward a Mixed"
+    return f"{method} returns {kind_of(written)}: return the write, or a Mixed"
 
 
 def not_a_step(stepped: object) -> str:

@@ -39,8 +39,8 @@ RAISED, FORWARD = (
 )
 FAULTS = {
     "raises": f": RuntimeError: not today, in {{file}}:{RAISED}",
-    "none": f": forward returns None: return the write, or from forward a Mixed, in {{file}}:{FORWARD}",
-    "list": f": forward returns a list: return the write, or from forward a Mixed, in {{file}}:{FORWARD}",
+    "none": f": forward returns None: return the write, or a Mixed, in {{file}}:{FORWARD}",
+    "list": f": forward returns a list: return the write, or a Mixed, in {{file}}:{FORWARD}",
 }
 NOT_FINITE = {
     "nan": "The first number that is not finite was written at token 0 of sequence 0 by {who}, in {file}:",
