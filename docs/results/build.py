@@ -9,6 +9,7 @@ summary.json of a run, or what tests/benchmarks/training_step.py wrote. The text
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ def render() -> str:
         ratios=ratios,
         identical_arms=identical_arms,
         different_arms=different_arms,
+        contention=contention,
         steps=steps,
         summaries=summaries,
         command=command,
@@ -143,6 +145,22 @@ def different_arms(folder: str) -> str:
 
 def _seed_counts(found: list[Mapping[str, Any]]) -> list[str]:
     return [name for name in found[0] if name.endswith(" seeds")]
+
+
+def contention(folder: str) -> str:
+    """Seconds of training on a quiet and on a busy machine, by how threads wait, and ratios to torch's own way."""
+    found = read(folder, "contention.json")
+    quiet = found["median"]["quiet"]["spinning (torch's default)"]
+    rows = [
+        [way, *(cell for load in ("quiet", "busy") for cell in _seconds(found["seconds"][load][way], quiet))]
+        for way in found["seconds"]["quiet"]
+    ]
+    return _table(["threads", "quiet (s)", "ratio", "busy (s)", "ratio"], rows)
+
+
+def _seconds(measured: list[float], unit: float) -> list[str]:
+    """What was measured, and its median over a unit."""
+    return [", ".join(f"{seconds:.1f}" for seconds in sorted(measured)), f"{statistics.median(measured) / unit:.2f}"]
 
 
 def ratios(folder: str, kind: str, to: str) -> str:
