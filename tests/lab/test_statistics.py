@@ -57,12 +57,37 @@ def test_seeds_and_test_both_widen_the_interval():
     rows = [[1] * 6 + [0] * 4, [0] + [1] * 7 + [0] * 2, [1] * 8 + [0] * 2]
     found, over_seeds = estimate(answers(*rows)), estimate(Sample({0: 0.6, 1: 0.7, 2: 0.8}))
     assert found.mean == over_seeds.mean
-    residuals = np.mean(rows, axis=0) - 0.7
-    total = 0.01 / 3 + (residuals**2).sum() / 90
-    freedom = total**2 / ((0.01 / 3) ** 2 / 2 + ((residuals**2).sum() / 90) ** 2 / 9)
+    by_seed = (np.array(rows) - np.mean(rows, axis=1, keepdims=True)) / 10
+    seeds, tests = 0.01 / 3, (by_seed.mean(axis=0) ** 2).sum() * 10 / 9
+    both = by_seed.var(axis=0, ddof=1).sum() / 3
+    total = max(seeds + tests - both, seeds, tests)
+    freedom = total**2 / (seeds**2 / 2 + tests**2 / 9 + both**2 / 18)
     from scipy.stats import t
 
     assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(total))
+
+
+def test_luck_that_one_seed_has_with_one_sequence_counts_once():
+    """Seeds that answer independently are so many tests: the variance is p (1 - p) over all answers, not twice that."""
+    generator = np.random.default_rng(0)
+    draws = [generator.random((5, 100)) < 0.7 for _ in range(400)]
+    from scipy.stats import t
+
+    halves = [(found := estimate(answers(*rows.astype(float)))).high - found.mean for rows in draws]
+    deviation = np.median(halves) / t.ppf(0.975, 4)
+    assert deviation == pytest.approx(math.sqrt(0.7 * 0.3 / 500), rel=0.1)
+
+
+def test_what_is_counted_twice_is_taken_off_no_further_than_to_the_larger_of_both():
+    """Seeds that agree in the mean, with different answers: all of their variance is luck with single sequences."""
+    rows = [np.roll([1.0] * 5 + [0.0] * 5, shift) for shift in (0, 3, 6)]
+    sample = answers(*rows)
+    over_tests = (np.mean([scores.residuals for scores in sample.scores.values()], axis=0) ** 2).sum() * 10 / 9
+    assert sample.interaction > over_tests
+    from scipy.stats import t
+
+    found = estimate(sample)
+    assert (found.high - found.mean) / math.sqrt(over_tests) > t.ppf(0.975, 9)
 
 
 def test_answers_of_one_sequence_count_as_one_draw():

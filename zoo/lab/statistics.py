@@ -3,7 +3,9 @@
 Chance has two sources. Seeds differ, and the test is a sample: other sequences would have given other scores. Both
 enter every interval and every p-value. The second is estimated from the scores of single sequences, so that answers
 within a sequence need not be independent, and two arms are compared on the same sequences, so that what is hard for
-both cancels.
+both cancels. Luck that one seed has with one sequence shows in both, and is counted once: the variance of a mean over
+two crossed random factors is (Searle, Casella, McCulloch 1992) that over the one, plus that over the other, less that
+of their interaction.
 """
 
 import math
@@ -71,10 +73,23 @@ class Sample:
     @property
     def residuals(self) -> Numbers | None:
         """Those of `Scores`, averaged over the seeds; None where they were not kept, or the tests are not the same."""
+        by_seed = self._residuals_by_seed
+        return None if by_seed is None else np.asarray(by_seed.mean(axis=0))
+
+    @property
+    def interaction(self) -> float:
+        """The variance of the mean by what single seeds make of single sequences, which is in both other variances."""
+        by_seed = self._residuals_by_seed
+        if by_seed is None or len(by_seed) < 2:
+            return 0.0
+        return float(by_seed.var(axis=0, ddof=1).sum()) / len(by_seed)
+
+    @property
+    def _residuals_by_seed(self) -> Numbers | None:
         kept = [self.scores[seed].residuals for seed in self.values if seed in self.scores]
         if len(kept) < len(self.values) or len({residuals.shape for residuals in kept}) != 1:
             return None
-        return np.asarray(np.mean(kept, axis=0))
+        return np.stack(kept)
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Variance:
-    """A variance that was estimated, with its degrees of freedom."""
+    """A variance that was estimated, with its degrees of freedom; negative where others counted it twice."""
 
     value: float
     freedom: float
@@ -192,7 +207,12 @@ def _over_tests(sample: Sample, other: Sample | None = None) -> list[_Variance]:
     tests = len(difference)
     if tests < 2:
         return []
-    return [_Variance(float((difference**2).sum()) * tests / (tests - 1), tests - 1)]
+    over_tests = _Variance(float((difference**2).sum()) * tests / (tests - 1), tests - 1)
+    return [over_tests, *(_counted_twice(each, tests) for each in (sample, other) if each is not None)]
+
+
+def _counted_twice(sample: Sample, tests: int) -> _Variance:
+    return _Variance(-sample.interaction, max(len(sample.values) - 1, 1) * (tests - 1))
 
 
 def _reach(variances: Sequence[_Variance]) -> float:
@@ -213,6 +233,7 @@ def _p(mean: float, variances: Sequence[_Variance]) -> float:
 
 def _total(variances: Sequence[_Variance]) -> tuple[float, float]:
     """The sum, and its degrees of freedom (Satterthwaite 1946)."""
-    total = sum(each.value for each in variances)
+    # no estimate of a sum is below its largest summand
+    total = max(sum(each.value for each in variances), *(each.value for each in variances))
     spread = sum(each.value**2 / each.freedom for each in variances)
     return total, total**2 / spread if spread else math.inf
