@@ -31,7 +31,8 @@ def resolve_latest(path: Path, root: Path, *, sign: str, what: str) -> Path:
     found = [folder for folder in root.glob("*") if (folder / sign).is_file()] if root.is_dir() else []
     if not found:
         raise UsageError(f"there is no {what} in {root}/ yet, so none is the latest: name its folder")
-    newest = max(found, key=lambda folder: (_begun(folder, sign), folder.name))
+    # an event has whole seconds: of two that were begun in the same one, the file that was written last decides
+    newest = max(found, key=lambda folder: (_begun(folder, sign), (folder / sign).stat().st_mtime_ns, folder.name))
     say(f"latest is {newest}")
     return newest
 

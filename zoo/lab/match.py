@@ -65,7 +65,7 @@ def match(
     or 2) if that will do. What is then missing is made up by the hidden width of the settings' channel mixer, if it
     has one and some layer uses it; otherwise the widths alone have to come near enough. Where they do not, other
     numbers of heads are tried, which take other widths. If nothing is within `LIMITS` of the target, the nearest model
-    is taken. The global random state is left as it was.
+    is taken, one with another number of heads only where that halves the miss at least. The global random state is left as it was.
 
     Args:
         build: makes the model of some settings; also called under ``torch.device("meta")``. Where it raises a
@@ -82,17 +82,18 @@ def match(
     """
     if not target > 0:
         raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
-    found: list[Candidate] = []
+    nearest: Candidate | None = None
     scale = Scale(build, settings, quantity, target, length, answers=answers)
     for heads in _head_counts(settings):
         scale.settings = settings.model_copy(update={"heads": heads})
         for candidate in _candidates(scale):
-            found.append(candidate)
             if candidate.miss <= LIMITS[quantity]:
                 return _matched(scale, candidate)
-        if not found:
+            # another number of heads is another model, which a small gain does not pay for
+            worth = nearest is None or candidate.miss < nearest.miss / (1 if heads == nearest.settings.heads else 2)
+            nearest = candidate if worth else nearest
+        if nearest is None:
             scale.model(settings)  # says what no width mends
-    nearest = min(found, key=_by_miss, default=None)
     if nearest is None or not nearest.ratio:
         raise UsageError(
             f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another --match, "

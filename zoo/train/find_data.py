@@ -1,4 +1,4 @@
-"""Finding the data of a saved run or comparison again, also from another folder."""
+"""The data of a run, and finding them again for a saved run or comparison, also from another folder."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +14,22 @@ from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
 
 Begun: TypeAlias = Literal["run", "comparison"]
+
+
+def source_of(settings: Settings, registry: Registry | None = None) -> Source:
+    """The text or the task that the settings name, which the context must fit.
+
+    Raises:
+        UsageError: data that cannot be had, or that are too short for the context.
+    """
+    source = load_source(
+        settings.data,
+        tokenizer=settings.tokenizer,
+        validation_fraction=settings.validation_fraction,
+        registry=registry,
+    )
+    source.check_context(settings.context)
+    return source
 
 
 def text_path(data: str, registry: Registry | None = None) -> str | None:
@@ -94,13 +110,7 @@ def _same_text(place: str, sha256: str, *, named: bool) -> Corpus | None:
 def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, registry: Registry | None) -> Source:
     if given is not None:
         raise UsageError(f"the {begun} learns the task {settings.data} and reads no text: leave out --data")
-    source = load_source(
-        settings.data,
-        tokenizer=settings.tokenizer,
-        validation_fraction=settings.validation_fraction,
-        registry=registry,
-    )
-    source.check_context(settings.context)
+    source = source_of(settings, registry)
     if source.sha256 != sha256:
         raise _changed(settings.data, begun)
     return source

@@ -179,9 +179,9 @@ class Trainer:
             "seconds": self.seconds,
             "loss_sum": self._loss_sum,
             "loss_count": self._loss_count,
-            "train_loss": _json(self.train_loss),
-            "validation_loss": _json(self.validation_loss),
-            "validation_accuracy": _json(self.validation_accuracy),
+            "train_loss": self.train_loss,
+            "validation_loss": self.validation_loss,
+            "validation_accuracy": self.validation_accuracy,
             "logs": self.run.log_offsets(),
         }
 
@@ -222,10 +222,6 @@ class Trainer:
             row |= {"validation_loss": self.validation_loss, "validation_accuracy": self.validation_accuracy}
         self.run.append_metrics(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _number(value: float | None) -> float:

@@ -12,7 +12,6 @@ from torch import nn
 from zoo.backbone import Backbone
 from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
-from zoo.data.load import load_source
 from zoo.data.source import Source
 from zoo.faults import explaining
 from zoo.pattern import parse
@@ -20,7 +19,7 @@ from zoo.registry import Registry, get_registry
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
 from zoo.train.environment import describe_environment
-from zoo.train.find_data import find_run_source, text_path
+from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
@@ -138,22 +137,6 @@ def resume(
             (display or Display()).notice(f"{text}; --steps {2 * finished.steps} trains it longer")
             return finished
         return _drive(_restored(run, steps, data, display or Display()), "resumed", interrupts, pages)
-
-
-def source_of(settings: Settings, registry: Registry | None = None) -> Source:
-    """The text or the task that the settings name, which the context must fit.
-
-    Raises:
-        UsageError: data that cannot be had, or that are too short for the context.
-    """
-    source = load_source(
-        settings.data,
-        tokenizer=settings.tokenizer,
-        validation_fraction=settings.validation_fraction,
-        registry=registry,
-    )
-    source.check_context(settings.context)
-    return source
 
 
 def model_of(

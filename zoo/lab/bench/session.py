@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from zoo.build import check_pattern
 from zoo.errors import is_out_of_memory
 from zoo.faults import describe_error
 from zoo.lab.bench.contestants import Contestant, build_contestants
@@ -63,8 +64,10 @@ def make_ready(request: Request) -> Start:
     """Set the machine up and build the contestants.
 
     Raises:
-        UsageError: none of the patterns can be built, or the device is not there.
+        UsageError: a mistake in any of the patterns, none of them can be built, or the device is not there.
     """
+    for pattern in request.patterns:
+        check_pattern(pattern, channel_mixer="none")
     settled, device = prepare(request)
     return Start(settled, device, *build_contestants(settled, device))
 
