@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from zoo import Mixed, TokenMixer, build_model, create_mixer
-from zoo.backbone import IGNORE, Backbone, Layer, NamedMixer
-from zoo.build import count_active_parameters, count_parameters, list_mixers, reinitialize
 from zoo.errors import PatternError, PluginError, UsageError
-from zoo.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.model.backbone import IGNORE, Backbone, Layer, NamedMixer
+from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
+from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
 from zoo.testing.subject import Sizes, Subject

@@ -2,9 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.build import count_parameters
-from zoo.channel import CHANNEL_MIXERS, create_channel_mixer
 from zoo.errors import UsageError
+from zoo.model.build import count_parameters
+from zoo.model.channel import CHANNEL_MIXERS, create_channel_mixer
 
 NAMES = [name for name, cls in CHANNEL_MIXERS.items() if cls]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import zoo
-import zoo.registry
-from zoo import hookspecs
-from zoo.build import instantiate
-from zoo.registry import MixerEntry, Origin
+import zoo.plugin.registry
+from zoo.model.build import instantiate
+from zoo.plugin import hookspecs
+from zoo.plugin.registry import MixerEntry, Origin
 from zoo.testing import check_mixer
 
 ROOT = Path(__file__).parents[1]
@@ -101,7 +101,6 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_the_readme_s_table_has_every_built_in():
-    built_in = {
-        entry.name for entry in zoo.registry.get_registry().mixers.entries if entry.origin.distribution == "mixer-zoo"
-    }
+    entries = zoo.plugin.registry.get_registry().mixers.entries
+    built_in = {entry.name for entry in entries if entry.origin.distribution == "mixer-zoo"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) == built_in

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from zoo import Mixed, TokenMixer, faults
-from zoo.backbone import Backbone, Layer, NamedMixer
-from zoo.catalogue import MixerEntry, Origin, Plugin
-from zoo.channel import MLP
+from zoo import Mixed, TokenMixer
 from zoo.errors import PluginError, UsageError
-from zoo.faults import describe_error, explaining
-from zoo.registry import Registry
+from zoo.model import faults
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.channel import MLP
+from zoo.model.faults import describe_error, explaining
+from zoo.plugin.catalogue import MixerEntry, Origin, Plugin
+from zoo.plugin.registry import Registry
 
 DIM = 8
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import TokenMixer
-from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.errors import UsageError
-from zoo.generate import choose, sample_tokens
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.generate import choose, sample_tokens
 
 VOCABULARY, DIM = 7, 8
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.isolation import isolated, random_numbers_kept
+from zoo.plugin.isolation import isolated, random_numbers_kept
 
 
 def draws():
@@ -181,9 +181,9 @@ def test_what_is_printed_within_goes_to_stderr(capfd):
 
 
 def test_a_closed_stdout_does_not_matter(monkeypatch, capfd):
-    import zoo.stdout
+    import zoo.plugin.stdout
 
-    monkeypatch.setattr(zoo.stdout, "_STDOUT", 999)
+    monkeypatch.setattr(zoo.plugin.stdout, "_STDOUT", 999)
     with isolated():
         print("from Python")
     assert capfd.readouterr() == ("", "from Python\n")

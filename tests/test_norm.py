@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from zoo.norm import RMSNorm
+from zoo.model.norm import RMSNorm
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 8), (1, 1, 3), (7, 16)])

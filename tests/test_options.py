@@ -9,8 +9,8 @@ from pydantic import Field
 
 from zoo import TokenMixer
 from zoo.errors import UsageError
-from zoo.options import FILLED_BY_HOST, REQUIRED, Option, check_options, did_you_mean, options_of, takes_dim
-from zoo.pattern import Call, parse_call
+from zoo.plugin.options import FILLED_BY_HOST, REQUIRED, Option, check_options, did_you_mean, options_of, takes_dim
+from zoo.plugin.pattern import Call, parse_call
 
 
 class Everything(TokenMixer):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import PatternError, UsageError
-from zoo.pattern import Call, Layer, Pattern, Repeat, parse, parse_call, point_at
+from zoo.plugin.pattern import Call, Layer, Pattern, Repeat, parse, parse_call, point_at
 
 PAGE = Path(__file__).parents[1] / "docs" / "pattern-language.md"
 
@@ -433,12 +433,14 @@ def test_a_tree_that_no_text_gives_cannot_be_built(build, message):
 
 
 def test_importing_the_language_loads_neither_lark_nor_torch():
-    program = "import sys, zoo.pattern; sys.exit(bool({'lark', 'torch', 'zoo.registry'} & set(sys.modules)))"
+    program = (
+        "import sys, zoo.plugin.pattern; sys.exit(bool({'lark', 'torch', 'zoo.plugin.registry'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_reading_a_pattern_does_not_load_torch():
-    program = "import sys, zoo.pattern; zoo.pattern.parse('a'); sys.exit('torch' in sys.modules)"
+    program = "import sys, zoo.plugin.pattern; zoo.plugin.pattern.parse('a'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import zoo
-from zoo import hookspecs
 from zoo.contract import Mixed, TokenMixer
-from zoo.registry import HOST
+from zoo.plugin import hookspecs
+from zoo.plugin.registry import HOST
 
 PUBLIC = {
     "IGNORE", "Backbone", "Examples", "Mixed", "Panel", "State", "Task", "TokenMixer", "ZooError", "build_model",

@@ -12,8 +12,8 @@ import torch
 
 from zoo import create_mixer
 from zoo.errors import PluginError, UsageError
-from zoo.pattern import Call
-from zoo.registry import HOST, Registry
+from zoo.plugin.pattern import Call
+from zoo.plugin.registry import HOST, Registry
 
 ACME = """
 from zoo import TokenMixer, hookimpl

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from zoo.registry import get_registry
-from zoo.source_code import source_sha256
+from zoo.plugin.registry import get_registry
+from zoo.plugin.source_code import source_sha256
 
 FILES = {
     "__init__": "from acme_zoo.mixers.mean import Mean\n",

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from zoo import Mixed, TokenMixer, watch_stream
-from zoo.backbone import Backbone, Layer, NamedMixer
-from zoo.channel import create_channel_mixer
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.channel import create_channel_mixer
 
 DIM = 8
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from zoo.strict_json import to_json
+from zoo.files.strict_json import to_json
 
 
 def refuse(word):

@@ -4,25 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.backbone import Backbone as Backbone
-    from zoo.build import build_model as build_model
-    from zoo.build import create_mixer as create_mixer
-    from zoo.build import list_mixers as list_mixers
     from zoo.contract import Mixed as Mixed
     from zoo.contract import State as State
     from zoo.contract import TokenMixer as TokenMixer
     from zoo.errors import ZooError as ZooError
-    from zoo.hookspecs import hookimpl as hookimpl
+    from zoo.model.backbone import Backbone as Backbone
+    from zoo.model.build import build_model as build_model
+    from zoo.model.build import create_mixer as create_mixer
+    from zoo.model.build import list_mixers as list_mixers
+    from zoo.model.watch import watch_stream as watch_stream
     from zoo.panel import Panel as Panel
+    from zoo.plugin.hookspecs import hookimpl as hookimpl
     from zoo.run import load_run as load_run
-    from zoo.stream import watch_stream as watch_stream
     from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
     from zoo.task import Task as Task
 
 # Names are imported on first use, so that `import zoo` (and with it `zoo --help`) does not wait for torch.
 _HOME = {
-    "Backbone": "zoo.backbone",
+    "Backbone": "zoo.model.backbone",
     "Examples": "zoo.task",
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
@@ -31,12 +31,12 @@ _HOME = {
     "Task": "zoo.task",
     "TokenMixer": "zoo.contract",
     "ZooError": "zoo.errors",
-    "build_model": "zoo.build",
-    "create_mixer": "zoo.build",
-    "hookimpl": "zoo.hookspecs",
-    "list_mixers": "zoo.build",
+    "build_model": "zoo.model.build",
+    "create_mixer": "zoo.model.build",
+    "hookimpl": "zoo.plugin.hookspecs",
+    "list_mixers": "zoo.model.build",
     "load_run": "zoo.run",
-    "watch_stream": "zoo.stream",
+    "watch_stream": "zoo.model.watch",
 }
 
 __all__ = [*sorted(_HOME)]  # noqa: PLE0604

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from zoo.backbone import Backbone
 from zoo.data.load import create_task, task_call
 from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
 from zoo.errors import UsageError
-from zoo.faults import explaining
-from zoo.generate import sample_tokens
+from zoo.model.backbone import Backbone
+from zoo.model.faults import explaining
+from zoo.model.generate import sample_tokens
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.plugins import check_plugins, remembering
 from zoo.train.run_directory import RunDirectory
@@ -51,7 +51,7 @@ class Run:
 
         Args:
             prompt: an empty one begins with the tokenizer's first token.
-            tokens, temperature, top_k, top_p, seed: see `zoo.generate.sample_tokens`.
+            tokens, temperature, top_k, top_p, seed: see `zoo.model.generate.sample_tokens`.
 
         Raises:
             UsageError: a value out of range, characters that the tokenizer does not know, or a model that learned a

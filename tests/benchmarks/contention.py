@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.train.environment import describe_environment
+from zoo.files.environment import describe_environment
 
 WAYS = {
     "as the zoo decides": {},

@@ -16,8 +16,8 @@ import torch
 from plain_gpt import PlainGPT
 
 from zoo.data.source import Batch, Source
-from zoo.registry import get_registry
-from zoo.train.environment import describe_environment
+from zoo.files.environment import describe_environment
+from zoo.plugin.registry import get_registry
 from zoo.train.machine import prepare_machine, settle
 from zoo.train.session import model_for
 from zoo.train.settings import Settings

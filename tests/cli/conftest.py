@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli.main import run
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 
 from ..distributions import install  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from zoo.pattern import parse
+from zoo.plugin.pattern import parse
 
 MIXER = """
 import os

@@ -5,8 +5,8 @@ from torch import nn
 from zoo import TokenMixer
 from zoo.describe import describe_mixer, list_entries, list_plugins, parse_doc
 from zoo.errors import PluginError, UsageError
-from zoo.pattern import parse_call
-from zoo.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.pattern import parse_call
+from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
 
 DOC = """A mixer that is told of
 in two lines.

@@ -143,7 +143,7 @@ def test_texts_of_a_mixer_are_texts_in_the_report(zoo, tiny, tmp_path, distribut
 
 @pytest.mark.slow
 def test_a_mixer_that_never_heard_of_it_is_inspected(zoo, tiny, tmp_path, monkeypatch):
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     monkeypatch.setenv("ZOO_PLUGINS", "zoo-running-mean")
     get_registry.cache_clear()
@@ -193,7 +193,7 @@ def test_what_cannot_be_inspected_is_told_in_one_line(zoo, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_missing_plugin_is_named(zoo, tiny, tmp_path, distribution, monkeypatch):
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     distribution("acme-mixers", LOUD.format(panels="return []"))
     run = train(zoo, tiny, tmp_path / "loud", "loud")

@@ -90,7 +90,7 @@ def test_a_wrong_command_line_is_told_in_one_line_and_a_hint(zoo, arguments, wor
 )
 def test_a_failure_has_a_line_and_an_exit_code(zoo, monkeypatch, error, code, words):
     import_module("zoo.describe")  # what is imported later would keep the registry that fails
-    monkeypatch.setattr("zoo.registry.get_registry", _raising(error))
+    monkeypatch.setattr("zoo.plugin.registry.get_registry", _raising(error))
     result = zoo("list")
     assert result.code == code
     assert len(result.err.splitlines()) == bool(words)
@@ -100,7 +100,7 @@ def test_a_failure_has_a_line_and_an_exit_code(zoo, monkeypatch, error, code, wo
 
 
 def test_debug_shows_the_traceback(zoo, monkeypatch):
-    monkeypatch.setattr("zoo.registry.get_registry", _raising(RuntimeError("deep down")))
+    monkeypatch.setattr("zoo.plugin.registry.get_registry", _raising(RuntimeError("deep down")))
     result = zoo("--debug", "list")
     assert result.code == 1
     assert "Traceback" in result.err

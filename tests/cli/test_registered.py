@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 
 GOOD = """
     from zoo import TokenMixer, hookimpl

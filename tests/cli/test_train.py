@@ -13,7 +13,7 @@ import pytest
 
 from zoo.cli import progress
 from zoo.errors import ZooError
-from zoo.train.logs import read_samples
+from zoo.files.logs import read_samples
 from zoo.train.settings import DEFAULT_PRESET, list_presets, resolve
 
 FIELDS = [

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.backbone import IGNORE as IGNORED_BY_THE_MODEL
 from zoo.data.batches import IGNORE, draw_batch, evaluation_windows
 from zoo.errors import UsageError
+from zoo.model.backbone import IGNORE as IGNORED_BY_THE_MODEL
 
 SIZES = st.tuples(st.integers(1, 20), st.integers(0, 60)).map(lambda pair: (pair[0], pair[0] + 1 + pair[1]))
 STEPS = st.integers(0, 2**63)

@@ -4,7 +4,7 @@ import pytest
 from zoo.data.dataset import Dataset
 from zoo.data.load import create_task, load_source, task_call
 from zoo.errors import PatternError, PluginError, UsageError
-from zoo.registry import Origin, Plugin, Registry, TaskEntry
+from zoo.plugin.registry import Origin, Plugin, Registry, TaskEntry
 from zoo.task import Examples, Task
 
 ORIGIN = Origin("acme", "1.0", "acme")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import register_flop_formula
 
 import zoo
-from zoo.channel import create_channel_mixer
 from zoo.contract import Mixed
 from zoo.lab.flops import count_flops
+from zoo.model.channel import create_channel_mixer
 
 T, D, H, K = 48, 32, 4, 8
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 import zoo
-from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.errors import UsageError
 from zoo.lab import scale
 from zoo.lab.match import LIMITS, match
 from zoo.lab.size import measure_size
-from zoo.registry import get_registry
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.plugin.registry import get_registry
 from zoo.train.session import model_of
 from zoo.train.settings import Settings
 

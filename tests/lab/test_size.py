@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.errors import UsageError
 from zoo.lab.flops import count_flops
 from zoo.lab.size import measure_size
+from zoo.model.backbone import Backbone, Layer, NamedMixer
 
 D, VOCABULARY = 32, 50
 

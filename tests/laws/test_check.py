@@ -12,8 +12,8 @@ from hypothesis.errors import NoSuchExample
 
 from zoo import TokenMixer
 from zoo.errors import PluginError, UsageError
-from zoo.options import options_of
-from zoo.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.options import options_of
+from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
 from zoo.testing import LAWS, check_mixer
 from zoo.testing.file import is_file, load_class
 from zoo.testing.strategies import cases, cuts, options, values
@@ -118,7 +118,7 @@ def test_what_cannot_be_checked(mixer, error, words):
 def test_a_model_is_as_long_as_its_mixers(monkeypatch):
     origin = Origin("acme", "1.0", "acme")
     known = Registry([Plugin(origin, (MixerEntry("short", LearnedPositions, origin),))])
-    monkeypatch.setattr("zoo.build.get_registry", lambda: known)
+    monkeypatch.setattr("zoo.model.build.get_registry", lambda: known)
     assert one("short*2", "lengths", examples=2).status == "passed"
     assert one("short*2", "streaming", examples=5).status == "passed"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 from zoo.testing import parametrize_with_laws
 
 REGISTRY = get_registry()

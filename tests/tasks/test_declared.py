@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from zoo import Task
-from zoo.options import options_of
+from zoo.plugin.options import options_of
 from zoo.tasks.plugin import zoo_tasks
 from zoo.train.settings import Settings, load_preset, validate
 

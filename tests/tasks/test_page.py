@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from zoo import IGNORE, Task
-from zoo.hookspecs import GROUP
-from zoo.options import options_of
-from zoo.pattern import parse_call
+from zoo.plugin.hookspecs import GROUP
+from zoo.plugin.options import options_of
+from zoo.plugin.pattern import parse_call
 from zoo.tasks.plugin import zoo_tasks
 
 from .solvers import SOLVERS

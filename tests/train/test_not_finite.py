@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from zoo import Mixed, TokenMixer
-from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.data.source import Batch
+from zoo.model.backbone import Backbone, Layer, NamedMixer
 from zoo.train.settings import Settings
 from zoo.train.step import NotFiniteError, TrainingStep
 

@@ -4,7 +4,7 @@ from functools import partial
 import matplotlib as mpl
 import pytest
 
-from zoo.train.picture import look, new_figure, plain_axes, render, save_picture, svg_element
+from zoo.pages.picture import look, new_figure, plain_axes, render, save_picture, svg_element
 
 
 def draw():

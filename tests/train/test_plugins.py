@@ -8,7 +8,7 @@ import pytest
 
 import zoo
 from zoo.errors import PluginError
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 from zoo.train.display import Display
 from zoo.train.plugins import check_plugins, plugins_of
 from zoo.train.run_directory import RunDirectory

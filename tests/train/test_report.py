@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zoo.errors import ZooError
-from zoo.train import environment as environment_module
+from zoo.files import environment as environment_module
+from zoo.files.environment import describe_environment
 from zoo.train.curve import curve_svg, draw_curve, loss_range, smoothed
-from zoo.train.environment import describe_environment
 from zoo.train.report import finish, format_duration, write_report
 from zoo.train.run_directory import RunDirectory
 

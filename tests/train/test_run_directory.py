@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import UsageError, ZooError
-from zoo.train.durable import write_atomically
-from zoo.train.logs import Sample
+from zoo.files.atomic import write_atomically
+from zoo.files.logs import Sample
 from zoo.train.run_directory import RunDirectory
 
 PATTERN = "(correlation(max_lag=4), involution)*2, dot-product(heads=2, window=64)"

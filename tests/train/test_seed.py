@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import zoo
-from zoo.build import build_seeded
 from zoo.errors import PluginError
-from zoo.registry import get_registry
+from zoo.model.build import build_seeded
+from zoo.plugin.registry import get_registry
 from zoo.train.session import start
 from zoo.train.settings import validate
 

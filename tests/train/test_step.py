@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from zoo import IGNORE, Examples, Mixed, Task, TokenMixer, build_model
-from zoo.backbone import Backbone, Layer, NamedMixer
 from zoo.data.load import load_source
 from zoo.data.source import Batch
 from zoo.data.task_data import TaskData
-from zoo.registry import get_registry
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.plugin.registry import get_registry
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep, combine_metrics, count_targets, target_weights

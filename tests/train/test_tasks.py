@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import zoo
-from zoo.backbone import Backbone
 from zoo.cli.train import RUNS
 from zoo.data.load import load_source
 from zoo.data.score import Score
 from zoo.data.source import IGNORE, Batch
 from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
+from zoo.model.backbone import Backbone
 from zoo.train.evaluate import evaluate
 from zoo.train.loop import Trainer
 from zoo.train.run_directory import RunDirectory

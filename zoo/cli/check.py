@@ -84,7 +84,7 @@ def _keep_out_of_the_way() -> None:
 
 
 def _read(options: str) -> dict[str, Any]:
-    from zoo.pattern import parse_call
+    from zoo.plugin.pattern import parse_call
 
     return parse_call(f"mixer({options})").keywords if options.strip() else {}
 

@@ -10,7 +10,7 @@ import typer
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.stdout import stdout_to_stderr
+from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
 
 if TYPE_CHECKING:

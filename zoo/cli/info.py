@@ -23,8 +23,8 @@ def info(
     """Describe a mixer: equation, options, size, cost, source."""
     from zoo.describe import describe_mixer
     from zoo.errors import UsageError
-    from zoo.pattern import parse_call
-    from zoo.registry import get_registry
+    from zoo.plugin.pattern import parse_call
+    from zoo.plugin.registry import get_registry
 
     for flag, value in {"--dim": dim, "--heads": heads}.items():
         if value < 1:

@@ -9,7 +9,7 @@ from zoo.cli.output import print_json, print_table, say, warn
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from zoo.registry import Registry
+    from zoo.plugin.registry import Registry
 
 
 def list_mixers(
@@ -18,7 +18,7 @@ def list_mixers(
 ) -> None:
     """List the mixers."""
     from zoo.describe import list_entries
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     registry = get_registry()
     mixers = list_entries(registry, glob)

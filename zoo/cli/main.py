@@ -115,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
 def _report(error: BaseException, arguments: Sequence[str]) -> int:
     """Tell a failure in a line; returns its exit code."""
     if not isinstance(error, _CommandLineError) and "torch" in sys.modules:  # without torch no mixer has run
-        from zoo.faults import explain
+        from zoo.model.faults import explain
 
         error = explain(error) or error
     if isinstance(error, ZooError):

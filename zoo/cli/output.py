@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zoo.stdout import stdout_to_stderr
-from zoo.strict_json import to_json
+from zoo.files.strict_json import to_json
+from zoo.plugin.stdout import stdout_to_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -55,7 +55,7 @@ def flowing(text: str) -> str:
 
 
 def _default(option: Mapping[str, Any]) -> str:
-    from zoo.options import FILLED_BY_HOST
+    from zoo.plugin.options import FILLED_BY_HOST
 
     if option["required"]:
         return "required"

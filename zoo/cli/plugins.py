@@ -19,7 +19,7 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON, with 
     allows only these beside the built-in one, ZOO_BLOCK_PLUGINS forbids some.
     """
     from zoo.describe import list_plugins
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     found = list_plugins(get_registry())
     if json:

@@ -51,7 +51,7 @@ def tasks(
     """
     from zoo.describe import describe_data, is_glob
     from zoo.errors import UsageError
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     for flag, value, least in (("--seed", seed, 0), ("--length", length, 1)):
         if value is not None and value < least:
@@ -71,7 +71,7 @@ def tasks(
 
 def _list(glob: str, *, json: bool) -> None:
     from zoo.describe import list_data
-    from zoo.registry import get_registry
+    from zoo.plugin.registry import get_registry
 
     registry = get_registry()
     listed = list_data(registry, glob)

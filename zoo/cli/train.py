@@ -13,7 +13,7 @@ from zoo.cli.help import Command, write_section
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
 from zoo.errors import UsageError
-from zoo.stdout import stdout_to_stderr
+from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
 
 if TYPE_CHECKING:

@@ -72,8 +72,8 @@ def _user_text(data: str, keep_marks: bool) -> tuple[str, str]:
 
 
 def _no_such_data(data: str) -> str:
-    from zoo.options import did_you_mean
-    from zoo.registry import get_registry
+    from zoo.plugin.options import did_you_mean
+    from zoo.plugin.registry import get_registry
 
     suite = get_registry().suite(data)
     if suite:

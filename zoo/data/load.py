@@ -7,9 +7,9 @@ from zoo.data.dataset import prepare
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.options import check_options
-from zoo.pattern import Call, parse_call
-from zoo.registry import Registry, get_registry
+from zoo.plugin.options import check_options
+from zoo.plugin.pattern import Call, parse_call
+from zoo.plugin.registry import Registry, get_registry
 from zoo.task import Task
 
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from zoo.build import count_active_parameters, count_parameters, create_mixer
 from zoo.contract import TokenMixer
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import PluginError, ZooError
-from zoo.faults import describe_cause
-from zoo.pattern import Call
-from zoo.registry import MixerEntry, Registry
+from zoo.model.build import count_active_parameters, count_parameters, create_mixer
+from zoo.model.faults import describe_cause
+from zoo.plugin.pattern import Call
+from zoo.plugin.registry import MixerEntry, Registry
 from zoo.testing.traits import Traits, measure_traits
 
 STATE_LENGTHS = (1, 64, 1024)

@@ -6,10 +6,10 @@ import textwrap
 from collections import defaultdict
 from typing import Any
 
-from zoo.catalogue import Entry
 from zoo.errors import UsageError
-from zoo.options import REQUIRED, Option
-from zoo.pattern.words import canonical_value
+from zoo.plugin.catalogue import Entry
+from zoo.plugin.options import REQUIRED, Option
+from zoo.plugin.pattern.words import canonical_value
 
 _HEADER = re.compile(r"(Options|Cost|Raises|Errors|Source|Sources):[ \t]*\n?")
 _SECTION = {"": "text", "Raises": "errors", "Errors": "errors", "Cost": "cost", "Source": "source", "Sources": "source"}

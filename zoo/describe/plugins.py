@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zoo.registry import Plugin, Registry
+from zoo.plugin.registry import Plugin, Registry
 
 
 def list_plugins(registry: Registry) -> list[dict[str, Any]]:

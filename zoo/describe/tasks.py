@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from zoo.catalogue import normal_name
 from zoo.data.corpus import CORPORA, corpus_summary
 from zoo.data.examples import Split
 from zoo.data.load import create_task
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import PluginError, UsageError, check_seed
-from zoo.options import did_you_mean
-from zoo.pattern import Call, parse_call
-from zoo.registry import HOST, Registry, TaskEntry, get_registry
+from zoo.plugin.catalogue import normal_name
+from zoo.plugin.options import did_you_mean
+from zoo.plugin.pattern import Call, parse_call
+from zoo.plugin.registry import HOST, Registry, TaskEntry, get_registry
 from zoo.task import IGNORE, Task
 from zoo.train.settings import resolve
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
-from zoo.backbone import Backbone
-from zoo.channel import CHANNEL_MIXERS
 from zoo.errors import UsageError
 from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
-from zoo.options import options_of
-from zoo.pattern import Call, parse, parse_call
-from zoo.registry import get_registry
+from zoo.model.backbone import Backbone
+from zoo.model.channel import CHANNEL_MIXERS
+from zoo.plugin.options import options_of
+from zoo.plugin.pattern import Call, parse, parse_call
+from zoo.plugin.registry import get_registry
 from zoo.train.settings import Settings
 
 LIMITS: dict[Quantity, float] = {"params": 0.01, "flops": 0.03, "state": 0.05}
@@ -65,7 +65,8 @@ def match(
     or 2) if that will do. What is then missing is made up by the hidden width of the settings' channel mixer, if it
     has one and some layer uses it; otherwise the widths alone have to come near enough. Where they do not, other
     numbers of heads are tried, which take other widths. If nothing is within `LIMITS` of the target, the nearest model
-    is taken, one with another number of heads only where that halves the miss at least. The global random state is left as it was.
+    is taken, one with another number of heads only where that halves the miss at least. The global random state is left
+    as it was.
 
     Args:
         build: makes the model of some settings; also called under ``torch.device("meta")``. Where it raises a

@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from zoo.backbone import Backbone
-from zoo.build import count_parameters
 from zoo.errors import PluginError, UsageError
 from zoo.lab.size import measure_state, measure_training_flops
-from zoo.pattern import parse
+from zoo.model.backbone import Backbone
+from zoo.model.build import count_parameters
+from zoo.plugin.pattern import parse
 from zoo.train.settings import Settings
 
 Quantity: TypeAlias = Literal["params", "flops", "state"]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from zoo.backbone import Backbone
-from zoo.build import count_active_parameters, count_parameters
 from zoo.lab.flops import count_flops
+from zoo.model.backbone import Backbone
+from zoo.model.build import count_active_parameters, count_parameters
 
 
 @dataclass(frozen=True)

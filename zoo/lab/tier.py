@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.data.load import task_call
 from zoo.errors import UsageError
-from zoo.options import did_you_mean
+from zoo.plugin.options import did_you_mean
 from zoo.train.settings import Settings, resolve, validate
 
 DEFAULT_TIER = "smoke"

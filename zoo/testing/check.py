@@ -12,7 +12,7 @@ import torch
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError, check_seed
-from zoo.options import did_you_mean
+from zoo.plugin.options import did_you_mean
 from zoo.testing.case import Case
 from zoo.testing.law import Law, Tier
 from zoo.testing.laws import LAWS

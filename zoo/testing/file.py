@@ -9,8 +9,8 @@ from types import ModuleType
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
-from zoo.isolation import isolated
-from zoo.options import did_you_mean
+from zoo.plugin.isolation import isolated
+from zoo.plugin.options import did_you_mean
 
 
 def is_file(mixer: str) -> bool:

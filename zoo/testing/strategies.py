@@ -11,7 +11,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from zoo.errors import UsageError
-from zoo.options import FILLED_BY_HOST, Option
+from zoo.plugin.options import FILLED_BY_HOST, Option
 from zoo.testing.case import LONGEST, Case
 from zoo.testing.running import evaluating, write
 from zoo.testing.subject import Sizes, Subject, required_values

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo import pattern as patterns
-from zoo import registry
-from zoo.build import build_model, build_seeded, instantiate
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
-from zoo.faults import raised_at
-from zoo.options import FILLED_BY_HOST, Option, check_given
-from zoo.registry import MixerEntry, Origin
+from zoo.model.build import build_model, build_seeded, instantiate
+from zoo.model.faults import raised_at
+from zoo.plugin import pattern as patterns
+from zoo.plugin import registry
+from zoo.plugin.options import FILLED_BY_HOST, Option, check_given
+from zoo.plugin.registry import MixerEntry, Origin
 from zoo.testing.whole_model import VOCABULARY, WholeModel
 
 SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (64, 4), (128, 4))

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from zoo.backbone import Backbone
 from zoo.contract import Mixed, State, TokenMixer
+from zoo.model.backbone import Backbone
 
 VOCABULARY = 11
 

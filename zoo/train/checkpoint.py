@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.strict_json import to_json
-from zoo.train.durable import reason, sync_folder, write_synced, writing
+from zoo.files.atomic import reason, sync_folder, write_synced, writing
+from zoo.files.strict_json import to_json
 from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
 from zoo.train.shell import quote
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.train.durable import write_atomically
-from zoo.train.picture import GUESS_LINE, QUIET, new_figure, plain_axes, render, svg_element
+from zoo.files.atomic import write_atomically
+from zoo.pages.picture import GUESS_LINE, QUIET, new_figure, plain_axes, render, svg_element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 import torch.nn.functional as F
 
-from zoo.backbone import Backbone
 from zoo.data.score import Score
 from zoo.data.source import IGNORE, Batch
+from zoo.model.backbone import Backbone
 
 __all__ = ["Score", "autocast", "evaluate"]
 

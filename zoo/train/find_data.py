@@ -9,7 +9,7 @@ from zoo.data.dataset import prepare
 from zoo.data.load import load_source, task_call
 from zoo.data.source import Source
 from zoo.errors import UsageError
-from zoo.registry import Registry
+from zoo.plugin.registry import Registry
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
 

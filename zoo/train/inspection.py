@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.train.picture import svg_of
+from zoo.pages.picture import svg_of
 
 FOLDER = "inspection"
 INDEX = "inspection.json"

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.backbone import Backbone
 from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
+from zoo.model.backbone import Backbone
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.contention import Contention
 from zoo.train.display import Display, Progress

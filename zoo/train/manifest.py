@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.train.durable import reason, write_atomically
+from zoo.files.atomic import reason, write_atomically
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from zoo.backbone import Backbone, ModelOutput
 from zoo.contract import Mixed
-from zoo.faults import definition, describe_part
-from zoo.parts import Part, Stack, parts_of
-from zoo.stream import StreamLog, watch_stream
+from zoo.model.backbone import Backbone, ModelOutput
+from zoo.model.faults import definition, describe_part
+from zoo.model.parts import Part, Stack, parts_of
+from zoo.model.watch import StreamLog, watch_stream
 
 _SHOWN = 3
 """So many parameters are named."""

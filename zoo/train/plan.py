@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.backbone import Backbone
-from zoo.build import count_active_parameters, count_parameters
 from zoo.data.source import Batch
-from zoo.registry import get_registry
+from zoo.model.backbone import Backbone
+from zoo.model.build import count_active_parameters, count_parameters
+from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import autocast
+from zoo.train.find_data import source_of
 from zoo.train.machine import prepare_machine, settle
-from zoo.train.session import model_for, source_of
+from zoo.train.session import model_for
 from zoo.train.settings import Settings
 
 _MOMENTS = 2

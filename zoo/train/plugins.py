@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.catalogue import Entry
 from zoo.data.load import task_call
-from zoo.pattern import parse
-from zoo.registry import Registry, get_registry
-from zoo.source_code import source_sha256
+from zoo.plugin.catalogue import Entry
+from zoo.plugin.pattern import parse
+from zoo.plugin.registry import Registry, get_registry
+from zoo.plugin.source_code import source_sha256
 from zoo.train.settings import Settings
 
 _TASK = "task:"
@@ -19,7 +19,7 @@ def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
 
     Returns:
         By name: its ``distribution``, its ``version``, and the ``source_sha256`` of its code, see
-        `zoo.source_code.source_sha256`, if it has a source file.
+        `zoo.plugin.source_code.source_sha256`, if it has a source file.
     """
     registry = get_registry()
     names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.files.atomic import write_atomically
+from zoo.files.logs import Sample
+from zoo.pages.page import flat, markup, printable, render_page
 from zoo.train.curve import curve_svg, draw_curve
-from zoo.train.durable import write_atomically
 from zoo.train.inspection import read_inspection
-from zoo.train.logs import Sample
-from zoo.train.page import flat, markup, printable, render_page
 from zoo.train.run_directory import RunDirectory
 from zoo.train.shell import quote
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.strict_json import to_json
-from zoo.train.durable import (
+from zoo.files.atomic import (
     append,
     cannot_make,
     cut_lines,
@@ -25,7 +24,8 @@ from zoo.train.durable import (
     write_atomically,
     writing,
 )
-from zoo.train.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
+from zoo.files.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
+from zoo.files.strict_json import to_json
 from zoo.train.manifest import read_sealed, write_sealed
 from zoo.train.shell import quote
 

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from zoo.backbone import Backbone
 from zoo.data.source import IGNORE, Source
 from zoo.data.task_data import TaskData
 from zoo.data.tokenizers import Tokenizer
 from zoo.errors import UsageError
-from zoo.generate import sample_tokens
+from zoo.model.backbone import Backbone
+from zoo.model.generate import sample_tokens
 
 PROMPT = "\n"
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from zoo.data.score import Score
 from zoo.errors import UsageError
-from zoo.train.durable import write_atomically
+from zoo.files.atomic import write_atomically
 
 FILE = "scores.safetensors"
 

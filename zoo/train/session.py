@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from zoo.backbone import Backbone
-from zoo.build import build_model, build_seeded, count_parameters
 from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.source import Source
-from zoo.faults import explaining
-from zoo.pattern import parse
-from zoo.registry import Registry, get_registry
+from zoo.files.environment import describe_environment
+from zoo.model.backbone import Backbone
+from zoo.model.build import build_model, build_seeded, count_parameters
+from zoo.model.faults import explaining
+from zoo.plugin.pattern import parse
+from zoo.plugin.registry import Registry, get_registry
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
-from zoo.train.environment import describe_environment
 from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer

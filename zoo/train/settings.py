@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from zoo.errors import UsageError
-from zoo.options import did_you_mean
-from zoo.pattern import parse
+from zoo.plugin.options import did_you_mean
+from zoo.plugin.pattern import parse
 
 DEFAULT_PRESET = "quick"
 TASK_PRESET = "synthetic"

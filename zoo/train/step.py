@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoo.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import ZooError
+from zoo.model.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.train.evaluate import autocast
 from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 
 
 @pytest.fixture(autouse=True)

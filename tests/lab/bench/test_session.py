@@ -113,7 +113,7 @@ def among(monkeypatch):
 
     def put(cls):
         def build(pattern, request, device):
-            from zoo.backbone import Layer, NamedMixer
+            from zoo.model.backbone import Layer, NamedMixer
 
             layer = Layer([NamedMixer("own", cls())], None, dim=request.dim, write_scale=1.0, dropout=0.0)
             return Contestant(pattern, [layer], cls.max_length)

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from zoo import Mixed, TokenMixer
-from zoo.backbone import Layer, NamedMixer
 from zoo.errors import UsageError
 from zoo.lab.bench.contestants import Contestant, build_contestants, plain_attention
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.work import prepare_work
 from zoo.lab.flops import count_flops
+from zoo.model.backbone import Layer, NamedMixer
 
 CPU = torch.device("cpu")
 REQUEST = Request(patterns=("correlation",), dim=16, heads=2, batch=3, device="cpu")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from zoo.errors import PluginError, UsageError, ZooError
+from zoo.files.atomic import writing
 from zoo.lab.compare import report
 from zoo.lab.compare import trial as trial_module
 from zoo.lab.compare.folder import Folder
@@ -15,7 +16,6 @@ from zoo.lab.compare.results import gather
 from zoo.lab.compare.session import GridInterrupted, begin, carry_on, go_on
 from zoo.lab.compare.trial import Outcome, read_outcome, run_trial
 from zoo.train.display import Display
-from zoo.train.durable import writing
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 

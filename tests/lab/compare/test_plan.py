@@ -13,11 +13,12 @@ from zoo.lab.compare.request import Budget
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.compare.trial import run_trial
 from zoo.lab.size import measure_size
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 from zoo.train.display import Display
+from zoo.train.find_data import source_of
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
-from zoo.train.session import model_for, source_of
+from zoo.train.session import model_for
 
 from .samples import COPY, MQAR, TINY, plan, request
 

@@ -11,7 +11,7 @@ from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plots import draw_heat_map, draw_means, draw_slices, pictures_of
 from zoo.lab.compare.report import columns, rows, write_results
 from zoo.lab.compare.results import gather, metric_of
-from zoo.train.picture import save_picture
+from zoo.pages.picture import save_picture
 
 from .samples import COPY, MQAR, TEXT, plan, size, summary, write_arm, write_run
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from zoo import Mixed, TokenMixer
-from zoo.catalogue import MixerEntry, Origin, Plugin
 from zoo.lab.compare import speed
 from zoo.lab.compare.speed import measure_step_seconds
-from zoo.registry import Registry
-from zoo.train.session import source_of
+from zoo.plugin.catalogue import MixerEntry, Origin, Plugin
+from zoo.plugin.registry import Registry
+from zoo.train.find_data import source_of
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep
 

@@ -3,9 +3,9 @@
 import torch
 
 from zoo import Mixed, TokenMixer
-from zoo.backbone import Backbone, Layer, NamedMixer
-from zoo.channel import create_channel_mixer
 from zoo.data.source import Batch
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.channel import create_channel_mixer
 
 DIM = 8
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from zoo.contract import Mixed
 from zoo.lab.inspect.ablation import switched_off
-from zoo.parts import parts_of
+from zoo.model.parts import parts_of
 from zoo.train.evaluate import evaluate
 
 from .models import batches, build

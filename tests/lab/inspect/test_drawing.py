@@ -4,7 +4,7 @@ import torch
 
 from zoo import Panel
 from zoo.lab.inspect.drawing import draw
-from zoo.train.picture import svg_element
+from zoo.pages.picture import svg_element
 
 
 def panel(values, axes, **more):

@@ -3,7 +3,7 @@ import torch
 
 from zoo import Panel, TokenMixer, create_mixer
 from zoo.lab.inspect.offers import MOST_PANELS, Failed, Shown, panels_offered
-from zoo.parts import Part
+from zoo.model.parts import Part
 
 
 def panel(values=None, axes=("n",)):

@@ -10,7 +10,7 @@ from zoo.data.tokenizers.char import CharTokenizer
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.pattern import Call
+    from zoo.plugin.pattern import Call
 
 __all__ = ["TOKENIZERS", "Decoder", "Tokenizer", "make_tokenizer", "read_spec", "tokenizer_from_json"]
 
@@ -45,8 +45,8 @@ def read_spec(spec: str) -> "Call":
     Raises:
         UsageError: as in `make_tokenizer`.
     """
-    from zoo.options import did_you_mean
-    from zoo.pattern import parse_call
+    from zoo.plugin.options import did_you_mean
+    from zoo.plugin.pattern import parse_call
 
     call = parse_call(spec)
     if call.name not in TOKENIZERS:

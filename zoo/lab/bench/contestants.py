@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.backbone import Backbone, Layer, NamedMixer
-from zoo.build import build_model, build_seeded, count_active_parameters, count_parameters
 from zoo.contract import State, TokenMixer
 from zoo.errors import UsageError, ZooError
-from zoo.faults import describe_error
 from zoo.lab.bench.request import Request
-from zoo.pattern import parse
+from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.build import build_model, build_seeded, count_active_parameters, count_parameters
+from zoo.model.faults import describe_error
+from zoo.plugin.pattern import parse
 
 PLAIN = "plain sdpa"
 """The contestant that the others are compared with."""

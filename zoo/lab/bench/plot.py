@@ -10,7 +10,7 @@ import numpy as np
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.words import UNITS, shown
-from zoo.train.picture import look, new_figure, plain_axes, save_picture, svg_element
+from zoo.pages.picture import look, new_figure, plain_axes, save_picture, svg_element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

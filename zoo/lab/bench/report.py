@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.files.atomic import write_atomically
 from zoo.lab.bench.plot import plot_svg
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell, failures
 from zoo.lab.bench.summary import LEGEND, header, row, spread
 from zoo.lab.bench.words import UNITS, cost_text, number, percent, rate, shown
-from zoo.train.durable import write_atomically
-from zoo.train.page import flat, markup, printable, render_page
+from zoo.pages.page import flat, markup, printable, render_page
 from zoo.train.report import format_duration
 
 _METHOD = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.options import did_you_mean
+from zoo.plugin.options import did_you_mean
 from zoo.train.shell import join
 
 KINDS = {

@@ -8,9 +8,7 @@ from functools import partial
 
 import torch
 
-from zoo.build import check_pattern
 from zoo.errors import is_out_of_memory
-from zoo.faults import describe_error
 from zoo.lab.bench.contestants import Contestant, build_contestants
 from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.measure import Key, Timing, time_in_turn
@@ -19,7 +17,9 @@ from zoo.lab.bench.needed import count_operations
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work
-from zoo.stream import watch_stream
+from zoo.model.build import check_pattern
+from zoo.model.faults import describe_error
+from zoo.model.watch import watch_stream
 from zoo.train.not_finite import explain_writes
 
 RESTLESS = 0.3

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
+from zoo.files.atomic import cannot_make, write_atomically
+from zoo.files.environment import describe_environment
+from zoo.files.logs import table
+from zoo.files.strict_json import to_json
 from zoo.lab.bench.plot import save_plots
 from zoo.lab.bench.report import write_report
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell, failures
-from zoo.strict_json import to_json
-from zoo.train.durable import cannot_make, write_atomically
-from zoo.train.environment import describe_environment
-from zoo.train.logs import table
 from zoo.train.plugins import plugins_of
 from zoo.train.settings import validate
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.files.logs import read_rows
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Plan, Trial
 from zoo.lab.compare.results import ArmResult
-from zoo.train.logs import read_rows
 
 Numbers = NDArray[np.float64]
 

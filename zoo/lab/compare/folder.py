@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
+from zoo.files.atomic import cannot_make, locked, write_atomically
+from zoo.files.strict_json import to_json
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
-from zoo.strict_json import to_json
-from zoo.train.durable import cannot_make, locked, write_atomically
 from zoo.train.manifest import read_sealed, write_sealed
 
 PLAN = "comparison.json"

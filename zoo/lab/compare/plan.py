@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from zoo.backbone import Backbone
-from zoo.build import check_pattern
 from zoo.data.load import task_call
 from zoo.data.source import Source
 from zoo.errors import PluginError, UsageError
-from zoo.faults import describe_error, explain
 from zoo.lab.compare.judge import MIN_EFFECT, Metric
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.match import match
 from zoo.lab.size import Size, measure_size
 from zoo.lab.tier import Tier, find_tier
-from zoo.registry import get_registry
-from zoo.train.find_data import text_path
+from zoo.model.backbone import Backbone
+from zoo.model.build import check_pattern
+from zoo.model.faults import describe_error, explain
+from zoo.plugin.registry import get_registry
+from zoo.train.find_data import source_of, text_path
 from zoo.train.machine import settle
 from zoo.train.plugins import plugins_of
-from zoo.train.session import model_for, source_of
+from zoo.train.session import model_for
 from zoo.train.settings import Settings, validate
 
 FORMAT = 1

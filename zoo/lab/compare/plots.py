@@ -12,8 +12,8 @@ from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.results import ArmResult, DataResult, Results
 from zoo.lab.compare.words import TITLES, told
-from zoo.train.page import printable
-from zoo.train.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
+from zoo.pages.page import printable
+from zoo.pages.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

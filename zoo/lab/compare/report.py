@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.files.environment import describe_environment
+from zoo.files.strict_json import to_json
 from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plan import Plan
@@ -26,10 +28,8 @@ from zoo.lab.compare.words import (
     told,
     verdict,
 )
-from zoo.strict_json import to_json
-from zoo.train.environment import describe_environment
-from zoo.train.page import flat, markup, printable, render_page
-from zoo.train.picture import save_picture, svg_of
+from zoo.pages.page import flat, markup, printable, render_page
+from zoo.pages.picture import save_picture, svg_of
 from zoo.train.settings import Settings
 
 ENVIRONMENT = "environment.json"

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from zoo.data.load import task_call
 from zoo.errors import UsageError
 from zoo.lab.compare.judge import Metric
-from zoo.options import did_you_mean
-from zoo.pattern import parse
-from zoo.registry import get_registry
+from zoo.plugin.options import did_you_mean
+from zoo.plugin.pattern import parse
+from zoo.plugin.registry import get_registry
 from zoo.train.settings import read_assignments, seconds
 from zoo.train.shell import join
 

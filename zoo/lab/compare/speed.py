@@ -8,7 +8,7 @@ from statistics import median
 import torch
 
 from zoo.data.source import Source
-from zoo.registry import get_registry
+from zoo.plugin.registry import get_registry
 from zoo.train.machine import prepare_machine
 from zoo.train.session import model_for
 from zoo.train.settings import Settings

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.faults import describe_error, explain
-from zoo.strict_json import to_json
+from zoo.files.atomic import write_atomically
+from zoo.files.strict_json import to_json
+from zoo.model.faults import describe_error, explain
 from zoo.train.display import Display
-from zoo.train.durable import write_atomically
 from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.manifest import read_sealed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.pages.picture import look, new_figure, plain_axes
 from zoo.panel import Panel
-from zoo.train.picture import look, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

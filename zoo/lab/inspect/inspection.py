@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from zoo.backbone import Backbone
 from zoo.data.source import Batch
 from zoo.errors import UsageError
-from zoo.faults import explaining
 from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.heldout import held_out
 from zoo.lab.inspect.offers import Failed, Shown, panels_offered
 from zoo.lab.inspect.traffic import Shares, measure_shares
+from zoo.model.backbone import Backbone
+from zoo.model.faults import explaining
+from zoo.model.parts import Part, parts_of
+from zoo.model.watch import watch_stream
 from zoo.panel import Panel
-from zoo.parts import Part, parts_of
 from zoo.run import Run
-from zoo.stream import watch_stream
 from zoo.train.evaluate import Score, evaluate
 from zoo.train.not_finite import explain_writes
 

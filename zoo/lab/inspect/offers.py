@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from zoo.contract import TokenMixer
-from zoo.faults import author_of, describe_cause
+from zoo.model.faults import author_of, describe_cause
+from zoo.model.parts import Part
 from zoo.panel import Panel
-from zoo.parts import Part
 
 MOST_PANELS = 16
 """So many panels a mixer may show."""

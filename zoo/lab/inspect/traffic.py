@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.backbone import Backbone
 from zoo.data.source import IGNORE, Batch
-from zoo.stream import StreamLog, watch_stream
+from zoo.model.backbone import Backbone
+from zoo.model.watch import StreamLog, watch_stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zoo.build import count_parameters
+from zoo.files.atomic import write_atomically, writing
+from zoo.files.strict_json import to_json
 from zoo.lab.inspect.drawing import draw
 from zoo.lab.inspect.inspection import Inspection
 from zoo.lab.inspect.offers import Failed, Shown, failure_of
+from zoo.model.build import count_parameters
+from zoo.pages.picture import render
 from zoo.run import Run
-from zoo.strict_json import to_json
-from zoo.train.durable import write_atomically, writing
 from zoo.train.inspection import FOLDER, INDEX, picture_name, read_index
-from zoo.train.picture import render
 from zoo.train.report import write_report
 from zoo.train.run_directory import RunDirectory
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from zoo.build import reinitialize
 from zoo.contract import Mixed, TokenMixer
+from zoo.model.build import reinitialize
 from zoo.testing.case import Case
 from zoo.testing.law import law
 from zoo.testing.running import evaluating, in_dtype, objective, seeded, write

@@ -7,8 +7,8 @@ import torch
 
 from zoo.contract import Mixed, TokenMixer
 from zoo.errors import UsageError, ZooError
-from zoo.options import REQUIRED, Option, check_options, options_of
-from zoo.pattern import Call, parse_call
+from zoo.plugin.options import REQUIRED, Option, check_options, options_of
+from zoo.plugin.pattern import Call, parse_call
 from zoo.testing.case import Case
 from zoo.testing.law import law
 from zoo.testing.subject import Subject

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, cast
 
 from torch import nn
 
-from zoo.backbone import Layer
+from zoo.model.backbone import Layer
 
 
 class Stack(Protocol):

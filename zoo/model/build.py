@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from zoo import pattern as patterns
-from zoo.backbone import Backbone, Layer, NamedMixer, Positions
-from zoo.channel import check_channel_mixer, create_channel_mixer
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.faults import describe_cause
-from zoo.isolation import random_numbers_kept
-from zoo.options import FILLED_BY_HOST, check_options, takes_dim
-from zoo.pattern import Call
-from zoo.registry import MixerEntry, Registry, get_registry
+from zoo.model.backbone import Backbone, Layer, NamedMixer, Positions
+from zoo.model.channel import check_channel_mixer, create_channel_mixer
+from zoo.model.faults import describe_cause
+from zoo.plugin import pattern as patterns
+from zoo.plugin.isolation import random_numbers_kept
+from zoo.plugin.options import FILLED_BY_HOST, check_options, takes_dim
+from zoo.plugin.pattern import Call
+from zoo.plugin.registry import MixerEntry, Registry, get_registry
 
 Module = TypeVar("Module", bound=nn.Module)
 

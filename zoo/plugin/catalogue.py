@@ -10,7 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError
-from zoo.options import Option, did_you_mean, options_of
+from zoo.plugin.options import Option, did_you_mean, options_of
 from zoo.task import Task
 
 Thing = TypeVar("Thing")

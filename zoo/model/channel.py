@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import UsageError
-from zoo.options import check_options, did_you_mean
+from zoo.plugin.options import check_options, did_you_mean
 
 
 class SwiGLU(nn.Module):

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import pluggy
 
-from zoo import hookspecs
-from zoo.catalogue import Catalogue, Entry, MixerEntry, Origin, Plugin, TaskEntry, normal_name
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError
-from zoo.isolation import isolated
+from zoo.plugin import hookspecs
+from zoo.plugin.catalogue import Catalogue, Entry, MixerEntry, Origin, Plugin, TaskEntry, normal_name
+from zoo.plugin.isolation import isolated
 from zoo.task import Task
 
 __all__ = ["HOST", "MixerEntry", "Origin", "Plugin", "Registry", "TaskEntry", "get_registry"]

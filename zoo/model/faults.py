@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeAlias, cast
 
 from torch import nn
 
-from zoo.backbone import Layer
-from zoo.channel import CHANNEL_MIXERS
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, WriteError, ZooError, is_out_of_memory
-from zoo.parts import Part, Stack, parts_of
-from zoo.registry import get_registry
+from zoo.model.backbone import Layer
+from zoo.model.channel import CHANNEL_MIXERS
+from zoo.model.parts import Part, Stack, parts_of
+from zoo.plugin.registry import get_registry
 
 LONGEST = 300
 """Characters of an error's own text that are repeated; torch's may fill a screen."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from zoo.backbone import Backbone
 from zoo.errors import UsageError, ZooError, check_seed
+from zoo.model.backbone import Backbone
 
 
 def sample_tokens(

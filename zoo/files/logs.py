@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import UsageError
-from zoo.strict_json import to_json
+from zoo.files.strict_json import to_json
 
 _HEADER = re.compile(r"=== step (\d+), (\d+) characters ===\n")
 

@@ -12,9 +12,9 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from lark.lark import PostLex
 
 from zoo.errors import PatternError, UsageError
-from zoo.pattern.caret import point_at
-from zoo.pattern.tree import MAX_LAYERS, MAX_LENGTH, Call, Layer, Pattern, Repeat
-from zoo.pattern.words import (
+from zoo.plugin.pattern.caret import point_at
+from zoo.plugin.pattern.tree import MAX_LAYERS, MAX_LENGTH, Call, Layer, Pattern, Repeat
+from zoo.plugin.pattern.words import (
     Value,
     canonical_name,
     canonical_option,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zoo.train.durable import write_atomically
+from zoo.files.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.stdout import stdout_to_stderr
+from zoo.plugin.stdout import stdout_to_stderr
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.contract import Mixed, State, TokenMixer, check_losses, check_write, not_a_step
 from zoo.errors import UsageError, WriteError
-from zoo.norm import RMSNorm
+from zoo.model.norm import RMSNorm
 from zoo.task import IGNORE
 
 Positions: TypeAlias = Literal["none", "learned"]

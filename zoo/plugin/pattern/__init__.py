@@ -3,9 +3,9 @@
 It is syntax only: whether a mixer of that name exists, and what its options may be, the registry says.
 """
 
-from zoo.pattern.caret import point_at
-from zoo.pattern.tree import Call, Layer, Pattern, Repeat
-from zoo.pattern.words import Value
+from zoo.plugin.pattern.caret import point_at
+from zoo.plugin.pattern.tree import Call, Layer, Pattern, Repeat
+from zoo.plugin.pattern.words import Value
 
 __all__ = ["Call", "Layer", "Pattern", "Repeat", "Value", "parse", "parse_call", "point_at"]
 
@@ -23,7 +23,7 @@ def parse(text: str) -> Pattern:
         PatternError: with the place in the text and what was expected there.
     """
     # Lark takes longer to import than the rest of this package; commands that read no pattern do not wait for it.
-    from zoo.pattern.reader import read_pattern
+    from zoo.plugin.pattern.reader import read_pattern
 
     return read_pattern(text)
 
@@ -40,6 +40,6 @@ def parse_call(text: str) -> Call:
     Raises:
         PatternError: with the place in the text and what was expected there.
     """
-    from zoo.pattern.reader import read_call
+    from zoo.plugin.pattern.reader import read_call
 
     return read_call(text)

@@ -8,9 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from zoo.backbone import Layer
 from zoo.contract import Mixed
-from zoo.parts import Part, Stack, parts_of_layer
+from zoo.model.backbone import Layer
+from zoo.model.parts import Part, Stack, parts_of_layer
 
 
 @dataclass(frozen=True)

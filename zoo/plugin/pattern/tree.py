@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from zoo.errors import UsageError
-from zoo.pattern.words import (
+from zoo.plugin.pattern.words import (
     Value,
     canonical_name,
     canonical_option,

@@ -13,7 +13,7 @@ def render_page(template: str, **values: Any) -> str:
     """A page from its template and what stands in it; every text is escaped.
 
     Args:
-        template: ``package/file``, e.g. ``"zoo.train/report.html.j2"``. It extends ``"zoo.train/page.html.j2"``, whose
+        template: ``package/file``, e.g. ``"zoo.train/report.html.j2"``. It extends ``"zoo.pages/page.html.j2"``, whose
             blocks are ``heading`` and ``main``, and which shows ``name`` below the heading.
         values: what the template names; all of it must be there.
     """
@@ -22,7 +22,7 @@ def render_page(template: str, **values: Any) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, loader=FunctionLoader(_read)
     )
-    return environment.get_template(template).render(style=markup(_read("zoo.train/page.css")), **values)
+    return environment.get_template(template).render(style=markup(_read("zoo.pages/page.css")), **values)
 
 
 def markup(trusted: str) -> Any:

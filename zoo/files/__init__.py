@@ -1,0 +1,1 @@
+"""What lies on disk: atomic writes, logs, strict JSON, a description of the machine."""

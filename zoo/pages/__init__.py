@@ -1,0 +1,1 @@
+"""Pages and pictures that a user opens and sends around."""
