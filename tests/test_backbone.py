@@ -10,11 +10,14 @@ from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, PluginError, UsageError
 from zoo.model.backbone import IGNORE, Backbone, Layer, NamedMixer
 from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
 from zoo.testing.subject import Sizes, Subject
 from zoo.testing.whole_model import WholeModel
+
+BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
 VOCABULARY, DIM, CONTEXT = 11, 16, 12
 
@@ -110,7 +113,7 @@ CLASSES = {
     "short": Short, "no-forward": NoForward, "refuses": Refuses, "crashes": Crashes, "experts": Experts,
 }  # fmt: skip
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
-REGISTRY = Registry([Plugin(ORIGIN, tuple(MixerEntry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
+REGISTRY = Registry([*BUILT_IN, Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
 
 
 def build(pattern="smooth*2", *, seed=0, **settings):
@@ -440,7 +443,7 @@ def test_counts_of_parameters():
         ({"dropout": float("nan")}, "dropout=nan should be at least 0 and less than 1"),
         (
             {"channel_mixer": "mpl"},
-            "no channel mixer is named 'mpl' (did you mean 'mlp'?); there are: swiglu, mlp, none",
+            "no channel mixer is named 'mpl' (did you mean 'mlp'?); there are: mlp, none, swiglu",
         ),
     ],
 )
@@ -486,7 +489,7 @@ experts, narrow, no-forward, refuses, short, smooth, talkative
         ),
         (
             "smooth/wide",
-            """no channel mixer is named 'wide'; there are: swiglu, mlp, none
+            """no channel mixer is named 'wide'; there are: mlp, none, swiglu
   smooth/wide
          ^^^^""",
         ),

@@ -9,9 +9,10 @@ import torch
 
 import zoo
 import zoo.plugin.registry
-from zoo.model.build import instantiate
+from zoo.model.create import create
 from zoo.plugin import hookspecs
-from zoo.plugin.registry import MixerEntry, Origin
+from zoo.plugin.kinds import MIXER
+from zoo.plugin.registry import Entry, Origin
 from zoo.testing import check_mixer
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ def given(source: str, name: str) -> type[zoo.TokenMixer]:
 def built(source: str, name: str, **options: float) -> zoo.TokenMixer:
     """A mixer of that class."""
     cls = given(source, name)
-    return instantiate(MixerEntry(name, cls, Origin("page", "1", name)), options, dim=8, heads=2).double()
+    return create(Entry(name, cls, Origin("page", "1", name)), options, dim=8, heads=2, context=16).double()
 
 
 def test_the_readme_s_plugin_works_and_is_the_one_in_the_repository():
@@ -101,6 +102,6 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_the_readme_s_table_has_every_built_in():
-    entries = zoo.plugin.registry.get_registry().mixers.entries
+    entries = zoo.plugin.registry.get_registry()[MIXER].entries
     built_in = {entry.name for entry in entries if entry.origin.distribution == "mixer-zoo"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) == built_in

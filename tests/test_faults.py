@@ -8,13 +8,16 @@ import torch
 from torch import nn
 
 from zoo import Mixed, TokenMixer
+from zoo.channel_mixers.feed_forward import MLP
 from zoo.errors import PluginError, UsageError
 from zoo.model import faults
 from zoo.model.backbone import Backbone, Layer, NamedMixer
-from zoo.model.channel import MLP
 from zoo.model.faults import describe_error, explaining
-from zoo.plugin.catalogue import MixerEntry, Origin, Plugin
-from zoo.plugin.registry import Registry
+from zoo.plugin.catalogue import Entry, Origin, Plugin
+from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.registry import Registry, get_registry
+
+BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
 DIM = 8
 
@@ -173,7 +176,7 @@ def test_a_channel_mixer():
 
 def test_a_registered_mixer_has_its_name_and_its_distribution(monkeypatch):
     origin = Origin("acme-mixers", "1.2", "acme")
-    registry = Registry([Plugin(origin, tuple(MixerEntry(name, Raises, origin) for name in ("other", "own")))])
+    registry = Registry([*BUILT_IN, Plugin(origin, tuple(Entry(name, Raises, origin) for name in ("other", "own")))])
     monkeypatch.setattr(faults, "get_registry", lambda: registry)
     text = failure(lambda: model_of(Sound(), Raises())(TOKENS))
     assert text.startswith("own (layer 1, part 1.own, from acme-mixers 1.2): RuntimeError: ")

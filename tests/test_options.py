@@ -9,7 +9,7 @@ from pydantic import Field
 
 from zoo import TokenMixer
 from zoo.errors import UsageError
-from zoo.plugin.options import FILLED_BY_HOST, REQUIRED, Option, check_options, did_you_mean, options_of, takes_dim
+from zoo.plugin.options import FILLED_BY_HOST, REQUIRED, Option, check_options, did_you_mean, options_of, parameters_of
 from zoo.plugin.pattern import Call, parse_call
 
 
@@ -109,7 +109,7 @@ def test_types_are_told_as_a_person_writes_them():
 def test_what_the_host_fills_is_not_required_of_the_user():
     required = {option.name for option in options_of(Needs) if option.required}
     assert required == {"order"}
-    assert {"layers", "layer_index", "heads"} == FILLED_BY_HOST
+    assert {"layers", "layer_index", "heads", "context"} == FILLED_BY_HOST
     with pytest.raises(UsageError, match=r"^needs needs a value for its option 'order': needs\(order=…\)$"):
         check_options(Needs, {}, "needs")
     assert check_options(Needs, {"order": 2}, "needs") == {"order": 2}
@@ -117,19 +117,19 @@ def test_what_the_host_fills_is_not_required_of_the_user():
 
 def test_a_mixer_without_init_takes_dim_and_has_no_options():
     assert options_of(NoInit) == ()
-    assert takes_dim(NoInit)
+    assert "dim" in parameters_of(NoInit)
     with pytest.raises(UsageError, match=r"^plain has no option 'lags'; it has no options$"):
         check_options(NoInit, {"lags": 1}, "plain")
 
 
 def test_a_mixer_with_an_init_without_parameters_is_not_told_the_width():
     assert options_of(InitWithoutParameters) == ()
-    assert not takes_dim(InitWithoutParameters)
+    assert "dim" not in parameters_of(InitWithoutParameters)
 
 
 def test_parameters_that_cannot_be_given_by_name_are_no_options():
     assert [option.name for option in options_of(Strange)] == ["broken"]
-    assert not takes_dim(Strange)
+    assert "dim" not in parameters_of(Strange)
 
 
 def test_an_annotation_that_cannot_be_evaluated_leaves_the_type_of_the_default():

@@ -10,11 +10,12 @@ import torch
 import zoo
 from zoo.contract import Mixed, TokenMixer
 from zoo.plugin import hookspecs
+from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import HOST
 
 PUBLIC = {
-    "IGNORE", "Backbone", "Examples", "Mixed", "Panel", "State", "Task", "TokenMixer", "ZooError", "build_model",
-    "create_mixer", "hookimpl", "list_mixers", "load_run", "watch_stream",
+    "IGNORE", "Backbone", "ChannelMixer", "Examples", "Mixed", "Panel", "State", "Task", "TokenMixer", "ZooError", "build_model",
+    "create_mixer", "hookimpl", "list_mixers", "load_run", "register", "watch_stream",
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_a_star_import_brings_the_public_names():
     ("name", "parameters"),
     [
         ("list_mixers", "(glob='*')"),
-        ("create_mixer", "(mixer, *, dim, heads=4, layer_index=0, layers=1, registry=None)"),
+        ("create_mixer", "(mixer, *, dim, heads=4, layer_index=0, layers=1, context=256, registry=None)"),
         (
             "build_model",
             "(pattern, *, vocab_size, dim=128, layers=None, heads=4, context=256, channel_mixer='swiglu', "
@@ -89,7 +90,7 @@ def test_every_hook_is_documented_and_typed():
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
-    assert hooks == ["zoo_mixers", "zoo_tasks"]
+    assert hooks == [kind.hook for kind in KINDS]
     for name in hooks:
         assert hasattr(manager.hook, name)
         function = getattr(hookspecs, name)

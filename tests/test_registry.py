@@ -12,6 +12,7 @@ import torch
 
 from zoo import create_mixer
 from zoo.errors import PluginError, UsageError
+from zoo.plugin.kinds import MIXER, TASK
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import HOST, Registry
 
@@ -88,8 +89,14 @@ def discover(**environ):
     return Registry.discover(environ)
 
 
+NO_HOOK = (
+    "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers, zoo_channel_mixers, zoo_residuals, "
+    "zoo_tasks, zoo_corpora, zoo_tokenizers or zoo_optimizers?"
+)
+
+
 def names(registry):
-    return [registry.mixers.display_name(entry) for entry in registry.mixers.list()]
+    return [registry[MIXER].display_name(entry) for entry in registry[MIXER].list()]
 
 
 def causes(registry):
@@ -102,9 +109,9 @@ def causes(registry):
 @pytest.mark.usefixtures("folder")
 def test_without_any_entry_point_the_registry_is_empty_and_works():
     registry = discover()
-    assert registry.plugins == registry.broken == registry.mixers.list() == ()
+    assert registry.plugins == registry.broken == registry[MIXER].list() == ()
     with pytest.raises(UsageError) as error:
-        registry.mixers.find("correlation")
+        registry[MIXER].find("correlation")
     assert str(error.value) == (
         "no mixer is named 'correlation'; there are: none (is mixer-zoo installed? try `zoo plugins`)"
     )
@@ -114,7 +121,7 @@ def test_a_plugin_gives_its_mixers_under_its_name(folder):
     folder.install("acme-mixers", {"acme": "acme_plugin"}, version="2.1", acme_plugin=giving("mean", "max"))
     registry = discover()
     assert names(registry) == ["max", "mean"]
-    entry = registry.mixers.find("mean")
+    entry = registry[MIXER].find("mean")
     assert entry.qualified_name == "acme-mixers:mean"
     assert str(entry.origin) == "acme-mixers 2.1 (entry point 'acme')"
     assert entry.origin.file == str(folder.path / "acme_plugin.py")
@@ -127,14 +134,14 @@ def test_the_built_ins_are_a_plugin_like_any_other(folder):
     folder.install_built_ins()
     registry = discover()
     assert causes(registry) == {}
-    assert {entry.origin.distribution for entry in registry.mixers.entries} == {HOST}
+    assert {entry.origin.distribution for entry in registry[MIXER].entries} == {HOST}
     assert "dot-product" in names(registry)
 
 
 @pytest.mark.parametrize("name", ["long-mean", "long_mean", "acme-mixers:long-mean", "Acme.Mixers:long_mean"])
 def test_ways_to_write_a_name(folder, name):
     folder.install("acme-mixers", {"acme": "acme_plugin"}, acme_plugin=giving("long-mean"))
-    assert discover().mixers.find(name).name == "long-mean"
+    assert discover()[MIXER].find(name).name == "long-mean"
 
 
 def test_an_object_may_be_the_plugin(folder):
@@ -143,13 +150,13 @@ def test_an_object_may_be_the_plugin(folder):
     folder.install("acme", {"acme": "acme_plugin:plugin"}, acme_plugin=code)
     registry = discover()
     assert causes(registry) == {}
-    assert registry.mixers.find("mean").origin.file == str(folder.path / "acme_plugin.py")
+    assert registry[MIXER].find("mean").origin.file == str(folder.path / "acme_plugin.py")
 
 
 def test_a_plugin_may_give_nothing(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving())
     registry = discover()
-    assert registry.mixers.entries == registry.broken == ()
+    assert registry[MIXER].entries == registry.broken == ()
     assert len(registry.plugins) == 1
 
 
@@ -158,20 +165,20 @@ def test_lists_are_in_natural_order_and_globs_match_plain_and_qualified_names(fo
     folder.install("bolt", {"bolt": "bolt_plugin"}, bolt_plugin=giving("mean-3"))
     registry = discover()
     assert names(registry) == ["max", "mean-2-b", "mean-3", "mean-9", "mean-10"]
-    assert [entry.name for entry in registry.mixers.list("mean_*")] == ["mean-2-b", "mean-3", "mean-9", "mean-10"]
-    assert [entry.name for entry in registry.mixers.list("bolt:*")] == ["mean-3"]
-    assert registry.mixers.list("x*") == ()
+    assert [entry.name for entry in registry[MIXER].list("mean_*")] == ["mean-2-b", "mean-3", "mean-9", "mean-10"]
+    assert [entry.name for entry in registry[MIXER].list("bolt:*")] == ["mean-3"]
+    assert registry[MIXER].list("x*") == ()
 
 
 def test_did_you_mean(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("correlation", "involution"))
     with pytest.raises(UsageError) as error:
-        discover().mixers.find("corelation")
+        discover()[MIXER].find("corelation")
     assert str(error.value) == (
         "no mixer is named 'corelation' (did you mean 'correlation'?); there are: correlation, involution"
     )
     with pytest.raises(UsageError, match=r"^no mixer is named 'xyz'; there are: correlation, involution$"):
-        discover().mixers.find("acme:xyz")
+        discover()[MIXER].find("acme:xyz")
 
 
 # What is broken
@@ -192,7 +199,7 @@ BROKEN = {
     ),
     "forgets the marker": (
         "def zoo_mixers():\n    return {}\n",
-        "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
+        NO_HOOK,
     ),
     "wants arguments": (
         "from zoo import hookimpl\n\n\n@hookimpl\ndef zoo_mixers(config):\n    return {}\n",
@@ -212,7 +219,7 @@ BROKEN = {
     ),
     "gives no name": (
         HOOK + "return {'Long_Mean': TokenMixer}",
-        "PluginError: 'Long_Mean' is no name for a mixer or a task: use lower-case letters, digits and '-'",
+        "PluginError: 'Long_Mean' is no name for a mixer: use lower-case letters, digits and '-'",
     ),
 }
 
@@ -227,7 +234,7 @@ def test_a_broken_plugin_is_kept_with_its_cause_and_harms_nobody(folder, code, c
     (plugin,) = registry.broken
     assert cause in plugin.error
     assert "\n" not in plugin.error
-    assert plugin.mixers == ()
+    assert plugin.members == ()
     assert "Traceback" in plugin.traceback
     assert str(plugin.origin) == "a-bad-one 0.3 (entry point 'bad')"
 
@@ -245,11 +252,11 @@ def test_ctrl_c_while_a_plugin_is_imported_ends_it_all(folder):
         ("acme_plugin:nothing", "AttributeError: module 'acme_plugin' has no attribute 'nothing'"),
         (
             "acme_plugin:number",
-            "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
+            NO_HOOK,
         ),
         (
             "acme_plugin:Mixer",
-            "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?",
+            NO_HOOK,
         ),
     ],
 )
@@ -274,11 +281,11 @@ def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder
     cause = "should come from acme-mixers 1.0 (entry point 'running-mean'), which is broken: RuntimeError: no luck"
     for name in ("running-mean", "running_mean", "acme-mixers", "acme_mixers:anything"):
         with pytest.raises(PluginError) as error:
-            registry.mixers.find(name)
+            registry[MIXER].find(name)
         assert str(error.value) == f"mixer {name.split(':')[-1].replace('_', '-')!r} {cause}"
         assert error.value.exit_code == 4
     with pytest.raises(UsageError) as error:
-        registry.mixers.find("medan")
+        registry[MIXER].find("medan")
     assert str(error.value) == (
         "no mixer is named 'medan' (did you mean 'median'?); there are: median; "
         "not loaded: acme-mixers 1.0 (entry point 'running-mean'), see `zoo plugins`"
@@ -289,7 +296,7 @@ def test_a_missing_mixer_is_asked_of_the_broken_plugin_that_would_give_it(folder
 @pytest.mark.usefixtures("folder")
 def test_a_distribution_that_is_not_installed_is_named_with_the_remedy():
     with pytest.raises(PluginError) as error:
-        discover().mixers.find("acme-mixers:mean")
+        discover()[MIXER].find("acme-mixers:mean")
     assert str(error.value) == (
         "mixer acme-mixers:mean needs the distribution 'acme-mixers', which is not installed or not allowed by "
         "ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install acme-mixers"
@@ -334,7 +341,7 @@ def test_what_a_hook_changes_is_undone_and_told_too(folder):
     (plugin,) = discover().plugins
     assert plugin.changes == ("gradient mode (True to False)",)
     assert torch.is_grad_enabled()
-    assert [entry.name for entry in plugin.mixers] == ["mean"]
+    assert [entry.name for entry in plugin.members] == ["mean"]
 
 
 def test_what_a_plugin_prints_goes_to_stderr(folder, capfd):
@@ -367,7 +374,7 @@ def test_two_distributions_may_have_the_same_entry_point_name(folder):
     install_rivals(folder)
     registry = discover()
     assert registry.broken == ()
-    assert {entry.qualified_name for entry in registry.mixers.entries} == {"acme:mean", "acme:max", "bolt:mean"}
+    assert {entry.qualified_name for entry in registry[MIXER].entries} == {"acme:mean", "acme:max", "bolt:mean"}
 
 
 def test_two_that_give_the_same_name_are_both_named_and_both_work(folder):
@@ -375,15 +382,15 @@ def test_two_that_give_the_same_name_are_both_named_and_both_work(folder):
     registry = discover()
     assert names(registry) == ["max", "acme:mean", "bolt:mean"]
     with pytest.raises(UsageError) as error:
-        registry.mixers.find("mean")
+        registry[MIXER].find("mean")
     assert str(error.value) == (
         "mixer 'mean' is given by acme 1.0 (entry point 'mixers') and bolt 2.0 (entry point 'mixers'): "
         "write acme:mean or bolt:mean"
     )
     assert error.value.exit_code == 2
-    assert registry.mixers.find("acme:mean").cls.__module__ == "acme_plugin"
-    assert registry.mixers.find("bolt:mean").cls.__module__ == "bolt_plugin"
-    assert registry.mixers.display_name(registry.mixers.find("max")) == "max"
+    assert registry[MIXER].find("acme:mean").cls.__module__ == "acme_plugin"
+    assert registry[MIXER].find("bolt:mean").cls.__module__ == "bolt_plugin"
+    assert registry[MIXER].display_name(registry[MIXER].find("max")) == "max"
 
 
 def test_a_built_in_name_is_not_taken_over(folder):
@@ -391,9 +398,9 @@ def test_a_built_in_name_is_not_taken_over(folder):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("involution"))
     registry = discover()
     assert {"acme:involution", f"{HOST}:involution"} <= set(names(registry))
-    assert registry.mixers.find(f"{HOST}:involution").cls.__module__ == "mixers.involution"
+    assert registry[MIXER].find(f"{HOST}:involution").cls.__module__ == "mixers.involution"
     with pytest.raises(UsageError, match=r"^mixer 'involution' is given by acme 1.0 .* and mixer-zoo 0.1.0 .*: write"):
-        registry.mixers.find("involution")
+        registry[MIXER].find("involution")
 
 
 def test_one_distribution_that_gives_a_name_twice_is_told_so(folder):
@@ -401,7 +408,7 @@ def test_one_distribution_that_gives_a_name_twice_is_told_so(folder):
     folder.install("acme", {"first": "one", "second": "two"}, **modules)
     registry = discover()
     assert names(registry) == ["mean"]
-    assert registry.mixers.find("acme:mean").origin.entry_point == "first"
+    assert registry[MIXER].find("acme:mean").origin.entry_point == "first"
     cause = "PluginError: it gives mixer 'mean', and so does entry point 'first' of the same distribution"
     assert causes(registry) == {"acme:second": cause}
 
@@ -418,12 +425,12 @@ def test_two_entry_points_to_one_module_are_told_apart(folder):
 
 def test_a_saved_choice_settles_plain_names(folder):
     install_rivals(folder)
-    registry = discover().remembering({"mean": "bolt", "gone": "lost-mixers"}, {})
-    assert registry.mixers.find("mean").origin.distribution == "bolt"
-    assert registry.mixers.find("acme:mean").origin.distribution == "acme"
-    assert registry.mixers.find("max").origin.distribution == "acme"
+    registry = discover().with_recorded_origins({"mixer": {"mean": "bolt", "gone": "lost-mixers"}})
+    assert registry[MIXER].find("mean").origin.distribution == "bolt"
+    assert registry[MIXER].find("acme:mean").origin.distribution == "acme"
+    assert registry[MIXER].find("max").origin.distribution == "acme"
     with pytest.raises(PluginError, match=r"^mixer lost-mixers:gone needs the distribution 'lost-mixers'"):
-        registry.mixers.find("gone")
+        registry[MIXER].find("gone")
 
 
 @pytest.mark.parametrize(
@@ -506,12 +513,12 @@ def test_a_plugin_gives_tasks_beside_mixers_or_alone(folder):
     registry = discover()
     assert registry.broken == ()
     assert names(registry) == ["mean"]
-    assert registry.tasks.names == ("acme:counting", "bolt:counting")
-    assert registry.tasks.find("acme:counting").summary == "Count."
+    assert registry[TASK].names == ("acme:counting", "bolt:counting")
+    assert registry[TASK].find("acme:counting").summary == "Count."
     with pytest.raises(UsageError, match=r"^task 'counting' is given by acme .* and bolt .*: write acme:counting or"):
-        registry.tasks.find("counting")
+        registry[TASK].find("counting")
     with pytest.raises(UsageError, match=r"^no task is named 'countin' \(did you mean 'bolt:counting'"):
-        registry.tasks.find("bolt:countin")
+        registry[TASK].find("bolt:countin")
 
 
 @pytest.mark.parametrize(
@@ -527,7 +534,7 @@ def test_a_plugin_gives_tasks_beside_mixers_or_alone(folder):
 def test_a_broken_task_is_told(folder, code, cause):
     folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=code)
     registry = discover()
-    assert registry.tasks.names == ()
+    assert registry[TASK].names == ()
     assert cause in causes(registry)["acme:acme"]
 
 

@@ -8,11 +8,10 @@ from torch import nn
 
 from zoo import build_model, create_mixer, list_mixers
 from zoo.model.build import reinitialize
-from zoo.model.channel import CHANNEL_MIXERS
 
 VOCABULARY, SIGMAS = 256, 5
 CAUSAL = [name for name in list_mixers() if create_mixer(name, dim=16).causal]
-PATTERNS = [*(f"{name}/mlp" for name in CAUSAL), *(f"dot-product/{name}" for name in CHANNEL_MIXERS)]
+PATTERNS = [*(f"{name}/mlp" for name in CAUSAL), *(f"dot-product/{name}" for name in ("swiglu", "mlp", "none"))]
 
 
 def build(pattern):

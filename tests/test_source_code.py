@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from zoo.plugin.kinds import MIXER, TASK
 from zoo.plugin.registry import get_registry
 from zoo.plugin.source_code import source_sha256
 
@@ -107,8 +108,8 @@ def test_a_class_without_a_source_file_has_none():
 
 def test_the_built_in_mixers_and_tasks_do_not_all_share_one():
     registry = get_registry()
-    mixers = {entry.name: source_sha256(entry.cls) for entry in registry.mixers.list("mixer-zoo:*")}
+    mixers = {entry.name: source_sha256(entry.cls) for entry in registry[MIXER].list("mixer-zoo:*")}
     assert len(set(mixers.values())) == len(mixers)
-    tasks = {entry.name: source_sha256(entry.cls) for entry in registry.tasks.list("mixer-zoo:*")}
+    tasks = {entry.name: source_sha256(entry.cls) for entry in registry[TASK].list("mixer-zoo:*")}
     assert tasks["mqar"] != tasks["induction"]
     assert tasks["parity"] == tasks["word-problem"]  # of one module

@@ -4,7 +4,7 @@ from torch import nn
 
 from zoo import Mixed, TokenMixer, watch_stream
 from zoo.model.backbone import Backbone, Layer, NamedMixer
-from zoo.model.channel import create_channel_mixer
+from zoo.model.build import create_channel_mixer
 
 DIM = 8
 
@@ -28,7 +28,7 @@ def model():
     torch.manual_seed(0)
     layers = [
         Layer([NamedMixer("project", Project(DIM)), NamedMixer("speaks", Speaks())],
-              create_channel_mixer("mlp", {}, DIM), dim=DIM, write_scale=0.5, dropout=0.0),
+              create_channel_mixer("mlp", dim=DIM), dim=DIM, write_scale=0.5, dropout=0.0),
         Layer([NamedMixer("project", Project(DIM))], None, dim=DIM, write_scale=0.25, dropout=0.0),
     ]  # fmt: skip
     return Backbone(layers, vocabulary=7, dim=DIM, context=10)

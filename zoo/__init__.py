@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.contract import ChannelMixer as ChannelMixer
     from zoo.contract import Mixed as Mixed
     from zoo.contract import State as State
     from zoo.contract import TokenMixer as TokenMixer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.model.watch import watch_stream as watch_stream
     from zoo.panel import Panel as Panel
     from zoo.plugin.hookspecs import hookimpl as hookimpl
+    from zoo.plugin.local import register as register
     from zoo.run import load_run as load_run
     from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # Names are imported on first use, so that `import zoo` (and with it `zoo --help`) does not wait for torch.
 _HOME = {
     "Backbone": "zoo.model.backbone",
+    "ChannelMixer": "zoo.contract",
     "Examples": "zoo.task",
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
@@ -36,6 +39,7 @@ _HOME = {
     "hookimpl": "zoo.plugin.hookspecs",
     "list_mixers": "zoo.model.build",
     "load_run": "zoo.run",
+    "register": "zoo.plugin.local",
     "watch_stream": "zoo.model.watch",
 }
 

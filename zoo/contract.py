@@ -169,3 +169,29 @@ class TokenMixer(nn.Module):
             x: reads of held-out data, ``(b, t, d)``.
         """
         return ()
+
+
+class ChannelMixer(nn.Module):
+    """Maps each token that is read from the stream, ``(b, t, d)``, by itself to what is written to it, ``(b, t, d)``.
+
+    As for a `TokenMixer` the host normalises the read and adds the write, options are the keyword parameters of
+    ``__init__``, and ``dim``, ``heads``, ``layer_index``, ``layers`` and ``context`` are filled by the host where the
+    signature names them. What mixes tokens too, e.g. by a token shift, is a `TokenMixer`, and may stand in the place of
+    a channel mixer as well.
+    """
+
+    paper: ClassVar[str] = ""
+    """Where it comes from, or ``"unpublished"``."""
+
+    empty: ClassVar[bool] = False
+    """Whether a layer with it has no channel mixer at all: nothing is read, and nothing written."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Laws of `zoo.testing` that it cannot keep, by id, each with the reason."""
+
+    def __init__(self, dim: int | None = None) -> None:  # noqa: ARG002 - one without an __init__ is given it
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the reads, ``(b, t, d)``, to the writes, ``(b, t, d)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward(x)")

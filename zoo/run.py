@@ -13,7 +13,7 @@ from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
 from zoo.model.generate import sample_tokens
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.plugins import check_plugins, remembering
+from zoo.train.plugins import check_plugins, with_recorded_origins
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import model_of
 from zoo.train.settings import Settings, validate
@@ -85,7 +85,7 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     """
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
-    registry = remembering(directory.environment)
+    registry = with_recorded_origins(directory.environment)
     tokenizer = None
     call = None if directory.learned_text else task_call(settings.data, registry)
     if call is not None:

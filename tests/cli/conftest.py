@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli.main import run
-from zoo.plugin.registry import get_registry
+from zoo.plugin.registry import forget
 
 from ..distributions import install  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
@@ -47,9 +47,9 @@ def _own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ZOO_PLUGINS", "")
         for name in ("ZOO_BLOCK_PLUGINS", "FORCE_COLOR", "NO_COLOR"):
             patch.delenv(name, raising=False)
-        get_registry.cache_clear()
+        forget()
         yield
-    get_registry.cache_clear()
+    forget()
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +99,10 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     def install_here(name: str, source: str) -> None:
         install(site, name, source)
         monkeypatch.setenv("ZOO_PLUGINS", f"{os.environ['ZOO_PLUGINS']},{name}")
-        get_registry.cache_clear()
+        forget()
 
     yield install_here
     for module in set(sys.modules) - modules:
         if str(getattr(sys.modules[module], "__file__", "")).startswith(str(site) + os.sep):
             del sys.modules[module]
-    get_registry.cache_clear()
+    forget()

@@ -3,10 +3,11 @@ import torch
 from torch import nn
 
 from zoo import TokenMixer
-from zoo.describe import describe_mixer, list_entries, list_plugins, parse_doc
+from zoo.describe import describe_mixer, list_members, list_plugins, parse_doc
 from zoo.errors import PluginError, UsageError
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import parse_call
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry
 
 DOC = """A mixer that is told of
 in two lines.
@@ -79,7 +80,7 @@ class Acausal(TokenMixer):
 def registry():
     origin = Origin("some-mixers", "1.0", "some", "/some/file.py")
     classes = {"sparse": Sparse, "stumbling": Stumbling, "acausal": Acausal}
-    entries = tuple(MixerEntry(name, cls, origin) for name, cls in classes.items())
+    entries = tuple(Entry(name, cls, origin) for name, cls in classes.items())
     return Registry([Plugin(origin, entries), Plugin(Origin("bad", "2", "x"), error="E: why", traceback="T")])
 
 
@@ -102,9 +103,9 @@ def test_no_docstring_is_empty_parts():
     assert set(parse_doc("").values()) == {""}
 
 
-def test_list_entries(registry):
-    sparse = list_entries(registry, "sp*")[0]
-    assert [entry["name"] for entry in list_entries(registry)] == ["acausal", "sparse", "stumbling"]
+def test_list_members(registry):
+    sparse = list_members(registry, MIXER, "sp*")[0]
+    assert [entry["name"] for entry in list_members(registry, MIXER)] == ["acausal", "sparse", "stumbling"]
     assert sparse["summary"] == "Uses a part of itself."
     assert sparse["origin"] == {"distribution": "some-mixers", "version": "1.0", "entry_point": "some"}
     options = {option["name"]: option for option in sparse["options"]}
@@ -115,8 +116,8 @@ def test_list_entries(registry):
 
 def test_list_plugins(registry):
     good, bad = list_plugins(registry)
-    assert (good["status"], good["mixers"], good["error"]) == ("ok", ["sparse", "stumbling", "acausal"], None)
-    assert (bad["status"], bad["mixers"], bad["error"], bad["traceback"]) == ("broken", [], "E: why", "T")
+    assert (good["status"], good["gives"], good["error"]) == ("ok", {"mixer": ["sparse", "stumbling", "acausal"]}, None)
+    assert (bad["status"], bad["gives"], bad["error"], bad["traceback"]) == ("broken", {}, "E: why", "T")
 
 
 class Short(TokenMixer):
@@ -132,7 +133,7 @@ class Short(TokenMixer):
 
 def test_a_mixer_of_limited_reach_is_measured_as_far_as_it_goes():
     origin = Origin("some-mixers", "1.0", "some")
-    told = describe("short", Registry([Plugin(origin, (MixerEntry("short", Short, origin),))]))
+    told = describe("short", Registry([Plugin(origin, (Entry("short", Short, origin),))]))
     assert told["state"] == {1: 8, 8: 64}
     assert told["traits"]["lengths"] == (2, 8)
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from zoo.plugin.registry import forget
 from zoo.train.run_directory import RunDirectory
 
 from .test_docs import SECTIONS
@@ -143,15 +144,14 @@ def test_texts_of_a_mixer_are_texts_in_the_report(zoo, tiny, tmp_path, distribut
 
 @pytest.mark.slow
 def test_a_mixer_that_never_heard_of_it_is_inspected(zoo, tiny, tmp_path, monkeypatch):
-    from zoo.plugin.registry import get_registry
 
     monkeypatch.setenv("ZOO_PLUGINS", "zoo-running-mean")
-    get_registry.cache_clear()
+    forget()
     table, err = inspected(zoo, train(zoo, tiny, tmp_path / "mean", "running-mean + dot-product"))
     assert (table["failures"], err) == ([], "")
     assert [part["part"] for part in table["parts"]] == ["0.running-mean", "0.dot-product", "0.channel"]
     assert all(part["share"] > 0 for part in table["parts"])
-    get_registry.cache_clear()
+    forget()
 
 
 @pytest.mark.slow
@@ -193,10 +193,9 @@ def test_what_cannot_be_inspected_is_told_in_one_line(zoo, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_missing_plugin_is_named(zoo, tiny, tmp_path, distribution, monkeypatch):
-    from zoo.plugin.registry import get_registry
 
     distribution("acme-mixers", LOUD.format(panels="return []"))
     run = train(zoo, tiny, tmp_path / "loud", "loud")
     monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "acme-mixers")
-    get_registry.cache_clear()
+    forget()
     assert "acme-mixers" in refused(zoo, run, code=4)

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from zoo.plugin.registry import get_registry
+from zoo.plugin.registry import forget
 
 GOOD = """
     from zoo import TokenMixer, hookimpl
@@ -24,7 +24,7 @@ GOOD = """
     def zoo_mixers():
         return {"copy": Copy, "copy-2": Copy}
 """
-FIELDS = ["distribution", "version", "entry_point", "file", "mixers", "tasks", "status", "error", "traceback"]
+FIELDS = ["distribution", "version", "entry_point", "file", "gives", "status", "error", "traceback"]
 FIELDS += ["changed_global_state"]
 BROKEN = "raise RuntimeError('out of order')"
 
@@ -33,10 +33,10 @@ BROKEN = "raise RuntimeError('out of order')"
 def empty(monkeypatch):
     """No plugin is allowed, the built-in one neither."""
     monkeypatch.setenv("ZOO_BLOCK_PLUGINS", "mixer-zoo")
-    get_registry.cache_clear()
+    forget()
     yield
     monkeypatch.undo()
-    get_registry.cache_clear()
+    forget()
 
 
 def test_list_as_json(zoo):
@@ -45,7 +45,7 @@ def test_list_as_json(zoo):
     assert {"correlation", "dot-product", "involution"} <= set(names)
     assert names == sorted(names)
     for mixer in mixers:
-        assert list(mixer) == ["name", "summary", "causal", "paper", "options", "origin"]
+        assert list(mixer) == ["name", "kind", "summary", "paper", "options", "origin"]
         assert list(mixer["origin"]) == ["distribution", "version", "entry_point"]
         assert mixer["summary"].endswith(".")
         for option in mixer["options"]:
@@ -55,7 +55,7 @@ def test_list_as_json(zoo):
 
 def test_list_is_a_line_a_mixer_off_a_terminal(zoo):
     head, *lines = zoo("list", "*o*").out.splitlines()
-    assert head.split() == ["name", "summary", "causal", "paper", "from"]
+    assert head.split() == ["name", "summary", "paper", "from"]
     assert {line.split()[0] for line in lines} == {name for name in _names(zoo) if "o" in name}
     assert zoo("list", "dot*").out.splitlines()[1].startswith("dot-product  Each token")
     assert all(line == line.rstrip() for line in lines)
@@ -179,13 +179,14 @@ def test_plugins_as_json_have_tracebacks(zoo, distribution):
     distribution("bad-mixers", BROKEN)
     result = zoo("plugins", "--json")
     assert result.code == 4
-    bad, built_in, tasks = json.loads(result.out)
+    bad, built_in, channel_mixers, tasks = json.loads(result.out)
     assert list(bad) == FIELDS
-    assert (bad["distribution"], bad["status"], bad["mixers"]) == ("bad-mixers", "broken", [])
+    assert (bad["distribution"], bad["status"], bad["gives"]) == ("bad-mixers", "broken", {})
     assert bad["traceback"].startswith("Traceback")
     assert (built_in["status"], built_in["error"]) == ("ok", None)
-    assert "dot-product" in built_in["mixers"]
-    assert (tasks["entry_point"], tasks["mixers"]) == ("tasks", [])
+    assert "dot-product" in built_in["gives"]["mixer"]
+    assert channel_mixers["gives"] == {"channel-mixer": ["swiglu", "mlp", "none"]}
+    assert (tasks["entry_point"], list(tasks["gives"])) == ("tasks", ["task"])
 
 
 def test_info(zoo):

@@ -4,7 +4,9 @@ import pytest
 from zoo.data.dataset import Dataset
 from zoo.data.load import create_task, load_source, task_call
 from zoo.errors import PatternError, PluginError, UsageError
-from zoo.plugin.registry import Origin, Plugin, Registry, TaskEntry
+from zoo.plugin.catalogue import Entry
+from zoo.plugin.kinds import TASK
+from zoo.plugin.registry import Origin, Plugin, Registry
 from zoo.task import Examples, Task
 
 ORIGIN = Origin("acme", "1.0", "acme")
@@ -41,7 +43,7 @@ class Failing(Task):
 TASKS = {"count-up": Count, "sizeless": Sizeless, "failing": Failing}
 REGISTRY = Registry(
     [
-        Plugin(ORIGIN, tasks=tuple(TaskEntry(name, cls, ORIGIN) for name, cls in TASKS.items())),
+        Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN, TASK) for name, cls in TASKS.items())),
         Plugin(Origin("bolt", "2", "bolt"), error="ImportError: gone"),
     ]
 )

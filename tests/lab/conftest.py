@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.plugin.registry import get_registry
+from zoo.plugin.registry import forget
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ZOO_PLUGINS", "")
     monkeypatch.setenv("ZOO_CACHE", str(cache))
-    get_registry.cache_clear()
+    forget()
     threads = torch.get_num_threads()
     yield cache
     torch.set_num_threads(threads)
-    get_registry.cache_clear()
+    forget()

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import register_flop_formula
 import zoo
 from zoo.contract import Mixed
 from zoo.lab.flops import count_flops
-from zoo.model.channel import create_channel_mixer
+from zoo.model.build import create_channel_mixer
 
 T, D, H, K = 48, 32, 4, 8
 
@@ -160,7 +160,7 @@ def test_idle_experts_cost_the_router_and_their_lags():
 @pytest.mark.parametrize("name", ["swiglu", "mlp"])
 def test_channel_mixers(name):
     ahead = linear(D, {"swiglu": 2, "mlp": 1}[name] * 37) + linear(37, D)
-    assert measured(create_channel_mixer(name, {"hidden": 37}, D)) == (ahead, 2 * ahead)
+    assert measured(create_channel_mixer(f"{name}(hidden=37)", dim=D)) == (ahead, 2 * ahead)
 
 
 def test_unembedding():

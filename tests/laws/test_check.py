@@ -10,12 +10,11 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from zoo import TokenMixer
 from zoo.errors import PluginError, UsageError
+from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.options import options_of
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing import LAWS, check_mixer
-from zoo.testing.file import is_file, load_class
 from zoo.testing.strategies import cases, cuts, options, values
 from zoo.testing.subject import subject_of
 from zoo.testing.traits import measure_traits
@@ -23,6 +22,8 @@ from zoo.testing.traits import measure_traits
 from .broken_forward import ConvolvesBothWays
 from .control import Control, Projected
 from .sound import BothDirections, Identity, LearnedPositions, ManyOptions, ShortConvolution
+
+BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
 QUICK = settings(max_examples=100, database=None)
 
@@ -117,7 +118,7 @@ def test_what_cannot_be_checked(mixer, error, words):
 
 def test_a_model_is_as_long_as_its_mixers(monkeypatch):
     origin = Origin("acme", "1.0", "acme")
-    known = Registry([Plugin(origin, (MixerEntry("short", LearnedPositions, origin),))])
+    known = Registry([*BUILT_IN, Plugin(origin, (Entry("short", LearnedPositions, origin),))])
     monkeypatch.setattr("zoo.model.build.get_registry", lambda: known)
     assert one("short*2", "lengths", examples=2).status == "passed"
     assert one("short*2", "streaming", examples=5).status == "passed"
@@ -341,53 +342,6 @@ def test_cuts_lie_within_the_sequence(data, time):
 def test_every_way_to_cut_can_be_drawn():
     ways = [(), (1,), (2,), (1, 2)]
     assert drawable(cuts(3), ways) == ways
-
-
-# A class from a file.
-
-SOURCE = '''
-from zoo import TokenMixer
-
-class Mine(TokenMixer):
-    """Each token writes its read."""
-
-    def forward(self, x):
-        return x
-'''
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(SOURCE)
-    return path
-
-
-def test_a_class_is_taken_from_a_file(file):
-    assert is_file(f"{file}:Mine")
-    assert is_file(str(file))
-    assert not is_file("acme-mixers:mine")
-    for place in (f"{file}:Mine", str(file)):
-        mixer = load_class(place)
-        assert issubclass(mixer, TokenMixer)
-        assert mixer.__name__ == "Mine"
-
-
-@pytest.mark.parametrize(
-    ("added", "place", "words"),
-    [
-        ("", "gone.py:Mine", "there is no file gone.py: give path/to/file.py:Class"),
-        ("", "{}:Mein", "has no mixer class 'Mein' \\(did you mean 'Mine'\\?\\); there are: Mine"),
-        ("class Other(Mine): pass", "{}", "which mixer of .*mine.py\\? give .*mine.py:Class; there are: Mine, Other"),
-        ("del Mine", "{}:Mine", "there are: none; is it a subclass of zoo.TokenMixer\\?"),
-        ("1 / 0", "{}:Mine", "mine.py fails in line 9: ZeroDivisionError: division by zero"),
-        ("def f(:", "{}:Mine", "mine.py fails: SyntaxError"),
-    ],
-)
-def test_a_mistake_in_a_file_is_told(file, added, place, words):
-    file.write_text(SOURCE + added)
-    with pytest.raises(UsageError, match=words):
-        load_class(place.format(file))
 
 
 # Traits, as zoo info shows them.

@@ -2,11 +2,12 @@
 
 import pytest
 
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import get_registry
 from zoo.testing import parametrize_with_laws
 
 REGISTRY = get_registry()
-NAMES = [REGISTRY.mixers.display_name(entry) for entry in REGISTRY.mixers.list()]
+NAMES = [REGISTRY[MIXER].display_name(entry) for entry in REGISTRY[MIXER].list()]
 HYBRIDS = ["correlation*3, involution", "dot-product + involution", "leviathan-moe, correlation/none"]
 
 

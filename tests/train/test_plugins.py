@@ -8,7 +8,7 @@ import pytest
 
 import zoo
 from zoo.errors import PluginError
-from zoo.plugin.registry import get_registry
+from zoo.plugin.registry import forget
 from zoo.train.display import Display
 from zoo.train.plugins import check_plugins, plugins_of
 from zoo.train.run_directory import RunDirectory
@@ -51,7 +51,7 @@ class Scaling:
         """What another process does: import everything anew."""
         shutil.rmtree(self.site / "__pycache__", ignore_errors=True)
         sys.modules.pop("scaling", None)
-        get_registry.cache_clear()
+        forget()
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def scaling(tmp_path, monkeypatch):
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("ZOO_PLUGINS", "scaling")
-    get_registry.cache_clear()
+    forget()
     yield Scaling(site)
     for name in ("scaling", "scaling_ops"):
         sys.modules.pop(name, None)
-    get_registry.cache_clear()
+    forget()
 
 
 class Recorder(Display):
@@ -93,10 +93,11 @@ def recorded_as(run, **changes):
 def test_a_run_records_the_source_of_its_mixers(run):
     plugins = json.loads((run / "env.json").read_text())["plugins"]
     assert {name: plugin["distribution"] for name, plugin in plugins.items()} == {
+        "channel-mixer:swiglu": "mixer-zoo",
         "dot-product": "mixer-zoo",
         "scaled": "scaling",
     }
-    assert len({plugin["source_sha256"] for plugin in plugins.values()}) == 2
+    assert len({plugin["source_sha256"] for plugin in plugins.values()}) == 3
 
 
 def test_resuming_with_changed_code_is_told_and_goes_on(run, scaling):
@@ -133,7 +134,7 @@ def test_another_version_is_told_once(run, scaling):
 
 def test_a_task_is_looked_for_among_tasks(scaling):
     recorded = plugins_of(Settings(mixer="dot-product", data="mqar(vocab=64, pairs=2, length=16)"))
-    assert list(recorded) == ["dot-product", "task:mqar"]
+    assert list(recorded) == ["channel-mixer:swiglu", "dot-product", "task:mqar"]
     assert check_plugins(recorded) == {}
     other = {"task:mqar": recorded["task:mqar"] | {"source_sha256": "ab"}}
     version = recorded["task:mqar"]["version"]

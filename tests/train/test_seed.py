@@ -11,13 +11,14 @@ from torch import nn
 import zoo
 from zoo.errors import PluginError
 from zoo.model.build import build_seeded
-from zoo.plugin.registry import get_registry
+from zoo.plugin.kinds import MIXER
+from zoo.plugin.registry import forget, get_registry
 from zoo.train.session import start
 from zoo.train.settings import validate
 
 from ..distributions import Program, install  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
-MIXER = """
+TEMPLATE = """
     from torch import nn
     from zoo import TokenMixer, hookimpl
 
@@ -37,7 +38,7 @@ MIXER = """
         return {"scale": Scale}
 """
 
-MIXER_SOURCE = textwrap.dedent(MIXER).replace("LINES", "")
+MIXER_SOURCE = textwrap.dedent(TEMPLATE).replace("LINES", "")
 
 IMPORTS = {
     "draws": "TABLE = torch.randn(3)",
@@ -59,14 +60,14 @@ def installed(tmp_path, monkeypatch):
         if name:
             install(site, name, source)
         monkeypatch.setenv("ZOO_PLUGINS", name)
-        get_registry.cache_clear()
+        forget()
 
     install_here()
     yield install_here
     for module in set(sys.modules) - modules:
         if str(site) in str(getattr(sys.modules[module], "__file__", "")):
             del sys.modules[module]
-    get_registry.cache_clear()
+    forget()
 
 
 def left_behind(path):
@@ -80,7 +81,7 @@ def test_a_run_is_the_same_with_and_without_a_plugin(tiny, tmp_path, installed, 
     start(settings, pages=False, root=tmp_path, out=tmp_path / "without")
     installed("tabler", "import torch\n" + line + MIXER_SOURCE)
     start(settings, pages=False, root=tmp_path, out=tmp_path / "with")
-    assert get_registry().mixers.find("scale").origin.distribution == "tabler"
+    assert get_registry()[MIXER].find("scale").origin.distribution == "tabler"
     assert left_behind(tmp_path / "with") == left_behind(tmp_path / "without")
     start(settings, pages=False, root=tmp_path, out=tmp_path / "later")  # in a process that has imported all it needs
     assert left_behind(tmp_path / "later") == left_behind(tmp_path / "without")
@@ -89,7 +90,7 @@ def test_a_run_is_the_same_with_and_without_a_plugin(tiny, tmp_path, installed, 
 def test_seeds_differ_though_a_plugin_sets_its_own(tiny, tmp_path, installed):
     installed("seeder", "import torch\ntorch.manual_seed(1234)\n" + MIXER_SOURCE)
     for seed in (0, 1):
-        get_registry.cache_clear()
+        forget()
         sys.modules.pop("seeder", None)
         settings = tiny(mixer="scale", steps=1, log_every=1, seed=seed, keep_checkpoints=9)
         start(settings, pages=False, root=tmp_path, out=tmp_path / str(seed))
@@ -97,7 +98,7 @@ def test_seeds_differ_though_a_plugin_sets_its_own(tiny, tmp_path, installed):
 
 
 def test_what_is_imported_within_a_build_does_not_decide_the_parameters(tiny, tmp_path, installed):
-    installed("lazy", MIXER.replace("LINES", "import lazy_table"))
+    installed("lazy", TEMPLATE.replace("LINES", "import lazy_table"))
     (tmp_path / "site" / "lazy_table.py").write_text("import torch\nTABLE = torch.randn(3)\n")
     settings = tiny(mixer="scale", steps=1, log_every=1, keep_checkpoints=9)
     start(settings, pages=False, root=tmp_path, out=tmp_path / "first")
@@ -107,7 +108,7 @@ def test_what_is_imported_within_a_build_does_not_decide_the_parameters(tiny, tm
 
 
 def test_what_a_mixer_draws_and_does_not_save_is_the_same_when_its_run_is_loaded(tiny, tmp_path, installed):
-    installed("tables", "import torch\n" + textwrap.dedent(MIXER).replace("LINES", "self.table = torch.randn(3)"))
+    installed("tables", "import torch\n" + textwrap.dedent(TEMPLATE).replace("LINES", "self.table = torch.randn(3)"))
     settings = tiny(mixer="scale", steps=1, seed=5)
     start(settings, pages=False, root=tmp_path, out=tmp_path / "run")
     torch.manual_seed(9)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.cli.files import with_file_names
 from zoo.cli.output import INTERRUPTED, print_json, say, warn
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def bench(
     from zoo.lab.bench.request import Request, read_kinds, read_lengths
 
     request = Request(
-        patterns=tuple(patterns),
+        patterns=tuple(map(with_file_names, patterns)),
         lengths=read_lengths(lengths),
         kinds=read_kinds(what),
         dim=dim,

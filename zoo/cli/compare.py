@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.files import with_file_names
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
@@ -130,7 +131,7 @@ def _request(  # noqa: PLR0917 - the flags, in the order of the command
     )
 
     return Request(
-        patterns=read_patterns(patterns or ()),
+        patterns=read_patterns([*map(with_file_names, patterns or ())]),
         data=read_data(data or ("python-stdlib",)),
         tier=tier or "smoke",
         seeds=seeds,

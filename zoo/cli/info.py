@@ -1,10 +1,11 @@
-"""``zoo info``: one mixer in full."""
+"""``zoo info``: one member in full."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.files import with_file_names
 from zoo.cli.output import print_json, print_page
 from zoo.cli.page import figures, flowing, head, sources
 
@@ -14,31 +15,41 @@ if TYPE_CHECKING:
 
 def info(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A mixer, with options if any: 'correlation(max_lag=5)'.")
+        str,
+        typer.Argument(metavar="NAME", help="With options if any: 'correlation(max_lag=5)'; or KIND:NAME."),
     ],
     dim: Annotated[int, typer.Option(help="Model width at which parameters and state are counted.", metavar="N")] = 128,
     heads: Annotated[int, typer.Option(help="Heads, where NAME sets none.", metavar="N")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe a mixer: equation, options, size, cost, source."""
-    from zoo.describe import describe_mixer
+    """Describe a mixer, or a member of another kind: equation, options, size, cost, source."""
+    from zoo.describe import describe_data, describe_member, describe_mixer, find_member
     from zoo.errors import UsageError
-    from zoo.plugin.pattern import parse_call
+    from zoo.plugin.kinds import MIXER, TASK
+    from zoo.plugin.pattern import Call, parse_call
     from zoo.plugin.registry import get_registry
 
     for flag, value in {"--dim": dim, "--heads": heads}.items():
         if value < 1:
             raise UsageError(f"{flag} {value} should be 1 or more")
-    described = describe_mixer(parse_call(name), dim=dim, heads=heads, registry=get_registry())
+    call, registry = parse_call(with_file_names(name)), get_registry()
+    entry = find_member(call, registry)
+    plain = Call(registry[entry.kind].display_name(entry), call.options)
+    if entry.kind == MIXER:
+        described = describe_mixer(plain, dim=dim, heads=heads, registry=registry)
+    elif entry.kind == TASK:
+        described = describe_data(str(plain))
+    else:
+        described = describe_member(plain, entry, registry)
     if json:
         print_json(described)
     else:
         print_page(_page(described))
 
 
-def _page(mixer: dict[str, Any]) -> Iterator["RenderableType"]:
-    yield from head(mixer)
-    yield figures(_figures(mixer))
+def _page(member: dict[str, Any]) -> Iterator["RenderableType"]:
+    yield from head(member)
+    yield figures(_figures(member) if member["kind"] == "mixer" else sources(member))
 
 
 def _figures(mixer: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``zoo list``: the mixers that are registered."""
+"""``zoo list``: what is registered."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,25 +12,31 @@ if TYPE_CHECKING:
     from zoo.plugin.registry import Registry
 
 
-def list_mixers(
+def list_members(
     glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="Only names that match.")] = "*",
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="mixer, channel-mixer, residual, task, corpus, tokenizer, …; or all.")
+    ] = "mixer",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the mixers."""
-    from zoo.describe import list_entries
+    """List the mixers, or the members of another kind."""
+    from zoo import describe
+    from zoo.plugin import kinds
     from zoo.plugin.registry import get_registry
 
+    chosen = kinds.KINDS if kind == "all" else (kinds.find_kind(kind, also=("all",)),)
     registry = get_registry()
-    mixers = list_entries(registry, glob)
+    members = [member for each in chosen for member in describe.list_members(registry, each, glob)]
     tell_broken(registry)
     if json:
-        print_json(mixers)
-    elif mixers:
-        print_table(("name", "summary", "causal", "paper", "from"), [_row(mixer) for mixer in mixers])
-    elif registry.mixers.entries:
-        say(f"no mixer matches {glob!r}; see all with: zoo list")
+        print_json(members)
+    elif members:
+        heads = ("name", *(("kind",) if len(chosen) > 1 else ()), "summary", "paper", "from")
+        print_table(heads, [_row(member, with_kind=len(chosen) > 1) for member in members])
+    elif any(registry[each].entries for each in chosen):
+        say(f"no {chosen[0] if len(chosen) == 1 else 'member'} matches {glob!r}; see all with: zoo list --kind {kind}")
     else:
-        say("no mixer is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")
+        say(f"no {chosen[0]} is registered: install one, e.g. pip install mixer-zoo, and look at: zoo plugins")
 
 
 def tell_broken(registry: "Registry") -> None:
@@ -40,8 +46,9 @@ def tell_broken(registry: "Registry") -> None:
         warn(f"not loaded, because broken: {names}; see: zoo plugins")
 
 
-def _row(mixer: dict[str, Any]) -> tuple["str | Text", ...]:
+def _row(member: dict[str, Any], *, with_kind: bool) -> tuple["str | Text", ...]:
     from rich.text import Text
 
-    causal = "yes" if mixer["causal"] else "no"
-    return Text(mixer["name"], style="bold"), mixer["summary"], causal, mixer["paper"], mixer["origin"]["distribution"]
+    kind = (member["kind"],) if with_kind else ()
+    name = Text(member["name"], style="bold")
+    return name, *kind, member["summary"], member["paper"], member["origin"]["distribution"]

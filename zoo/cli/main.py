@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,11 +13,12 @@ import typer
 from zoo.cli.bench import bench
 from zoo.cli.check import check
 from zoo.cli.compare import compare
+from zoo.cli.files import use_files
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
 from zoo.cli.inspect import inspect
-from zoo.cli.list import list_mixers
+from zoo.cli.list import list_members
 from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.plugins import plugins
 from zoo.cli.streams import prepare_streams
@@ -43,7 +45,7 @@ app = typer.Typer(
 )
 app.command("train", cls=TrainCommand)(train)
 app.command("generate", cls=Command)(generate)
-app.command("list", cls=Command)(list_mixers)
+app.command("list", cls=Command)(list_members)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
 app.command("inspect", cls=Command)(inspect)
@@ -63,11 +65,17 @@ class Invocation:
 @app.callback()
 def options(
     context: typer.Context,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", "-p", metavar="FILE", help="A Python file with members to register. Repeatable."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """A zoo of token mixers: write one class, register it, and train, check and compare it."""
     context.obj.debug = debug
+    if plugin and context.invoked_subcommand is not None:
+        use_files(plugin)
     if version:
         _print_version()
     elif context.invoked_subcommand is None:
@@ -77,7 +85,7 @@ def options(
 def main() -> None:
     """The console script ``zoo``."""
     prepare_streams()
-    if _COMPUTING & set(sys.argv[1:3]):  # a flag of `zoo` itself may stand before the command
+    if _COMPUTING & set(sys.argv[1:]):  # flags of `zoo` itself may stand before the command
         choose_waiting(os.environ, others=count_others())
     sys.exit(run(sys.argv[1:]))
 

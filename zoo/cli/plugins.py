@@ -41,4 +41,8 @@ def _row(plugin: dict[str, Any]) -> tuple["str | Text", ...]:
     if changed:
         status.append(f"; its import changed global state, now restored: {', '.join(changed)}", style="yellow")
     names = ("distribution", "version", "entry_point")
-    return *(str(plugin[name]) for name in names), ", ".join(plugin["mixers"] + plugin["tasks"]), status
+    return (
+        *(str(plugin[name]) for name in names),
+        ", ".join(name for given in plugin["gives"].values() for name in given),
+        status,
+    )

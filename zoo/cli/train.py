@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.files import with_file_names
 from zoo.cli.help import Command, write_section
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
@@ -103,8 +104,8 @@ def train(
 ) -> None:
     """Train a model of a pattern of token mixers, on a text or task."""
     flags = {
-        "mixer": mixer,
-        "channel_mixer": channel_mixer,
+        "mixer": with_file_names(mixer) if mixer else mixer,
+        "channel_mixer": with_file_names(channel_mixer) if channel_mixer else channel_mixer,
         "layers": layers,
         "dim": dim,
         "heads": heads,

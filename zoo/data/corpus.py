@@ -10,6 +10,7 @@ from zoo.data.cache import cache_directory
 from zoo.data.files import NotTextError, read_folder, read_text
 from zoo.data.stdlib import python_stdlib
 from zoo.errors import UsageError
+from zoo.plugin.kinds import TASK
 
 SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -79,7 +80,7 @@ def _no_such_data(data: str) -> str:
     if suite:
         return f"{data} is a suite of tasks, which `zoo compare` takes as a whole; name one of them: {', '.join(suite)}"
     is_word = data and not set(data) & set("./\\~")
-    hint = did_you_mean(data, [*CORPORA, *get_registry().tasks.names]) if is_word else ""
+    hint = did_you_mean(data, [*CORPORA, *get_registry()[TASK].names]) if is_word else ""
     return (
         f"there is no data {data!r}{hint}: expected {' or '.join(CORPORA)}, a task (see: zoo tasks), "
         "or the path of a UTF-8 text file or of a folder of them"

@@ -6,8 +6,9 @@ from zoo.data.corpus import CORPORA
 from zoo.data.dataset import prepare
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
-from zoo.errors import PluginError, UsageError, ZooError
-from zoo.plugin.options import check_options
+from zoo.errors import PluginError, UsageError
+from zoo.model.create import create
+from zoo.plugin.kinds import TASK
 from zoo.plugin.pattern import Call, parse_call
 from zoo.plugin.registry import Registry, get_registry
 from zoo.task import Task
@@ -43,7 +44,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
     """
     if data in CORPORA or not data or set(data) & set("/\\~") or data.startswith("."):
         return None
-    tasks = (registry or get_registry()).tasks
+    tasks = (registry or get_registry())[TASK]
     name, bracket, _ = data.partition("(")
     bracket = bracket if data.rstrip().endswith(")") else ""  # a file may well be called "notes (1).txt"
     plain = name.strip().rpartition(":")[2].replace("_", "-")
@@ -68,19 +69,8 @@ def create_task(task: str | Call, registry: Registry | None = None) -> Task:
         PluginError: the task's plugin is broken or missing, or the task itself fails.
     """
     call = parse_call(task) if isinstance(task, str) else task
-    entry = (registry or get_registry()).tasks.find(call.name)
-    given = check_options(entry.cls, call.keywords, entry.name)
-    try:
-        made = entry.cls(**given)
-    except ZooError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"{entry.name}: {error}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit or pytest's Skipped too
-        cause = f"{type(error).__name__}: {error}"
-        raise PluginError(f"{entry.name}, from {entry.origin}, failed to build: {cause}") from error
+    entry = (registry or get_registry())[TASK].find(call.name)
+    made: Task = create(entry, call.keywords)
     for name in ("vocab_size", "length", "test_examples"):
         if not (isinstance(getattr(made, name, None), int) and getattr(made, name) >= 1):
             raise PluginError(f"{entry.name}, from {entry.origin}, has no {name} of 1 or more: its __init__ sets it")

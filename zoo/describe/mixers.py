@@ -7,21 +7,18 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from zoo.contract import TokenMixer
-from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
+from zoo.describe.members import describe_entry
+from zoo.describe.parts import parse_doc, source_file, tell_origin
 from zoo.errors import PluginError, ZooError
 from zoo.model.build import count_active_parameters, count_parameters, create_mixer
-from zoo.model.faults import describe_cause
+from zoo.model.tracebacks import describe_cause
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import Call
-from zoo.plugin.registry import MixerEntry, Registry
+from zoo.plugin.registry import Entry, Registry
 from zoo.testing.traits import Traits, measure_traits
 
 STATE_LENGTHS = (1, 64, 1024)
 """Tokens after which `describe_mixer` measures the streaming state."""
-
-
-def list_entries(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
-    """The mixers whose name matches, in natural order: name, summary, causal, paper, options, origin."""
-    return [_entry(entry, registry) for entry in registry.mixers.list(glob)]
 
 
 def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> dict[str, Any]:
@@ -34,17 +31,19 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
         registry: where to look.
 
     Returns:
-        What `list_entries` says of it, the parts of its docstring, its parameters, its measured traits and, if it is
-        causal, how many numbers its streaming state holds for one sequence after 1, 64 and 1024 tokens.
+        What `list_members` says of it, whether it is causal, the parts of its docstring, its parameters, its measured
+        traits and, if it is causal, how many numbers its streaming state holds for one sequence after 1, 64 and 1024
+        tokens.
 
     Raises:
         UsageError: an unknown name or option, or a value that the mixer refuses.
         PluginError: the mixer's plugin is broken, or the mixer itself fails.
     """
-    entry = registry.mixers.find(call.name)
+    entry = registry[MIXER].find(call.name)
     mixer = create_mixer(call, dim=dim, heads=heads, registry=registry).eval()
     return {
-        **_entry(entry, registry),
+        **describe_entry(entry, registry),
+        "causal": entry.cls.causal,
         **parse_doc(entry.doc),
         "origin": {**tell_origin(entry), "file": source_file(entry)},
         "call": str(call),
@@ -57,7 +56,7 @@ def describe_mixer(call: Call, *, dim: int, heads: int, registry: Registry) -> d
     }
 
 
-def measure_state(mixer: TokenMixer, entry: MixerEntry, dim: int) -> dict[int, int]:
+def measure_state(mixer: TokenMixer, entry: Entry[Any], dim: int) -> dict[int, int]:
     """How many numbers the state of one sequence holds, by the tokens it has seen, no more than the mixer takes.
 
     Raises:
@@ -81,20 +80,9 @@ def measure_state(mixer: TokenMixer, entry: MixerEntry, dim: int) -> dict[int, i
     return sizes
 
 
-def _measured(mixer: TokenMixer, entry: MixerEntry, dim: int) -> Traits:
+def _measured(mixer: TokenMixer, entry: Entry[Any], dim: int) -> Traits:
     try:
         return measure_traits(mixer, dim)
     except Exception as error:
         cause = describe_cause(error, entry.cls)
         raise PluginError(f"{entry.name}, from {entry.origin}, cannot be measured: {cause}") from error
-
-
-def _entry(entry: MixerEntry, registry: Registry) -> dict[str, Any]:
-    return {
-        "name": registry.mixers.display_name(entry),
-        "summary": entry.summary,
-        "causal": entry.cls.causal,
-        "paper": entry.cls.paper,
-        "options": [tell_option(option) for option in entry.options],
-        "origin": tell_origin(entry),
-    }

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from zoo.plugin import kinds
 from zoo.plugin.registry import Plugin, Registry
 
 
 def list_plugins(registry: Registry) -> list[dict[str, Any]]:
-    """Every plugin that was found: origin, file, mixers, tasks, status, error, traceback, changed global state."""
+    """Every plugin that was found: origin, file, names by kind, status, error, traceback, changed global state."""
     return [_plugin(plugin) for plugin in registry.plugins]
 
 
@@ -17,8 +18,7 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
         "version": origin.version,
         "entry_point": origin.entry_point,
         "file": origin.file,
-        "mixers": [entry.name for entry in plugin.mixers],
-        "tasks": [entry.name for entry in plugin.tasks],
+        "gives": {kind.name: [entry.name for entry in plugin.of(kind)] for kind in kinds.KINDS if plugin.of(kind)},
         "status": "broken" if plugin.error else "ok",
         "error": plugin.error,
         "traceback": plugin.traceback,

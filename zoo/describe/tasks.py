@@ -12,10 +12,11 @@ from zoo.data.examples import Split
 from zoo.data.load import create_task
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import PluginError, UsageError, check_seed
+from zoo.plugin import kinds
 from zoo.plugin.catalogue import normal_name
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call, parse_call
-from zoo.plugin.registry import HOST, Registry, TaskEntry, get_registry
+from zoo.plugin.registry import HOST, Entry, Registry, get_registry
 from zoo.task import IGNORE, Task
 from zoo.train.settings import resolve
 
@@ -34,8 +35,8 @@ def list_data(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
     Returns:
         Of each its name, kind (`TASK` or `TEXT`), summary, suite, paper, options, origin.
     """
-    named = [registry.tasks.find(name) for name in registry.suite(glob)]
-    tasks = [_entry(entry, registry) for entry in named or registry.tasks.list(glob)]
+    named = [registry[kinds.TASK].find(name) for name in registry.suite(glob)]
+    tasks = [_entry(entry, registry) for entry in named or registry[kinds.TASK].list(glob)]
     return tasks + [_text(name) for name in CORPORA if fnmatch.fnmatch(name, glob.replace("_", "-"))]
 
 
@@ -58,7 +59,7 @@ def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dic
     if normal_name(data) in CORPORA:
         return _text(normal_name(data))
     call, registry = _read_call(data), get_registry()
-    task, entry = create_task(call, registry), registry.tasks.find(call.name)
+    task, entry = create_task(call, registry), registry[kinds.TASK].find(call.name)
     return {
         **_entry(entry, registry),
         **parse_doc(entry.doc),
@@ -119,7 +120,7 @@ def _read_call(data: str) -> Call:
     if set(data) & set("/\\~.") and Path(data).exists():
         raise UsageError(f"{data!r} is a text of yours, not a task: learn from it with zoo train --data {data}")
     call = parse_call(data)
-    tasks = get_registry().tasks
+    tasks = get_registry()[kinds.TASK]
     try:
         tasks.find(call.name)
     except UsageError:
@@ -137,7 +138,7 @@ def _task_of_length(call: Call, length: int | None) -> Task:
     try:
         return create_task(Call(call.name, tuple({**call.keywords, "length": length}.items())))
     except UsageError as error:
-        if "length" in {option.name for option in get_registry().tasks.find(call.name).options}:
+        if "length" in {option.name for option in get_registry()[kinds.TASK].find(call.name).options}:
             raise
         lengths = " or ".join(str(each) for each in (task.length, *task.test_lengths))
         raise UsageError(f"{call.name} has no option for a length of {length}: its sequences have {lengths}") from error
@@ -151,9 +152,9 @@ def _symbol(task: Task, call: Call, token: int) -> str:
         raise PluginError(f"the task {call} has no symbol for its token {token}: {cause}") from error
 
 
-def _entry(entry: TaskEntry, registry: Registry) -> dict[str, Any]:
+def _entry(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
     return {
-        "name": registry.tasks.display_name(entry),
+        "name": registry[kinds.TASK].display_name(entry),
         "kind": TASK,
         "summary": entry.summary,
         "suite": entry.cls.suite,

@@ -9,8 +9,8 @@ from zoo.errors import UsageError
 from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
 from zoo.model.backbone import Backbone
-from zoo.model.channel import CHANNEL_MIXERS
-from zoo.plugin.options import options_of
+from zoo.model.build import find_channel_mixer
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import Call, parse, parse_call
 from zoo.plugin.registry import get_registry
 from zoo.train.settings import Settings
@@ -124,7 +124,7 @@ def _head_counts(settings: Settings) -> list[int]:
 
 def _takes_heads(call: Call) -> bool:
     try:
-        return any(option.name == "heads" for option in get_registry().mixers.find(call.name).options)
+        return any(option.name == "heads" for option in get_registry()[MIXER].find(call.name).options)
     except UsageError:  # it is told when it is built
         return False
 
@@ -194,8 +194,8 @@ def _with_neighbours(scale: Scale, sides: Sequence[Candidate], step: int) -> Ite
 
 def _has_hidden_width(settings: Settings) -> bool:
     """Whether the channel mixer of the settings has a hidden width, and some layer has no other."""
-    channel = CHANNEL_MIXERS.get(parse_call(settings.channel_mixer).name)
-    has = channel is not None and any(option.name == "hidden" for option in options_of(channel))
+    channel = find_channel_mixer(parse_call(settings.channel_mixer).name, get_registry())
+    has = any(option.name == "hidden" for option in channel.options)
     return has and any(layer.channel is None for layer in parse(settings.mixer).layers(settings.layers))
 
 

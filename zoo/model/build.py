@@ -4,21 +4,21 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
 from zoo.contract import TokenMixer
-from zoo.errors import PluginError, UsageError, ZooError
+from zoo.errors import UsageError
 from zoo.model.backbone import Backbone, Layer, NamedMixer, Positions
-from zoo.model.channel import check_channel_mixer, create_channel_mixer
-from zoo.model.faults import describe_cause
+from zoo.model.create import create
 from zoo.plugin import pattern as patterns
+from zoo.plugin.catalogue import Entry
 from zoo.plugin.isolation import random_numbers_kept
-from zoo.plugin.options import FILLED_BY_HOST, check_options, takes_dim
+from zoo.plugin.kinds import CHANNEL_MIXER, MIXER
 from zoo.plugin.pattern import Call
-from zoo.plugin.registry import MixerEntry, Registry, get_registry
+from zoo.plugin.registry import Registry, get_registry
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -26,7 +26,7 @@ Module = TypeVar("Module", bound=nn.Module)
 def list_mixers(glob: str = "*") -> list[str]:
     """The names of the registered mixers that match, in natural order."""
     registry = get_registry()
-    return [registry.mixers.display_name(entry) for entry in registry.mixers.list(glob)]
+    return [registry[MIXER].display_name(entry) for entry in registry[MIXER].list(glob)]
 
 
 def create_mixer(
@@ -36,6 +36,7 @@ def create_mixer(
     heads: int = 4,
     layer_index: int = 0,
     layers: int = 1,
+    context: int = 256,
     registry: Registry | None = None,
 ) -> TokenMixer:
     """One mixer from its name and options, e.g. ``"correlation(max_lag=3)"``.
@@ -43,7 +44,8 @@ def create_mixer(
     Args:
         mixer: a name, with options in parentheses if any.
         dim: the model width d.
-        heads, layer_index, layers: what the mixer gets for its parameters of these names where the call sets none.
+        heads, layer_index, layers, context: what the mixer gets for its parameters of these names where the call sets
+            none.
         registry: where to look; the installed plugins by default.
 
     Raises:
@@ -51,28 +53,51 @@ def create_mixer(
         PluginError: the mixer's plugin is broken, or the mixer itself fails.
     """
     call = patterns.parse_call(mixer) if isinstance(mixer, str) else mixer
-    entry = (registry or get_registry()).mixers.find(call.name)
-    return instantiate(entry, call.keywords, dim=dim, heads=heads, layer_index=layer_index, layers=layers)
+    entry = (registry or get_registry())[MIXER].find(call.name)
+    filled = {"dim": dim, "heads": heads, "layer_index": layer_index, "layers": layers, "context": context}
+    return cast(TokenMixer, create(entry, call.keywords, **filled))
 
 
-def instantiate(entry: MixerEntry, options: dict[str, Any], **filled: int) -> TokenMixer:
-    """Build a registered mixer. `filled` holds ``dim`` and what the host fills where no option was given."""
-    given = check_options(entry.cls, options, entry.name)
-    wanted = {option.name for option in entry.options} & FILLED_BY_HOST
-    arguments = {name: filled[name] for name in wanted if name in filled} | given
-    if takes_dim(entry.cls):
-        arguments["dim"] = filled["dim"]
+def create_channel_mixer(
+    channel_mixer: str | Call,
+    *,
+    dim: int,
+    heads: int = 4,
+    layer_index: int = 0,
+    layers: int = 1,
+    context: int = 256,
+    registry: Registry | None = None,
+) -> nn.Module | None:
+    """One channel mixer from its name and options, e.g. ``"swiglu(expansion=2)"``; None for an empty one.
+
+    The arguments are those of `create_mixer`. Any token mixer may stand in its place.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that it refuses.
+        PluginError: its plugin is broken, or it fails itself.
+    """
+    call = patterns.parse_call(channel_mixer) if isinstance(channel_mixer, str) else channel_mixer
+    entry = find_channel_mixer(call.name, registry or get_registry())
+    if getattr(entry.cls, "empty", False):
+        entry.check(call.keywords)
+        return None
+    filled = {"dim": dim, "heads": heads, "layer_index": layer_index, "layers": layers, "context": context}
+    return cast(nn.Module, create(entry, call.keywords, **filled))
+
+
+def find_channel_mixer(name: str, registry: Registry) -> Entry[Any]:
+    """The channel mixer of that name, or else the token mixer.
+
+    Raises:
+        UsageError: there is neither.
+        PluginError: the plugin that should give it is broken or missing.
+    """
     try:
-        return entry.cls(**arguments)
-    except ZooError:
+        return registry[CHANNEL_MIXER].find(name)
+    except UsageError:
+        if any(entry.name == name.rpartition(":")[2] for entry in registry[MIXER].entries):
+            return registry[MIXER].find(name)
         raise
-    except ValueError as error:
-        raise UsageError(f"{entry.name}: {error}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit or pytest's Skipped too
-        cause = describe_cause(error, entry.cls)
-        raise PluginError(f"{entry.name}, from {entry.origin}, failed to build: {cause}") from error
 
 
 def build_model(
@@ -119,11 +144,11 @@ def build_model(
     default_channel = patterns.parse_call(channel_mixer)
     built = []
     for index, row in enumerate(rows):
-        filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows)}
-        mixers = _label([(call, _fitting_mixer(call, text, registry, context, filled)) for call in row.mixers])
+        filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows), "context": context}
+        mixers = _label([(call, _fitting_mixer(call, text, registry, filled)) for call in row.mixers])
         call = row.channel or default_channel
         with _pointing_at(call, text if row.channel else None):
-            channel = create_channel_mixer(call.name, call.keywords, dim)
+            channel = create_channel_mixer(call, registry=registry, **filled)
         built.append(Layer(mixers, channel, dim=dim, write_scale=(2 * len(rows)) ** -0.5, dropout=dropout))
     return Backbone(
         built,
@@ -169,17 +194,16 @@ def check_pattern(
         UsageError: a name or an option that there is not, a value of the wrong type, or layers that cut the pattern.
         PluginError: a mixer's plugin is broken or missing.
     """
+    registry = registry or get_registry()
     default = patterns.parse_call(channel_mixer)
-    check_channel_mixer(default.name, default.keywords)
-    mixers = (registry or get_registry()).mixers
+    find_channel_mixer(default.name, registry).check(default.keywords)
     for row in _rows(patterns.parse(pattern), layers):
         for call in row.mixers:
             with _pointing_at(call, pattern):
-                entry = mixers.find(call.name)
-                check_options(entry.cls, call.keywords, entry.name)
+                registry[MIXER].find(call.name).check(call.keywords)
         if row.channel is not None:
             with _pointing_at(row.channel, pattern):
-                check_channel_mixer(row.channel.name, row.channel.keywords)
+                find_channel_mixer(row.channel.name, registry).check(row.channel.keywords)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -229,9 +253,8 @@ def _rows(pattern: patterns.Pattern, layers: int | None) -> tuple[patterns.Layer
     return pattern.layers(layers)
 
 
-def _fitting_mixer(
-    call: Call, text: str | None, registry: Registry | None, context: int, filled: dict[str, int]
-) -> TokenMixer:
+def _fitting_mixer(call: Call, text: str | None, registry: Registry | None, filled: dict[str, int]) -> TokenMixer:
+    context = filled["context"]
     with _pointing_at(call, text):
         mixer = create_mixer(call, registry=registry, **filled)
         if not mixer.causal:

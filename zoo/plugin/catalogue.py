@@ -1,4 +1,4 @@
-"""What plugins gave: the registered mixers and tasks, where each comes from, and what a name means."""
+"""What plugins gave: the registered members of each kind, where each comes from, and what a name means."""
 
 import fnmatch
 import inspect
@@ -6,39 +6,51 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
-from zoo.contract import TokenMixer
 from zoo.errors import PluginError, UsageError
-from zoo.plugin.options import Option, did_you_mean, options_of
-from zoo.task import Task
+from zoo.plugin.kinds import MIXER, Kind
+from zoo.plugin.options import Option, check_options, did_you_mean, options_of
 
-Thing = TypeVar("Thing")
-"""What is registered: mixers or tasks."""
+Member = TypeVar("Member")
+"""What is registered: a class of some kind."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin comes from."""
+    """Where a plugin comes from.
+
+    Attributes:
+        distribution: for a file that was passed with ``--plugin``, its name without ``.py``; ``"local"`` for a class
+            that was registered by `zoo.register`.
+        version: empty for what is not installed.
+        entry_point: for what is not installed, the name of the file or of the class.
+        file: of the plugin's code, if there is one.
+        is_installed: whether a distribution brought it.
+    """
 
     distribution: str
     version: str
     entry_point: str
     file: str | None = None
+    is_installed: bool = True
 
     def __str__(self) -> str:
+        if not self.is_installed:
+            return self.file or f"zoo.register ({self.entry_point})"
         if not self.version:  # a class that was handed over, and not installed
             return f"{self.distribution}.{self.entry_point}"
         return f"{self.distribution} {self.version} (entry point {self.entry_point!r})"
 
 
 @dataclass(frozen=True)
-class Entry(Generic[Thing]):
+class Entry(Generic[Member]):
     """A registered class."""
 
     name: str
-    cls: type[Thing]
+    cls: type[Member]
     origin: Origin
+    kind: Kind = MIXER
 
     @property
     def qualified_name(self) -> str:
@@ -55,14 +67,23 @@ class Entry(Generic[Thing]):
         """The first sentence of its docstring."""
         return " ".join(self.doc.split("\n\n")[0].split())
 
+    @property
+    def paper(self) -> str:
+        """Where it comes from; empty where it does not say."""
+        return str(getattr(self.cls, "paper", ""))
+
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        """What a pattern may set."""
-        return options_of(self.cls)
+        """What a call may set."""
+        return options_of(self.cls, filled=self.kind.filled)
 
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The given options, checked against the class.
 
-MixerEntry: TypeAlias = Entry[TokenMixer]
-TaskEntry: TypeAlias = Entry[Task]
+        Raises:
+            UsageError: an option that it does not have, a value of the wrong type, a required option left out.
+        """
+        return check_options(self.cls, given, self.name, filled=self.kind.filled)
 
 
 @dataclass(frozen=True)
@@ -70,22 +91,26 @@ class Plugin:
     """A plugin that was found: loaded, or broken and why.
 
     Attributes:
+        members: what it gives, of all kinds.
         changes: the global state that its code changed when it was imported, which was restored.
     """
 
     origin: Origin
-    mixers: tuple[MixerEntry, ...] = ()
-    tasks: tuple[TaskEntry, ...] = ()
+    members: tuple[Entry[Any], ...] = ()
     error: str | None = None
     traceback: str | None = None
     changes: tuple[str, ...] = ()
 
+    def of(self, kind: Kind) -> tuple[Entry[Any], ...]:
+        """What it gives of one kind."""
+        return tuple(entry for entry in self.members if entry.kind.name == kind.name)
 
-class Catalogue(Generic[Thing]):
-    """All that the installed plugins give of one kind.
+
+class Catalogue(Generic[Member]):
+    """All members of one kind.
 
     Args:
-        kind: in words, for errors: ``"mixer"``.
+        kind: of all entries.
         entries: of that kind.
         plugins: what was found, broken ones included.
         owners: settle plain names, by name: the distribution that a saved run had it from.
@@ -93,8 +118,8 @@ class Catalogue(Generic[Thing]):
 
     def __init__(
         self,
-        kind: str,
-        entries: Iterable[Entry[Thing]],
+        kind: Kind,
+        entries: Iterable[Entry[Member]],
         plugins: Iterable[Plugin],
         owners: Mapping[str, str] | None = None,
     ) -> None:
@@ -103,7 +128,7 @@ class Catalogue(Generic[Thing]):
         self.plugins = tuple(plugins)
         self.owners = owners or {}
 
-    def find(self, name: str) -> Entry[Thing]:
+    def find(self, name: str) -> Entry[Member]:
         """What is registered under that name, plain or ``distribution:name``, spelt with ``-`` or ``_``.
 
         Raises:
@@ -121,13 +146,13 @@ class Catalogue(Generic[Thing]):
             raise UsageError(self._ambiguous(plain, found))
         raise self._missing(plain, owner)
 
-    def list(self, glob: str = "*") -> tuple[Entry[Thing], ...]:
+    def list(self, glob: str = "*") -> tuple[Entry[Member], ...]:
         """The entries whose name matches, or whose qualified name does where the glob has a ``:``, in natural order."""
         glob = glob.replace("_", "-")
         chosen = (e for e in self.entries if fnmatch.fnmatch(e.qualified_name if ":" in glob else e.name, glob))
         return tuple(sorted(chosen, key=lambda entry: (_natural(entry.name), entry.origin.distribution)))
 
-    def display_name(self, entry: Entry[Thing]) -> str:
+    def display_name(self, entry: Entry[Member]) -> str:
         """The shortest name that finds this entry."""
         return entry.name if sum(other.name == entry.name for other in self.entries) == 1 else entry.qualified_name
 
@@ -153,7 +178,7 @@ class Catalogue(Generic[Thing]):
             text += f"; not loaded: {', '.join(str(plugin.origin) for plugin in broken)}, see `zoo plugins`"
         return UsageError(text)
 
-    def _ambiguous(self, name: str, found: Iterable[Entry[Thing]]) -> str:
+    def _ambiguous(self, name: str, found: Iterable[Entry[Member]]) -> str:
         origins = " and ".join(str(entry.origin) for entry in found)
         names = " or ".join(entry.qualified_name for entry in found)
         return f"{self.kind} {name!r} is given by {origins}: write {names}"

@@ -1,11 +1,20 @@
-"""The hooks through which a plugin hands things to the zoo."""
+"""The hooks through which a plugin hands things to the zoo: one a kind, see `zoo.plugin.kinds`.
+
+A hook returns a dict from names to classes. A name is made of lower-case letters, digits and ``-``, and begins with a
+letter. The value is the class itself: the zoo builds it, with the keyword parameters of its ``__init__`` as options.
+"""
 
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
-    from zoo.contract import TokenMixer
+    from torch.optim import Optimizer
+
+    from zoo.contract import ChannelMixer, TokenMixer
+    from zoo.corpus import Corpus
+    from zoo.data.tokenizers import Tokenizer
+    from zoo.residual import Residual
     from zoo.task import Task
 
 GROUP = "zoo"
@@ -17,16 +26,34 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @hookspec
 def zoo_mixers() -> "dict[str, type[TokenMixer]]":  # type: ignore[empty-body]
-    """Token mixers by name.
+    """Token mixers by name, for ``--mixer``. Built with ``cls(dim, **options)``."""
 
-    A name is made of lower-case letters, digits and ``-``, and begins with a letter. The value is the class itself:
-    the zoo builds it with ``cls(dim, **options)``.
-    """
+
+@hookspec
+def zoo_channel_mixers() -> "dict[str, type[ChannelMixer]]":  # type: ignore[empty-body]
+    """Channel mixers by name, for ``--channel-mixer`` and behind the ``/`` of a pattern. Built like mixers."""
+
+
+@hookspec
+def zoo_residuals() -> "dict[str, type[Residual]]":  # type: ignore[empty-body]
+    """Residual schemes by name, for ``--residual``. Built with ``cls(dim, sites=…, **options)``."""
 
 
 @hookspec
 def zoo_tasks() -> "dict[str, type[Task]]":  # type: ignore[empty-body]
-    """Tasks by name, for ``zoo train --data NAME``.
+    """Tasks by name, for ``--data``. Built with ``cls(**options)``."""
 
-    A name is made as that of a mixer. The value is the class itself: the zoo builds it with ``cls(**options)``.
-    """
+
+@hookspec
+def zoo_corpora() -> "dict[str, type[Corpus]]":  # type: ignore[empty-body]
+    """Corpora by name, for ``--data``. Built with ``cls(**options)``."""
+
+
+@hookspec
+def zoo_tokenizers() -> "dict[str, type[Tokenizer]]":  # type: ignore[empty-body]
+    """Tokenizers by name, for ``--tokenizer``. Built with ``cls(**options)``, and then trained on the text."""
+
+
+@hookspec
+def zoo_optimizers() -> "dict[str, type[Optimizer]]":  # type: ignore[empty-body]
+    """Optimizers by name, for ``--optimizer``. Built with ``cls(groups, lr=…, weight_decay=…, **options)``."""

@@ -1,4 +1,4 @@
-"""The options of a mixer: read from its ``__init__``, documented by its docstring, checked before it is built."""
+"""The options of a member: read from its ``__init__``, documented by its docstring, checked before it is built."""
 
 import difflib
 import inspect
@@ -6,7 +6,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -15,8 +15,10 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from zoo.errors import UsageError
 
-FILLED_BY_HOST = frozenset({"heads", "layer_index", "layers"})
-"""Parameters that the host fills where the user gave no value."""
+FILLED_BY_HOST = frozenset({"heads", "layer_index", "layers", "context"})
+"""Options that the host fills where the user gave no value."""
+
+_DIM = frozenset({"dim"})
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of an option that has none."""
@@ -27,7 +29,7 @@ _WORDS = {None: "none", True: "true", False: "false"}
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a mixer: a keyword parameter of its ``__init__``."""
+    """One option of a member: a keyword parameter of its ``__init__``."""
 
     name: str
     annotation: Any
@@ -75,8 +77,13 @@ class Option:
             raise UsageError(f"{owner}: option {self.name}={value!r} should {_reason(value, error)}") from None
 
 
-def options_of(cls: type) -> tuple[Option, ...]:
-    """The options of a mixer class, in the order of its parameters. ``dim`` is none."""
+def options_of(cls: type, *, filled: Collection[str] = _DIM) -> tuple[Option, ...]:
+    """The options of a class, in the order of its parameters.
+
+    Args:
+        cls: of a mixer, by default.
+        filled: parameters that the host always gives, and that are no options.
+    """
     hints = _hints(_constructor(cls))
     meanings = _meanings(inspect.getdoc(cls) or "")
     return tuple(
@@ -84,35 +91,35 @@ def options_of(cls: type) -> tuple[Option, ...]:
             name, _annotation(hints.get(name, REQUIRED), parameter.default), parameter.default, meanings.get(name, "")
         )
         for name, parameter in _parameters(cls).items()
-        if name != "dim"
+        if name not in filled
     )
 
 
-def takes_dim(cls: type) -> bool:
-    """Whether the mixer wants to know the model width; a mixer with an ``__init__`` of no parameters does not."""
-    return "dim" in _parameters(cls)
+def parameters_of(cls: type) -> frozenset[str]:
+    """The names of what ``__init__`` takes by keyword, options or not."""
+    return frozenset(_parameters(cls))
 
 
-def check_options(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The given options, checked against the class.
+def check_options(cls: type, given: Mapping[str, Any], owner: str, *, filled: Collection[str] = _DIM) -> dict[str, Any]:
+    """The given options, checked against the class; `filled` as for `options_of`.
 
     Raises:
         UsageError: an option that the mixer does not have, a value of the wrong type, a required option left out.
     """
-    checked = check_given(cls, given, owner)
-    for option in options_of(cls):
+    checked = check_given(cls, given, owner, filled=filled)
+    for option in options_of(cls, filled=filled):
         if option.required and option.name not in given:
             raise UsageError(f"{owner} needs a value for its option {option.name!r}: {owner}({option.name}=…)")
     return checked
 
 
-def check_given(cls: type, given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def check_given(cls: type, given: Mapping[str, Any], owner: str, *, filled: Collection[str] = _DIM) -> dict[str, Any]:
     """Some of the options, checked against the class; others may follow.
 
     Raises:
         UsageError: an option that the mixer does not have, or a value of the wrong type.
     """
-    known = {option.name: option for option in options_of(cls)}
+    known = {option.name: option for option in options_of(cls, filled=filled)}
     for name in given:
         if name not in known:
             raise UsageError(f"{owner} has no option {name!r}{did_you_mean(name, known)}; {_list_options(known)}")

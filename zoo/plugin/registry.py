@@ -1,59 +1,53 @@
-"""Discovery of mixers and tasks: who gives which, and what is broken."""
+"""Discovery: who gives which members of which kind, and what is broken."""
 
 import importlib.metadata
 import inspect
 import os
-import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import pluggy
 
-from zoo.contract import TokenMixer
-from zoo.errors import PluginError
-from zoo.plugin import hookspecs
-from zoo.plugin.catalogue import Catalogue, Entry, MixerEntry, Origin, Plugin, TaskEntry, normal_name
+from zoo.errors import PluginError, UsageError
+from zoo.plugin import hookspecs, kinds
+from zoo.plugin.catalogue import Catalogue, Entry, Origin, Plugin, normal_name
+from zoo.plugin.files import files_of, forget_files, load_file
 from zoo.plugin.isolation import isolated
-from zoo.task import Task
+from zoo.plugin.kinds import TASK, Kind
+from zoo.plugin.members import members_of
 
-__all__ = ["HOST", "MixerEntry", "Origin", "Plugin", "Registry", "TaskEntry", "get_registry"]
+__all__ = ["HOST", "Entry", "Origin", "Plugin", "Registry", "forget", "get_registry"]
 
 HOST = "mixer-zoo"
-"""The distribution of the zoo itself, whose entry points bring the built-in mixers and tasks."""
-
-Thing = TypeVar("Thing")
-
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""The distribution of the zoo itself, whose entry points bring the built-in members."""
 
 
 class Registry:
-    """All mixers and tasks that the installed plugins give.
+    """All members that the plugins give; ``registry[TASK].find("mqar")``.
 
     Args:
         plugins: what was found, broken ones included.
-        mixer_owners: settle plain names of mixers, by name: the distribution that a saved run had it from.
-        task_owners: likewise of tasks.
-
-    Attributes:
-        mixers: what a pattern may name.
-        tasks: what ``--data`` may name.
+        origins: decide plain names, by kind and name: the distribution that a saved run had it from.
     """
 
-    def __init__(
-        self,
-        plugins: Iterable[Plugin],
-        mixer_owners: Mapping[str, str] | None = None,
-        task_owners: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, plugins: Iterable[Plugin], origins: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self.plugins = plugins = tuple(plugins)
-        mixers = (entry for plugin in plugins for entry in plugin.mixers)
-        tasks = (entry for plugin in plugins for entry in plugin.tasks)
-        self.mixers = Catalogue("mixer", mixers, plugins, mixer_owners)
-        self.tasks = Catalogue("task", tasks, plugins, task_owners)
+        self._catalogues = {
+            kind.name: Catalogue(
+                kind,
+                [entry for plugin in plugins for entry in plugin.of(kind)],
+                plugins,
+                (origins or {}).get(kind.name),
+            )
+            for kind in kinds.KINDS
+        }
+
+    def __getitem__(self, kind: Kind) -> Catalogue[Any]:
+        return self._catalogues[kind.name]
 
     @classmethod
     def discover(cls, environ: Mapping[str, str] = os.environ) -> "Registry":
@@ -72,19 +66,66 @@ class Registry:
 
     def suite(self, name: str) -> tuple[str, ...]:
         """The names of the tasks of a suite, however it is spelt, in natural order; none if there is no such suite."""
-        found = (entry for entry in self.tasks.list() if entry.cls.suite)
+        tasks = self[TASK]
+        found = (entry for entry in tasks.list() if entry.cls.suite)
         members = (entry for entry in found if normal_name(entry.cls.suite) == normal_name(name.strip()))
-        return tuple(self.tasks.display_name(entry) for entry in members)
+        return tuple(tasks.display_name(entry) for entry in members)
 
-    def remembering(self, mixer_owners: Mapping[str, str], task_owners: Mapping[str, str]) -> "Registry":
-        """The same registry, in which plain names mean what these distributions give."""
-        return Registry(self.plugins, mixer_owners, task_owners)
+    def with_recorded_origins(self, origins: Mapping[str, Mapping[str, str]]) -> "Registry":
+        """The same registry, in which plain names mean what these distributions give, by kind and name."""
+        return Registry(self.plugins, origins)
+
+    def with_plugin(self, plugin: Plugin) -> "Registry":
+        """The same registry with one more plugin."""
+        return Registry([*self.plugins, plugin])
+
+
+_ADDED: list[Plugin] = []
+"""Plugins that were added in this process, and are not installed."""
+
+
+@cache
+def _discovered() -> Registry:
+    return Registry.discover()
 
 
 @cache
 def get_registry() -> Registry:
-    """The registry of this process, discovered on first use."""
-    return Registry.discover()
+    """The registry of this process: what is installed, discovered on first use, and what is not.
+
+    Raises:
+        UsageError: a file of ``ZOO_PLUGIN_FILES`` that cannot be loaded, or a name that an installed plugin gives.
+    """
+    installed, added = _discovered(), [*map(load_file, files_of(os.environ)), *_ADDED]
+    plugins = list({plugin.origin: plugin for plugin in added}.values())  # a file may have been added, too
+    for index, plugin in enumerate(plugins):
+        _check_hides_nothing(plugin, [*installed.plugins, *plugins[:index]])
+    return Registry([*installed.plugins, *plugins])
+
+
+def add(plugin: Plugin) -> None:
+    """Add a plugin that is not installed, in place of one of the same origin.
+
+    Raises:
+        UsageError: it gives a name that another plugin gives.
+    """
+    before = list(_ADDED)
+    _ADDED[:] = [*(other for other in _ADDED if other.origin != plugin.origin), plugin]
+    get_registry.cache_clear()
+    try:
+        get_registry()
+    except UsageError:
+        _ADDED[:] = before
+        get_registry.cache_clear()
+        raise
+
+
+def forget() -> None:
+    """Discover everything anew on the next use, and drop what was added."""
+    _ADDED.clear()
+    forget_files()
+    _discovered.cache_clear()
+    get_registry.cache_clear()
 
 
 def _entry_points(environ: Mapping[str, str]) -> Iterator[importlib.metadata.EntryPoint]:
@@ -115,11 +156,9 @@ def _registered(
         manager.register(plugin, name=name)
         manager.check_pending()
         origin = Origin(origin.distribution, origin.version, origin.entry_point, _file(plugin))
-        mixers = tuple(_given(manager, plugin, origin, "zoo_mixers", _checked_mixer))
-        tasks = tuple(_given(manager, plugin, origin, "zoo_tasks", _checked_task))
-        _check_new("mixer", mixers, [entry for other in earlier for entry in other.mixers])
-        _check_new("task", tasks, [entry for other in earlier for entry in other.tasks])
-        return Plugin(origin, mixers, tasks)
+        members = tuple(entry for kind in kinds.KINDS for entry in _given(manager, plugin, origin, kind))
+        _check_new(members, [entry for other in earlier for entry in other.members])
+        return Plugin(origin, members)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, or pytest's Skipped: the others and `zoo` itself go on
@@ -129,48 +168,32 @@ def _registered(
         return Plugin(origin, error=cause, traceback=traceback.format_exc())
 
 
-def _given(
-    manager: pluggy.PluginManager, plugin: object, origin: Origin, hook: str, checked: Callable[[str, Any], type[Thing]]
-) -> Iterator[Entry[Thing]]:
-    """What a plugin's implementations of one hook give."""
+def _given(manager: pluggy.PluginManager, plugin: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]]:
+    """What a plugin's implementations of the hook of one kind give."""
     if not manager.get_hookcallers(plugin):
-        raise PluginError("it implements no hook: is @hookimpl missing above zoo_mixers() or zoo_tasks()?")
-    for impl in getattr(manager.hook, hook).get_hookimpls():
+        hooks = f"{', '.join(kind.hook for kind in kinds.KINDS[:-1])} or {kinds.KINDS[-1].hook}"
+        raise PluginError(f"it implements no hook: is @hookimpl missing above {hooks}?")
+    for impl in getattr(manager.hook, kind.hook).get_hookimpls():
         if impl.plugin is plugin:
-            given = impl.function()
-            if not isinstance(given, Mapping):
-                kind = hook.removeprefix("zoo_")
-                raise PluginError(f"{hook}() returned {type(given).__name__}, not a dict of {kind} by name")
-            for name, cls in given.items():
-                yield Entry(_checked_name(name), checked(name, cls), origin)
+            yield from members_of(impl.function(), origin, kind)
 
 
-def _checked_name(name: Any) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(f"{name!r} is no name for a mixer or a task: use lower-case letters, digits and '-'")
-    return name
-
-
-def _checked_mixer(name: str, cls: Any) -> type[TokenMixer]:
-    if not (isinstance(cls, type) and issubclass(cls, TokenMixer)):
-        raise PluginError(f"what it gives as {name!r} is {cls!r}, not a subclass of zoo.TokenMixer")
-    return cls
-
-
-def _checked_task(name: str, cls: Any) -> type[Task]:
-    if not (isinstance(cls, type) and issubclass(cls, Task)):
-        raise PluginError(f"what it gives as {name!r} is {cls!r}, not a subclass of zoo.Task")
-    return cls
-
-
-def _check_new(kind: str, entries: Iterable[Entry[Thing]], earlier: Iterable[Entry[Thing]]) -> None:
-    given = {entry.qualified_name: entry.origin.entry_point for entry in earlier}
+def _check_new(entries: Iterable[Entry[Any]], earlier: Iterable[Entry[Any]]) -> None:
+    given = {(entry.kind.name, entry.qualified_name): entry.origin.entry_point for entry in earlier}
     for entry in entries:
-        if entry.qualified_name in given:
-            first = given[entry.qualified_name]
+        first = given.get((entry.kind.name, entry.qualified_name))
+        if first is not None:
             raise PluginError(
-                f"it gives {kind} {entry.name!r}, and so does entry point {first!r} of the same distribution"
+                f"it gives {entry.kind} {entry.name!r}, and so does entry point {first!r} of the same distribution"
             )
+
+
+def _check_hides_nothing(plugin: Plugin, others: Iterable[Plugin]) -> None:
+    """Refuse a name of another plugin: what is measured would be told under the name of something else."""
+    taken = {(entry.kind.name, entry.name): entry.origin for other in others for entry in other.members}
+    for entry in plugin.members:
+        if other := taken.get((entry.kind.name, entry.name)):
+            raise UsageError(f"{plugin.origin} gives the {entry.kind} {entry.name!r}, and so does {other}: rename it")
 
 
 def _origin(point: importlib.metadata.EntryPoint) -> Origin:

@@ -31,6 +31,11 @@ def source_sha256(cls: type[Any]) -> str | None:
     return _COMPUTED[cls]
 
 
+def file_sha256(path: str | Path) -> str:
+    """The sha256 of a file as it lies there now, with the ends of its lines as on any system."""
+    return hashlib.sha256(Path(path).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
 def _computed(cls: type[Any]) -> str | None:
     package = cls.__module__.partition(".")[0]
     if package == _HOST:

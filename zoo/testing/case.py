@@ -13,8 +13,6 @@ from zoo.testing.running import drawn
 from zoo.testing.subject import LAYERS, SHAPES, Sizes, Subject
 from zoo.testing.whole_model import VOCABULARY
 
-LONGEST = 12
-
 
 @dataclass(frozen=True)
 class Case:

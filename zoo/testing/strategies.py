@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from zoo.errors import UsageError
 from zoo.plugin.options import FILLED_BY_HOST, Option
-from zoo.testing.case import LONGEST, Case
+from zoo.testing.case import Case
 from zoo.testing.running import evaluating, write
-from zoo.testing.subject import Sizes, Subject, required_values
+from zoo.testing.subject import LONGEST, Sizes, Subject, required_values
 
 
 def cuts(time: int) -> st.SearchStrategy[tuple[int, ...]]:

@@ -4,16 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
-from zoo.model.build import build_model, build_seeded, instantiate
-from zoo.model.faults import raised_at
+from zoo.model.build import build_model, build_seeded
+from zoo.model.create import create
+from zoo.model.tracebacks import raised_at
 from zoo.plugin import pattern as patterns
 from zoo.plugin import registry
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.options import FILLED_BY_HOST, Option, check_given
-from zoo.plugin.registry import MixerEntry, Origin
+from zoo.plugin.registry import Entry, Origin
 from zoo.testing.whole_model import VOCABULARY, WholeModel
 
 SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (64, 4), (128, 4))
@@ -23,6 +25,9 @@ ENOUGH_SHAPES = 7
 
 LAYERS = 4
 """Layers of the model that a mixer is told to be in, if it asks."""
+
+LONGEST = 12
+"""Tokens of the longest case, which is the context that a mixer is told, if it asks."""
 
 
 class Sizes(NamedTuple):
@@ -46,7 +51,7 @@ class Subject:
     """
 
     label: str
-    entry: MixerEntry | None
+    entry: Entry | None
     pattern: patterns.Pattern | None
     given: Mapping[str, Any]
 
@@ -89,7 +94,8 @@ class Subject:
                 # without positions of its own a model takes what its mixers take, whatever context it is trained on
                 return WholeModel(build_model(self.pattern, vocab_size=VOCABULARY, dim=dim, heads=heads, context=1))
             chosen = {**self.given, **options}
-            return instantiate(self.entry, chosen, dim=dim, heads=heads, layer_index=layer, layers=LAYERS)
+            filled = {"dim": dim, "heads": heads, "layer_index": layer, "layers": LAYERS, "context": LONGEST}
+            return cast(TokenMixer, create(self.entry, chosen, **filled))
 
         return build_seeded(seed, build)
 
@@ -176,13 +182,13 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     given = dict(options or {})
     if not isinstance(mixer, str):
         name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", mixer.__name__).lower()
-        entry = MixerEntry(name, mixer, Origin(mixer.__module__, "", mixer.__qualname__))
+        entry = Entry(name, mixer, Origin(mixer.__module__, "", mixer.__qualname__))
         return Subject(mixer.__name__, entry, None, check_given(mixer, given, name))
     pattern = patterns.parse(mixer)
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]
-        entry = registry.get_registry().mixers.find(call.name)
+        entry = registry.get_registry()[MIXER].find(call.name)
         for option in call.keywords:
             if option in given:
                 raise UsageError(f"option {option!r} is given twice: in {mixer!r} and beside it")

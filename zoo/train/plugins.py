@@ -1,72 +1,127 @@
-"""Which plugins a run uses: recorded when it begins, and looked for when it goes on or is loaded."""
+"""Which members of plugins a run uses: recorded when it begins, and looked for when it goes on or is loaded."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.data.load import task_call
+from zoo.errors import UsageError
+from zoo.model.build import find_channel_mixer
+from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
-from zoo.plugin.pattern import parse
+from zoo.plugin.kinds import MIXER, TASK, Kind
+from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
-from zoo.plugin.source_code import source_sha256
+from zoo.plugin.source_code import file_sha256, source_sha256
 from zoo.train.settings import Settings
-
-_TASK = "task:"
-"""Stands before the name of a task where names of mixers stand beside it."""
 
 
 def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
-    """What gives each mixer of the pattern, and the task if there is one.
+    """What gives each member that a run of these settings uses.
 
     Returns:
-        By name: its ``distribution``, its ``version``, and the ``source_sha256`` of its code, see
-        `zoo.plugin.source_code.source_sha256`, if it has a source file.
+        By recorded name: its ``distribution``, its ``version``, the ``source_sha256`` of its code, see
+        `zoo.plugin.source_code.source_sha256`, if it has a source file; and where it is not installed ``file`` and
+        ``file_sha256``. A mixer is recorded by its name, everything else as ``kind:name``.
     """
-    registry = get_registry()
-    names = {call.name for layer in parse(settings.mixer).layers(settings.layers) for call in layer.mixers}
-    recorded = {name: _record(registry.mixers.find(name)) for name in sorted(names)}
-    task = task_call(settings.data)
-    if task is not None:
-        recorded[f"{_TASK}{task.name}"] = _record(registry.tasks.find(task.name))
-    return recorded
+    recorded = {_recorded_name(entry.kind, name): _record(entry) for name, entry in _used(settings, get_registry())}
+    return dict(sorted(recorded.items()))
 
 
-def check_plugins(recorded: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: bool = False) -> dict[str, str]:
     """Refuse to go on without what `plugins_of` recorded.
 
+    Args:
+        recorded: by recorded name.
+        allow_changed: go on with a file that was edited since.
+
     Returns:
-        What has another version or other source code now, in words, by its recorded name. Code that was not recorded is
-        not compared.
+        What has another version or other source code now, as a sentence, by its recorded name. Code that was not
+        recorded is not compared.
 
     Raises:
         PluginError: a distribution is missing or broken.
-        UsageError: a distribution is there and does not give a name any more.
+        UsageError: a distribution is there and does not give a name any more; a file was not passed, or has changed.
     """
     registry, changed = get_registry(), {}
-    for name, before in recorded.items():
-        catalogue = registry.tasks if name.startswith(_TASK) else registry.mixers
-        plain = plain_name(name)
-        now = _record(catalogue.find(f"{before['distribution']}:{plain.rpartition(':')[2]}"))
-        origin = f"{plain} comes from {now['distribution']} {now['version']}"
-        if now["version"] != before["version"]:
-            changed[name] = f"{origin}, and came from {before['version']} when this began"
-        elif len({before.get("source_sha256"), now.get("source_sha256"), None}) > 2:
-            changed[name] = f"{origin}, whose source code has changed since this began"
+    for recorded_name, before in recorded.items():
+        kind, name = split_recorded(recorded_name)
+        plain = name.rpartition(":")[2]
+        if "file" in before:
+            _check_passed(kind, plain, before, registry)
+        now = _record(registry[kind].find(f"{before['distribution']}:{plain}"))
+        change = _change(name, before, now)
+        if change and "file" in before and not allow_changed:
+            raise UsageError(f"{change}; go on all the same with --allow-changed")
+        if change:
+            changed[recorded_name] = change
     return changed
 
 
 def plain_name(recorded: str) -> str:
-    """The name of a mixer or a task without what tells the two apart."""
-    return recorded.removeprefix(_TASK)
+    """The name of a member without its kind."""
+    return split_recorded(recorded)[1]
 
 
-def remembering(environment: Mapping[str, Any]) -> Registry:
+def split_recorded(recorded: str) -> tuple[Kind, str]:
+    """The kind and the name of what `plugins_of` recorded."""
+    first, colon, rest = recorded.partition(":")
+    kind = next((kind for kind in kinds.KINDS if colon and kind.name == first), None)
+    return (MIXER, recorded) if kind is None else (kind, rest)
+
+
+def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
     """The registry in which plain names mean what they meant when `plugins_of` recorded them."""
-    given = {name: plugin["distribution"] for name, plugin in environment["plugins"].items()}
-    tasks = {plain_name(name): owner for name, owner in given.items() if name.startswith(_TASK)}
-    return get_registry().remembering({n: o for n, o in given.items() if not n.startswith(_TASK)}, tasks)
+    origins: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for recorded, plugin in environment["plugins"].items():
+        kind, name = split_recorded(recorded)
+        origins[kind.name][name] = plugin["distribution"]
+    return get_registry().with_recorded_origins(origins)
+
+
+def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
+    """The members that the settings name, with the name that they use."""
+    default = parse_call(settings.channel_mixer)
+    for layer in parse(settings.mixer).layers(settings.layers):
+        for call in layer.mixers:
+            yield call.name, registry[MIXER].find(call.name)
+        channel = layer.channel or default
+        yield channel.name, find_channel_mixer(channel.name, registry)
+    task = task_call(settings.data)
+    if task is not None:
+        yield task.name, registry[TASK].find(task.name)
+
+
+def _recorded_name(kind: Kind, name: str) -> str:
+    return name if kind is MIXER else f"{kind.name}:{name}"
 
 
 def _record(entry: Entry[Any]) -> dict[str, str]:
     origin, source = entry.origin, source_sha256(entry.cls)
     record = {"distribution": origin.distribution, "version": origin.version}
-    return record if source is None else record | {"source_sha256": source}
+    if source is not None:
+        record["source_sha256"] = source
+    if not origin.is_installed and origin.file is not None:
+        record |= {"file": origin.file, "file_sha256": file_sha256(origin.file)}
+    return record
+
+
+def _check_passed(kind: Kind, name: str, before: Mapping[str, str], registry: Registry) -> None:
+    """Refuse to go on without a file that was passed when a run began."""
+    given = [entry for entry in registry[kind].entries if entry.name == name and not entry.origin.is_installed]
+    if not given:
+        raise UsageError(f"the {kind} {name!r} came from the file {before['file']}: pass it with -p {before['file']}")
+
+
+def _change(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """How a member differs from what it was, as a sentence; None if it does not."""
+    if "file" in before:
+        if len({before.get("file_sha256"), now.get("file_sha256")}) > 1:
+            return f"{name} comes from the file {now.get('file')}, which has changed since this began"
+        return None
+    origin = f"{name} comes from {now['distribution']} {now['version']}"
+    if now["version"] != before["version"]:
+        return f"{origin}, and came from {before['version']} when this began"
+    if len({before.get("source_sha256"), now.get("source_sha256"), None}) > 2:
+        return f"{origin}, whose source code has changed since this began"
+    return None

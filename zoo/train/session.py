@@ -23,7 +23,7 @@ from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
-from zoo.train.plugins import check_plugins, plugins_of, remembering
+from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
@@ -198,7 +198,7 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
     device = prepare_machine(settings)
     checkpoint = find_checkpoint(run, settings, steps, display)
     saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
-    registry = remembering(run.environment)
+    registry = with_recorded_origins(run.environment)
     source, place = find_run_source(run, settings, registry, given=data)
     if place != run.environment.get("data_path"):
         run.write_environment(run.environment | {"data_path": place})

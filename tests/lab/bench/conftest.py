@@ -3,14 +3,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from zoo.plugin.registry import get_registry
+from zoo.plugin.registry import forget
 
 
 @pytest.fixture(autouse=True)
 def _own_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No plugins but the built-in one, short measurements, and the threads as they were."""
     monkeypatch.setenv("ZOO_PLUGINS", "")
-    get_registry.cache_clear()
+    forget()
     for name, value in {
         "machine._SECONDS": 1e-4,
         "machine._MATRICES": (32,),
@@ -22,4 +22,4 @@ def _own_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    get_registry.cache_clear()
+    forget()

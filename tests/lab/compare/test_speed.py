@@ -10,13 +10,16 @@ import torch
 from zoo import Mixed, TokenMixer
 from zoo.lab.compare import speed
 from zoo.lab.compare.speed import measure_step_seconds
-from zoo.plugin.catalogue import MixerEntry, Origin, Plugin
-from zoo.plugin.registry import Registry
+from zoo.plugin.catalogue import Entry, Origin, Plugin
+from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.registry import Registry, get_registry
 from zoo.train.find_data import source_of
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep
 
 from .samples import COPY, TINY
+
+BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
 SECONDS = 0.03
 STEPS = 12
@@ -40,7 +43,7 @@ class Busy(TokenMixer):
 @pytest.fixture
 def settings(monkeypatch):
     origin = Origin("tests", "1.0", "busy")
-    registry = Registry([Plugin(origin, (MixerEntry("busy", Busy, origin),))])
+    registry = Registry([*BUILT_IN, Plugin(origin, (Entry("busy", Busy, origin),))])
     monkeypatch.setattr(speed, "get_registry", lambda: registry)
     monkeypatch.setattr(Busy, "asked", Counter())
     return Settings(**TINY, mixer="busy", data=COPY, context=12, threads=1)

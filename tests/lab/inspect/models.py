@@ -5,7 +5,7 @@ import torch
 from zoo import Mixed, TokenMixer
 from zoo.data.source import Batch
 from zoo.model.backbone import Backbone, Layer, NamedMixer
-from zoo.model.channel import create_channel_mixer
+from zoo.model.build import create_channel_mixer
 
 DIM = 8
 
@@ -32,7 +32,7 @@ class Speaks(Means):
 def build(first=1.0, second=0.5, silent_channel=False):
     """Two mixers side by side and a channel mixer, then one mixer alone; the same parameters whatever the factors."""
     torch.manual_seed(0)
-    channel = create_channel_mixer("mlp", {}, DIM)
+    channel = create_channel_mixer("mlp", dim=DIM)
     if silent_channel:
         torch.nn.init.zeros_(channel.project_out.weight)
     layers = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from zoo.data.source import Batch
 from zoo.run import Run
 from zoo.train.find_data import find_run_source
-from zoo.train.plugins import remembering
+from zoo.train.plugins import with_recorded_origins
 from zoo.train.run_directory import RunDirectory
 
 
@@ -21,5 +21,5 @@ def held_out(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
         UsageError: the data cannot be had, or are not those of the run.
     """
     settings, directory = run.settings, RunDirectory.open(run.path)
-    source, _ = find_run_source(directory, settings, remembering(directory.environment), given=data)
+    source, _ = find_run_source(directory, settings, with_recorded_origins(directory.environment), given=data)
     return source.held_out(context=settings.context, batch=settings.batch, limit=tokens)

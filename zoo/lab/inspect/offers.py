@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from zoo.contract import TokenMixer
-from zoo.model.faults import author_of, describe_cause
+from zoo.model.faults import author_of
 from zoo.model.parts import Part
+from zoo.model.tracebacks import describe_cause
 from zoo.panel import Panel
 
 MOST_PANELS = 16

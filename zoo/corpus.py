@@ -1,0 +1,23 @@
+"""What a corpus is and promises: texts to learn from."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class Corpus:
+    """A named collection of texts that a model learns from, for ``--data``.
+
+    Its options are the keyword parameters of its ``__init__``, with annotations and defaults, as those of a mixer are.
+    A docstring says in one sentence what the texts are, and in an ``Options:`` section what each option means.
+    """
+
+    paper: ClassVar[str] = ""
+    """Where the texts come from, if somebody has published them."""
+
+    def documents(self) -> Iterator[str]:
+        """The texts, one a document, in an order that never changes. They are joined by newlines.
+
+        Raises:
+            UsageError: the texts are not available, with what to do.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no documents()")

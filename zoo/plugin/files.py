@@ -1,0 +1,114 @@
+"""A Python file as a plugin, without packaging: it is run, and gives what its hooks or its classes are."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from zoo.errors import PluginError, UsageError
+from zoo.plugin import hookspecs, kinds
+from zoo.plugin.catalogue import Entry, Origin, Plugin
+from zoo.plugin.isolation import isolated
+from zoo.plugin.members import check_name, kind_of_class, members_of
+
+ENVIRONMENT = "ZOO_PLUGIN_FILES"
+"""Paths of files that every command loads, with the separator of PATH between them."""
+
+_LOADED: dict[Path, Plugin] = {}
+
+
+def files_of(environ: Mapping[str, str]) -> list[Path]:
+    """The files that `ENVIRONMENT` names, each once."""
+    return list(dict.fromkeys(Path(text) for text in environ.get(ENVIRONMENT, "").split(os.pathsep) if text))
+
+
+def load_file(path: Path) -> Plugin:
+    """Run a file, unless that was done before, and find what it gives: the members of its hooks, or else its classes.
+
+    Without a hook a class is given under its own name in lower case, ``RunningMean`` as ``running-mean``.
+
+    Raises:
+        UsageError: there is no such file, it fails, or it gives nothing.
+    """
+    path = path.expanduser().absolute()
+    if path not in _LOADED:
+        _LOADED[path] = _loaded(path)
+    return _LOADED[path]
+
+
+def forget_files() -> None:
+    """Run every file anew when it is asked for again."""
+    _LOADED.clear()
+
+
+def class_name(cls: type[Any]) -> str:
+    """The name of a class as a pattern spells it: ``RunningMean`` is ``running-mean``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
+    return words.replace("_", "-").lower().strip("-")
+
+
+def _loaded(path: Path) -> Plugin:
+    if not path.is_file():
+        raise UsageError(f"there is no plugin file {path}")
+    with isolated() as changes:
+        module = _run(path)
+    origin = Origin(path.stem, "", path.name, str(path), is_installed=False)
+    try:
+        members = tuple(_members(module, origin))
+    except PluginError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not members:
+        bases = " or ".join((", ".join(kind.base_name for kind in kinds.KINDS[:-1]), kinds.KINDS[-1].base_name))
+        raise UsageError(f"{path} gives nothing: write a hook, e.g. zoo_mixers(), or a subclass of {bases}")
+    return Plugin(origin, members, changes=tuple(changes))
+
+
+def _members(module: ModuleType, origin: Origin) -> Iterator[Entry[Any]]:
+    """What the hooks of a file give; without a hook, its classes."""
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(" ".join(str(error).split())) from None
+    if manager.get_hookcallers(module):
+        for kind in kinds.KINDS:
+            for implementation in getattr(manager.hook, kind.hook).get_hookimpls():
+                yield from members_of(implementation.function(), origin, kind)
+        return
+    for name, value in vars(module).items():
+        own = kind_of_class(value) if getattr(value, "__module__", None) == module.__name__ else None
+        if own is not None and not name.startswith("_"):
+            yield Entry(check_name(class_name(value), own), value, origin, own)
+
+
+def _run(path: Path) -> ModuleType:
+    # Two files of the same name in different folders are two modules.
+    name = f"zoo_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:  # what lies beside it can be imported, as when Python runs it
+        sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit or pytest's Skipped too
+        del sys.modules[name]
+        frames = traceback.extract_tb(error.__traceback__)
+        last = [frame for frame in frames if frame.filename == str(path)]
+        line = f" in line {last[-1].lineno}" if last else ""
+        raise UsageError(f"{path} fails{line}: {' '.join(f'{type(error).__name__}: {error}'.split())}") from error
+    return module
