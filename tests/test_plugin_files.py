@@ -1,6 +1,7 @@
 """Plugins without packaging: a file that is passed along, and classes of the running process."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from zoo.plugin.files import ENVIRONMENT
 from zoo.plugin.kinds import CHANNEL_MIXER, MIXER
 from zoo.plugin.local import find_class, with_file_names
 from zoo.plugin.registry import forget, get_registry
+from zoo.train.plugins import check_plugins
 
 MINE = '''
 from zoo import TokenMixer
@@ -55,6 +57,7 @@ def zoo_channel_mixers():
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT, "")
+    monkeypatch.setenv("ZOO_ALLOW_CHANGED", "")
     forget()
     yield
     monkeypatch.undo()
@@ -189,3 +192,52 @@ def test_what_cannot_be_registered(name, cls, message):
     with pytest.raises(UsageError, match=message):
         zoo.register(name, cls)
     assert "halved" not in get_registry()[MIXER].names
+
+
+TINY = ["--steps", "2", "--dim", "8", "--heads", "1", "--layers", "1", "--context", "8", "--batch", "2"]
+TINY += ["--set", "final_evaluation_tokens=64", "--set", "sample_tokens=4"]
+
+
+def test_a_run_remembers_its_file_and_says_what_to_pass(mine, tmp_path, capsys):
+    run_folder, text = str(tmp_path / "run"), tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat. " * 40)
+    assert run(["train", "--mixer", f"{mine}:MyMean", "--data", str(text), "--out", run_folder, *TINY]) == 0
+    recorded = json.loads((tmp_path / "run" / "env.json").read_text())["plugins"]["my-mean"]
+    assert (recorded["distribution"], recorded["file"], len(recorded["file_sha256"])) == ("mine", str(mine), 64)
+
+    def outcome(*arguments):
+        monkeypatch_free_environment()
+        capsys.readouterr()
+        code = run([*arguments])
+        return code, capsys.readouterr().err
+
+    generate = ["generate", run_folder, "--tokens", "3"]
+    code, said = outcome(*generate)
+    assert (code, said) == (2, f"error: the mixer 'my-mean' came from the file {mine}: pass it with -p {mine}\n")
+    assert outcome("-p", str(mine), *generate)[0] == 0
+    mine.write_text(MINE.replace("0.5", "0.25"))
+    code, said = outcome("-p", str(mine), *generate)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "has changed since this began; go on all the same with --allow-changed" in said
+    code, said = outcome("-p", str(mine), *generate, "--allow-changed")
+    assert code == 0
+    assert f"note: my-mean comes from the file {mine}, which has changed since this began" in said
+    resume = ["-p", str(mine), "train", "--resume", run_folder, "--steps", "3"]
+    assert outcome(*resume)[0] == 2
+    assert outcome(*resume, "--allow-changed")[0] == 0
+
+
+def monkeypatch_free_environment():
+    """As a new process has it: the fixture `clean` puts the variables back."""
+    os.environ[ENVIRONMENT] = ""
+    os.environ.pop("ZOO_ALLOW_CHANGED", None)
+    forget()
+
+
+def test_what_was_registered_in_a_process_has_to_be_registered_again():
+    with pytest.raises(
+        UsageError, match=r"^the mixer 'halved' was registered in the process that used it: zoo.register"
+    ):
+        check_plugins({"halved": {"distribution": "local", "version": ""}})
+    zoo.register("halved", Halved)
+    assert check_plugins({"halved": {"distribution": "local", "version": ""}}) == {}

@@ -76,15 +76,21 @@ class Run:
         return _decoded(self.tokenizer, sampled)
 
 
-def load_run(path: str | Path, *, device: str = "cpu") -> Run:
+def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = False) -> Run:
     """Load a run from its directory, with the newest checkpoint whose files are sound.
 
+    Args:
+        path: of the directory.
+        device: where the model goes.
+        allow_changed: load it although a plugin file that it used has changed since.
+
     Raises:
-        UsageError: no run there, or no sound checkpoint.
+        UsageError: no run there, no sound checkpoint, or a plugin file that was not passed or has changed.
         PluginError: a plugin that the run used is missing or broken; the text says which distribution to install.
     """
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
+    changed = check_plugins(directory.environment["plugins"], allow_changed=allow_changed)
     registry = with_recorded_origins(directory.environment)
     tokenizer = None
     call = None if directory.learned_text else task_call(settings.data, registry)
@@ -98,8 +104,7 @@ def load_run(path: str | Path, *, device: str = "cpu") -> Run:
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     model.load_state_dict(checkpoint.tensors["model"])
     damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
-    warnings = (*damaged, *check_plugins(directory.environment["plugins"]).values())
-    return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, warnings)
+    return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, (*damaged, *changed.values()))
 
 
 def _decoded(tokenizer: Tokenizer, sampled: Iterator[torch.Tensor]) -> Iterator[str]:

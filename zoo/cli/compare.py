@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.files import with_file_names
+from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
 from zoo.errors import PluginError, UsageError, ZooError
@@ -66,6 +66,7 @@ def compare(
         Path | None,
         _Run(metavar="DIR", parser=folder_argument, help="Go on with a comparison, or latest; alone, or with --json."),
     ] = None,
+    allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:

@@ -3,6 +3,9 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
 
 from zoo.cli.output import warn
 from zoo.errors import UsageError
@@ -10,6 +13,24 @@ from zoo.errors import UsageError
 _ENVIRONMENT = (
     "ZOO_PLUGIN_FILES"  # zoo.plugin.files has it too, and with it pluggy, for which `zoo --help` does not wait
 )
+
+
+def allow_changed(given: bool) -> bool:
+    """Let this command, and the processes that it starts, use saved runs whose plugin files were edited since."""
+    if given:
+        os.environ["ZOO_ALLOW_CHANGED"] = "1"
+    return given
+
+
+AllowChanged: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-changed",
+        help="Go on although a plugin file has changed since.",
+        callback=allow_changed,
+    ),
+]
+"""The option of a command that goes on with something saved."""
 
 
 def use_files(paths: Iterable[Path]) -> None:

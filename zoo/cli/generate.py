@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zoo.cli.files import AllowChanged
 from zoo.cli.latest import folder_argument
 from zoo.cli.output import print_json, printable, say, warn
 
@@ -24,6 +25,7 @@ def generate(
     top_p: Annotated[float | None, typer.Option(metavar="X", help="Only among the most likely that hold X.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same text.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
 ) -> None:
     """Continue a text with a trained run.

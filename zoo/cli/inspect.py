@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.cli.files import AllowChanged
 from zoo.cli.latest import folder_argument
 from zoo.cli.output import console, print_json, print_lines, print_table, warn
 
@@ -18,6 +19,7 @@ def inspect(
     tokens: Annotated[int, typer.Option(metavar="N", help="About how many held-out tokens to measure on.")] = 16384,
     data: Annotated[str | None, typer.Option(metavar="PATH", help="Where the run's text lies now, if moved.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
     """Show what each part of a trained model does.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.files import with_file_names
+from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.help import Command, write_section
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
@@ -99,6 +99,7 @@ def train(
         Path | None,
         _Run(metavar="RUN", parser=folder_argument, help="Go on with a run, or latest; alone or with --steps, --data."),
     ] = None,
+    allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:

@@ -12,6 +12,9 @@ from zoo.plugin.members import check_class, check_name, kind_of_class
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.registry import add
 
+LOCAL = "local"
+"""Stands for the distribution of what was registered in the running process."""
+
 _PLACE = re.compile(r"(?P<path>~?[\w./-]*\.py)(?::(?P<name>[A-Za-z_]\w*))?")
 """A file, alone or within a pattern, with a class of it or not."""
 
@@ -31,7 +34,7 @@ def register(name: str, cls: type[Any], *, kind: str | None = None) -> None:
     if found is None:
         bases = ", ".join(each.base_name for each in kinds.KINDS)
         raise UsageError(f"{cls!r} is of no kind that can be registered: inherit from one of {bases}")
-    origin = Origin("local", "", name, None, is_installed=False)
+    origin = Origin(LOCAL, "", name, None, is_installed=False)
     try:
         entry = Entry(check_name(name, found), check_class(name, cls, found), origin, found)
     except PluginError as error:

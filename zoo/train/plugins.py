@@ -1,5 +1,6 @@
 """Which members of plugins a run uses: recorded when it begins, and looked for when it goes on or is loaded."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,10 +11,13 @@ from zoo.model.build import find_channel_mixer
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.kinds import MIXER, TASK, Kind
+from zoo.plugin.local import LOCAL
 from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
 from zoo.plugin.source_code import file_sha256, source_sha256
 from zoo.train.settings import Settings
+
+ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
 
 
 def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
@@ -33,7 +37,8 @@ def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: b
 
     Args:
         recorded: by recorded name.
-        allow_changed: go on with a file that was edited since.
+        allow_changed: go on with a file that was edited since; so does the environment variable ZOO_ALLOW_CHANGED,
+            which processes that are started inherit.
 
     Returns:
         What has another version or other source code now, as a sentence, by its recorded name. Code that was not
@@ -47,11 +52,11 @@ def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: b
     for recorded_name, before in recorded.items():
         kind, name = split_recorded(recorded_name)
         plain = name.rpartition(":")[2]
-        if "file" in before:
+        if "file" in before or before["distribution"] == LOCAL:
             _check_passed(kind, plain, before, registry)
         now = _record(registry[kind].find(f"{before['distribution']}:{plain}"))
         change = _change(name, before, now)
-        if change and "file" in before and not allow_changed:
+        if change and "file" in before and not (allow_changed or os.environ.get(ALLOW_CHANGED)):
             raise UsageError(f"{change}; go on all the same with --allow-changed")
         if change:
             changed[recorded_name] = change
@@ -107,10 +112,13 @@ def _record(entry: Entry[Any]) -> dict[str, str]:
 
 
 def _check_passed(kind: Kind, name: str, before: Mapping[str, str], registry: Registry) -> None:
-    """Refuse to go on without a file that was passed when a run began."""
+    """Refuse to go on without what was not installed when a run began."""
     given = [entry for entry in registry[kind].entries if entry.name == name and not entry.origin.is_installed]
-    if not given:
+    if given:
+        return
+    if "file" in before:
         raise UsageError(f"the {kind} {name!r} came from the file {before['file']}: pass it with -p {before['file']}")
+    raise UsageError(f"the {kind} {name!r} was registered in the process that used it: zoo.register it again first")
 
 
 def _change(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str | None:

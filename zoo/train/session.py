@@ -198,13 +198,14 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
     device = prepare_machine(settings)
     checkpoint = find_checkpoint(run, settings, steps, display)
     saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
+    changed = check_plugins(run.environment["plugins"])
     registry = with_recorded_origins(run.environment)
     source, place = find_run_source(run, settings, registry, given=data)
     if place != run.environment.get("data_path"):
         run.write_environment(run.environment | {"data_path": place})
     model = model_for(source, settings, registry).to(device)
     trainer = Trainer(model, source, settings, run, display)
-    for name, change in check_plugins(run.environment["plugins"]).items():
+    for name, change in changed.items():
         display.notice(change)
         run.append_event("plugin changed", plugin=name, how=change)
     checkpoint = before_the_decay(run, checkpoint, saved, settings, display)
