@@ -11,7 +11,7 @@ import zoo
 import zoo.plugin.registry
 from zoo.model.create import create
 from zoo.plugin import hookspecs
-from zoo.plugin.kinds import MIXER
+from zoo.plugin.kinds import KINDS, MIXER
 from zoo.plugin.registry import Entry, Origin
 from zoo.testing import check_mixer
 
@@ -83,16 +83,18 @@ def test_the_readme_s_models_build():
         assert zoo.build_model(pattern, vocab_size=16, dim=32)
 
 
-def test_the_contract_s_page_lists_every_hook():
-    page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+def test_the_page_of_plugins_lists_every_hook_and_kind():
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "zoo_spec")]
     assert hooks
     for name in hooks:
         signature = inspect.signature(getattr(hookspecs, name))
         row = re.search(rf"^\| `{name}\(([^)]*)\)` \| `([^`]+)`", page, re.MULTILINE)
-        assert row, f"docs/contract.md does not list {name}"
+        assert row, f"docs/plugins.md does not list {name}"
         assert row[1] == ", ".join(signature.parameters)
         assert row[2] == str(signature.return_annotation).strip("'\"")
+    for kind in KINDS:
+        assert f"| `{kind.name}` | `{kind.base_name}` | `{kind.hook}()` |" in page
 
 
 def test_links_between_pages_lead_somewhere():

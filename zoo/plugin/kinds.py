@@ -42,7 +42,7 @@ class Kind:
     def base_name(self) -> str:
         """The base class as a plugin imports it, e.g. ``zoo.ChannelMixer``."""
         module, _, name = self.base.partition(":")
-        return f"{module.partition('.')[0] if module.startswith('zoo.') else module}.{name}"
+        return f"{'zoo' if module.startswith('zoo.') else module}.{name}"
 
     def load_base(self) -> type[Any]:
         """The base class itself."""
