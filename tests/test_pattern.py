@@ -191,7 +191,7 @@ def test_spaces_are_free(spaces):
     assert str(parse(spaced)) == "my.plug:a(max_lag=-4, b=(1, 'x y')) + c/mlp, (d, e/none)*2"
 
 
-@given(st.text(alphabet="ab1.,+*/()[]='\"\\:-_ \n\té混", max_size=20))
+@given(st.text(alphabet="ab1.,+*/@()[]='\"\\:-_ \n\té混", max_size=20))
 def test_any_text_is_a_pattern_or_a_clear_error(text):
     try:
         pattern = parse(text)
@@ -206,7 +206,7 @@ def test_any_text_is_a_pattern_or_a_clear_error(text):
 
 # ---- errors ------------------------------------------------------------------------------------------------------
 
-AFTER_NAME = "',', '*', '+', '/', '('"
+AFTER_NAME = "',', '*', '+', '/', '@', '('"
 LAYER = " (a layer is mixer + mixer/channel*count; brackets go around layers)"
 NO_NAME = (
     " is no name: expected letters, digits, '-' and '_' after a first letter, at most with 'distribution:' in front"
@@ -228,8 +228,8 @@ NO_VALUE = " is no value: expected True, False, None, a finite number or a plain
         ("*2", "unexpected '*': expected a name or '('", "*"),
         ("a + (b)", "unexpected '(': expected a name", "("),
         ("a/*2", "unexpected '*': expected a name", "*"),
-        ("a/mlp + b", f"unexpected '+': expected ',', '*', '(' or the end{LAYER}", "+"),
-        ("a/b/c", f"unexpected '/': expected ',', '*', '(' or the end{LAYER}", "/"),
+        ("a/mlp + b", f"unexpected '+': expected ',', '*', '@', '(' or the end{LAYER}", "+"),
+        ("a/b/c", f"unexpected '/': expected ',', '*', '@', '(' or the end{LAYER}", "/"),
         ("(a + b)/mlp", f"unexpected '/': expected ',', '*' or the end{LAYER}", "/"),
         ("a*2*3", f"unexpected '*': expected ',' or the end{LAYER}", "*"),
         ("a*2/mlp", f"unexpected '/': expected ',' or the end{LAYER}", "/"),

@@ -13,9 +13,11 @@ from lark.lark import PostLex
 
 from zoo.errors import PatternError, UsageError
 from zoo.plugin.pattern.caret import point_at
+from zoo.plugin.pattern.labels import LabelError
 from zoo.plugin.pattern.tree import MAX_LAYERS, MAX_LENGTH, Call, Layer, Pattern, Repeat
 from zoo.plugin.pattern.words import (
     Value,
+    canonical_label,
     canonical_name,
     canonical_option,
     canonical_value,
@@ -32,18 +34,21 @@ MAX_DEPTH = 50
 _IN_WORDS = {
     "WORD": "a value",
     "NAME": "a name",
+    "LABEL": "a label",
     "OPTION": "an option (name=value)",
     "COUNT": "a whole number",
     "COMMA": "','",
     "STAR": "'*'",
     "PLUS": "'+'",
     "SLASH": "'/'",
+    "AT": "'@'",
     "LPAR": "'('",
     "RPAR": "')'",
     "RSQB": "']'",
     "$END": "the end",
 }
 _LAYER = " (a layer is mixer + mixer/channel*count; brackets go around layers)"
+_LABELLED = " (in a pattern a mixer may have one label: name@label(options))"
 
 
 class _PlacedError(Exception):
@@ -94,6 +99,11 @@ class _Option(NamedTuple):
     place: tuple[int, int]
 
 
+class _Label(NamedTuple):
+    text: str
+    end: int
+
+
 class _Options(NamedTuple):
     options: tuple[_Option, ...]
     end: int
@@ -123,15 +133,22 @@ class _Builder(Transformer[Token, Pattern]):
     def mixers(self, *calls: Call) -> tuple[Call, ...]:
         return calls
 
-    def call(self, name: Token, given: _Options | None) -> Call:
+    def single(self, name: Token, given: _Options | None) -> Call:
+        return self.call(name, None, given)
+
+    def call(self, name: Token, label: _Label | None, given: _Options | None) -> Call:
         start, end = _place(name)
         with _at((start, end)):
             canonical = canonical_name(re.sub(r"\s", "", str(name)))
-        if given is None:
-            return Call(canonical, position=(start, end))
-        position = (start, given.end)
+        options = tuple((option.name, option.value) for option in given.options) if given else ()
+        last = given or label
+        position = (start, last.end if last else end)
         with _at(position):
-            return Call(canonical, tuple((option.name, option.value) for option in given.options), position)
+            return Call(canonical, options, position, label and label.text)
+
+    def label(self, token: Token) -> _Label:
+        with _at(_place(token)):
+            return _Label(canonical_label(str(token)), _place(token)[1])
 
     def options(self, *parts: Any) -> _Options:
         *options, closing = parts
@@ -163,7 +180,7 @@ def _parser() -> Lark:
         Path(__file__).with_name("pattern.lark").read_text(encoding="utf-8"),
         parser="lalr",
         lexer="contextual",
-        start=["pattern", "call"],
+        start=["pattern", "single"],
         transformer=_Builder(),
         postlex=_TokenChecks(),
     )
@@ -178,7 +195,7 @@ def read_pattern(text: str) -> Pattern:
 
 def read_call(text: str) -> Call:
     """One name with its options, or a PatternError."""
-    call = _read(text, "call")
+    call = _read(text, "single")
     assert isinstance(call, Call)
     return call
 
@@ -193,7 +210,8 @@ def _read(text: str, start: str) -> object:
         raise point_at(text, mistake.place, str(mistake)) from None
     except UsageError as error:
         whole = len(text) - len(text.lstrip()), len(text.rstrip())
-        raise point_at(text, whole, str(error)) from None
+        position = error.position if isinstance(error, LabelError) else None
+        raise point_at(text, position or whole, str(error)) from None
     except UnexpectedInput as unexpected:
         at_end = isinstance(unexpected, UnexpectedToken) and unexpected.token.type == "$END"
         place = len(text.rstrip()) if at_end else unexpected.pos_in_stream
@@ -216,6 +234,8 @@ def _unexpected(text: str, place: int, start: str) -> PatternError:
     else:
         wrong, end = f"unexpected {quoted(found[0])}", place + found.end()
     hint = _LAYER if found and found[0] in "*+/" and accepted & {"STAR", "$END"} else ""
+    if found and found[0] == "@" and accepted & {"STAR", "$END"}:
+        hint = _LABELLED
     if re.search(r"\.py\b", text):
         hint = "; a class in a file is for `zoo check` alone, a pattern has the names that `zoo list` shows"
     return point_at(text, (place, end), f"{wrong}: expected {_in_words(accepted)}{hint}")

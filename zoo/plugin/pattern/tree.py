@@ -3,13 +3,16 @@
 Every tree is canonical from its construction on: ``parse(str(tree)) == tree``.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
+from typing import TypeAlias
 
 from zoo.errors import UsageError
+from zoo.plugin.pattern.labels import Labels, Role
 from zoo.plugin.pattern.words import (
     Value,
+    canonical_label,
     canonical_name,
     canonical_option,
     canonical_value,
@@ -33,11 +36,14 @@ class Call:
         options: names and values in the order given, ``-`` in the names written as ``_``.
         position: where it starts and ends in the text that it was read from. Two calls that differ only here are
             equal.
+        label: all calls of a pattern with one label are one module, ``_`` written as ``-``; None for a module of its
+            own.
     """
 
     name: str
     options: tuple[tuple[str, Value], ...] = ()
     position: tuple[int, int] | None = field(default=None, compare=False, repr=False)
+    label: str | None = None
 
     def __post_init__(self) -> None:
         options = tuple((canonical_option(name), canonical_value(value)) for name, value in self.options)
@@ -45,6 +51,8 @@ class Call:
             check_new_option(name, dict(options[:index]))
         object.__setattr__(self, "name", canonical_name(self.name))
         object.__setattr__(self, "options", options)
+        if self.label is not None:
+            object.__setattr__(self, "label", canonical_label(self.label))
         _check_length(self)
 
     @property
@@ -52,9 +60,14 @@ class Call:
         """The options as keyword arguments."""
         return dict(self.options)
 
+    def same_options(self, other: "Call") -> bool:
+        """Whether the options are those of another call, in whatever order; 1, 1.0 and True are different values."""
+        return sorted(map(repr, self.options)) == sorted(map(repr, other.options))
+
     def __str__(self) -> str:
         options = ", ".join(f"{name}={print_value(value)}" for name, value in self.options)
-        return f"{self.name}({options})" if options else self.name
+        name = self.name if self.label is None else f"{self.name}@{self.label}"
+        return f"{name}({options})" if options else name
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,8 @@ class Repeat:
 class Pattern:
     """A stack of layers as it was written, with its repeats.
 
+    The first place of a label has its options, the other places none; `layers` gives them to all.
+
     Args:
         items: layers and repeats from the bottom of the stack up, one or more.
     """
@@ -113,7 +128,7 @@ class Pattern:
     items: tuple[Layer | Repeat, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "items", _spliced(self.items))
+        object.__setattr__(self, "items", _labelled(_spliced(self.items), _without_options))
         _check_layers(self)
         _check_length(self)
 
@@ -125,12 +140,12 @@ class Pattern:
                 pattern once.
 
         Returns:
-            The layers.
+            The layers, each place of a label with its options.
 
         Raises:
             UsageError: `count` is below 1 or beyond what a pattern may hold.
         """
-        once = tuple(_expanded(self.items))
+        once = tuple(_expanded(_labelled(self.items, _with_options)))
         if count is None:
             return once
         if not 1 <= count <= MAX_LAYERS:
@@ -146,6 +161,33 @@ def _spliced(items: tuple[Layer | Repeat, ...]) -> tuple[Layer | Repeat, ...]:
         raise UsageError("there is no layer: expected one or more")
     pieces = (item.items if isinstance(item, Repeat) and item.count == 1 else (item,) for item in items)
     return tuple(piece for group in pieces for piece in group)
+
+
+_Items: TypeAlias = tuple[Layer | Repeat, ...]
+
+
+def _labelled(items: _Items, placed: Callable[[Call, Call], Call]) -> _Items:
+    """The items with what `placed` makes of each later place of a label, given it and the first place."""
+    labels = Labels()
+
+    def at(call: Call, role: Role) -> Call:
+        first = labels.earlier(call, role)
+        return call if first is None else placed(call, first)
+
+    def walk(item: Layer | Repeat) -> Layer | Repeat:
+        if isinstance(item, Repeat):
+            return Repeat(tuple(map(walk, item.items)), item.count)
+        return Layer(tuple(at(call, "token") for call in item.mixers), item.channel and at(item.channel, "channel"))
+
+    return tuple(map(walk, items))
+
+
+def _without_options(call: Call, _first: Call) -> Call:
+    return replace(call, options=())
+
+
+def _with_options(call: Call, first: Call) -> Call:
+    return replace(call, options=first.options)
 
 
 def _expanded(items: tuple[Layer | Repeat, ...]) -> Iterator[Layer]:

@@ -26,6 +26,7 @@ _CONSTANTS: dict[str, bool | None] = {
     "none": None,
 }
 _NAME = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?:)?[A-Za-z][A-Za-z0-9_-]*")
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NUMBER = re.compile(r"[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][+-]?[0-9_]+)?")
@@ -50,6 +51,13 @@ def canonical_name(name: str) -> str:
             "at most with 'distribution:' in front"
         )
     return name.replace("_", "-")
+
+
+def canonical_label(label: str) -> str:
+    """A label with ``-`` for ``_``, or an error where it is none."""
+    if not _LABEL.fullmatch(label):
+        raise UsageError(f"{quoted(label)} is no label: expected letters, digits, '-' and '_' after a first letter")
+    return label.replace("_", "-")
 
 
 def canonical_option(name: str) -> str:
