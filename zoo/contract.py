@@ -156,8 +156,8 @@ class TokenMixer(nn.Module):
         gives is a function of its reads, parameters and buffers alone.
 
         Args:
-            metrics: what this mixer's `Mixed` said in the step. Over its micro-batches whole numbers are added up,
-                exactly, and all others averaged, in float32 at least.
+            metrics: what this mixer's `Mixed` said in the step. Over its micro-batches, and its places where layers
+                share it, whole numbers are added up, exactly, and all others averaged, in float32 at least.
         """
 
     def panels(self, x: Tensor) -> Sequence[Panel]:  # noqa: ARG002 - a mixer that has something to show reads it

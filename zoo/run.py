@@ -12,6 +12,7 @@ from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
 from zoo.model.generate import sample_tokens
+from zoo.model.shared import load_state_tensors
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.plugins import check_plugins, with_recorded_origins
 from zoo.train.run_directory import RunDirectory
@@ -102,7 +103,7 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         model = model_of(settings, registry, vocab_size=tokenizer.vocab_size)
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
-    model.load_state_dict(checkpoint.tensors["model"])
+    load_state_tensors(model, checkpoint.tensors["model"])
     damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, (*damaged, *changed.values()))
 

@@ -89,7 +89,7 @@ def test_where_every_expert_is_chosen_no_bias_moves():
 
 
 def test_a_step_of_micro_batches_moves_the_bias_as_one_batch_does():
-    from zoo.train.step import combine_metrics
+    from zoo.model.metrics import combine_metrics
 
     moe, x = made(experts=3, top_k=1), torch.randn(6, 7, 16, dtype=torch.float64)
     whole, cut = moe(x).metrics, combine_metrics(moe(part).metrics for part in x.split(2))

@@ -12,10 +12,11 @@ from zoo.data.load import load_source
 from zoo.data.source import Batch
 from zoo.data.task_data import TaskData
 from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.metrics import combine_metrics
 from zoo.plugin.registry import get_registry
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
-from zoo.train.step import TrainingStep, combine_metrics, count_targets, target_weights
+from zoo.train.step import TrainingStep, count_targets, target_weights
 
 SMALL = {"layers": 1, "dim": 32, "heads": 2, "device": "cpu", "precision": "fp32", "threads": 1}
 

@@ -4,6 +4,7 @@ A part reads the stream through a norm of its own and writes to it; the host add
 A part never adds itself to the stream and never knows its neighbours, which is why any mixer composes with any other.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, cast
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.contract import Mixed, State, TokenMixer, check_losses, check_write, not_a_step
 from zoo.errors import UsageError, WriteError
+from zoo.model.metrics import combine_metrics
 from zoo.model.norm import RMSNorm
 from zoo.task import IGNORE
 
@@ -214,13 +216,19 @@ class Backbone(nn.Module):
         return (cast(Layer, layer) for layer in self.layers)
 
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
-        """Hand each mixer its own metrics of the step, as `ModelOutput` named them, after the parameters changed."""
+        """Hand each mixer its own metrics of the step, as `ModelOutput` named them, after the parameters changed.
+
+        One that several layers share is called once, with what all of its places measured.
+        """
+        measured: dict[TokenMixer, list[dict[str, Tensor]]] = defaultdict(list)
         for index, layer in enumerate(self.each_layer()):
             for label, mixer in layer.named_mixers():
                 prefix = f"{index}.{label}."
-                mixer.after_update(
+                measured[mixer].append(
                     {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
                 )
+        for mixer, of_places in measured.items():
+            mixer.after_update(of_places[0] if len(of_places) == 1 else combine_metrics(of_places))
 
     def _run(self, layer: nn.Module, stream: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         if self.activation_checkpointing and self.training:

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,6 +14,7 @@ from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone, Layer, NamedMixer, Positions
 from zoo.model.create import create
+from zoo.model.shared import SharedModules
 from zoo.plugin import pattern as patterns
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.isolation import random_numbers_kept
@@ -142,13 +144,14 @@ def build_model(
     parsed = patterns.parse(pattern) if isinstance(pattern, str) else pattern
     rows = _rows(parsed, layers)
     default_channel = patterns.parse_call(channel_mixer)
-    built = []
+    built, shared = [], SharedModules()
     for index, row in enumerate(rows):
         filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows), "context": context}
-        mixers = _label([(call, _fitting_mixer(call, text, registry, filled)) for call in row.mixers])
+        build = partial(_fitting_mixer, text=text, registry=registry, filled=filled)
+        mixers = _label([(call, shared.module(call, partial(build, call))) for call in row.mixers])
         call = row.channel or default_channel
         with _pointing_at(call, text if row.channel else None):
-            channel = create_channel_mixer(call, registry=registry, **filled)
+            channel = shared.module(call, partial(create_channel_mixer, call, registry=registry, **filled))
         built.append(Layer(mixers, channel, dim=dim, write_scale=(2 * len(rows)) ** -0.5, dropout=dropout))
     return Backbone(
         built,

@@ -9,6 +9,7 @@ from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.model.backbone import Backbone
+from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.contention import Contention
 from zoo.train.display import Display, Progress
@@ -154,7 +155,7 @@ class Trainer:
         save_checkpoint(
             self.run.checkpoints,
             self.step,
-            tensors={"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.model, self.optimizer)},
+            tensors={"model": state_tensors(self.model), "optimizer": optimizer_tensors(self.model, self.optimizer)},
             progress=self._progress(),
             keep=self.settings.keep_checkpoints,
             keep_also=decay_begins(self.settings),
@@ -163,7 +164,7 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """Go on from a checkpoint; returns the logs that hold less than they did then."""
-        self.model.load_state_dict(checkpoint.tensors["model"])
+        load_state_tensors(self.model, checkpoint.tensors["model"])
         load_optimizer_tensors(self.model, self.optimizer, checkpoint.tensors["optimizer"])
         progress = checkpoint.progress
         self.step, self.seconds = checkpoint.step, progress["seconds"]

@@ -1,8 +1,7 @@
 """The training step, which the trainer makes, and whoever measures how long it takes."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from torch import Tensor
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import ZooError
 from zoo.model.backbone import CROSS_ENTROPY, Backbone, ModelOutput
+from zoo.model.metrics import combine_metrics
 from zoo.train.evaluate import autocast
 from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer
@@ -167,21 +167,3 @@ def target_weights(counts: Sequence[int]) -> list[float]:
     """
     total = sum(counts)
     return [count / total for count in counts]
-
-
-def combine_metrics(metrics: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """What the mixers measured in a step, from what they measured in its micro-batches, by name.
-
-    Whole numbers are counts, and are added up, exactly. Everything else is averaged, in float32 at least.
-    """
-    gathered: dict[str, list[Tensor]] = defaultdict(list)
-    for of_batch in metrics:
-        for name, value in of_batch.items():
-            gathered[name].append(torch.as_tensor(value))
-    return {name: _combined(torch.stack(values)) for name, values in gathered.items()}
-
-
-def _combined(values: Tensor) -> Tensor:
-    """The first axis, one entry a micro-batch, added up or averaged."""
-    is_count = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
-    return values.sum(0) if is_count else values.to(torch.promote_types(values.dtype, torch.float32)).mean(0)
