@@ -132,3 +132,54 @@ def test_a_search_that_fails_does_not_hide_the_failure(monkeypatch):
     error = failure(WritesNaN())
     assert "the loss of step 1 is not finite (loss nan, gradient norm nan)" in str(error)
     assert ADVICE in str(error)
+
+
+class WritesNaNAt(Sound):
+    """Alike for every place but one."""
+
+    def __init__(self, bad):
+        super().__init__()
+        self.bad, self.calls = bad, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) * (math.nan if self.calls % 3 == self.bad else 1.0)
+
+
+class RootOfParameter(Sound):
+    """Neither what it reads nor what it writes has to do with the derivative that is infinite."""
+
+    def __init__(self):
+        super().__init__()
+        self.root = nn.Parameter(torch.zeros(DIM))
+
+    def forward(self, x):
+        return super().forward(x) + self.root.sqrt()
+
+
+class ExplodesBelow(Sound):
+    """Finite numbers, and an infinite derivative, of what it reads."""
+
+    def forward(self, x):
+        return super().forward((x * 0).sqrt())
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"activation_checkpointing": True}], ids=str)
+@pytest.mark.parametrize(("bad", "part"), [(1, "0.own"), (2, "1.own"), (0, "2.own")])
+def test_of_a_shared_module_the_place_that_wrote_it_is_named(bad, part, changes):
+    shared = WritesNaNAt(bad)
+    error = failure(shared, shared, shared, **changes)
+    assert error.part == part
+    assert f"WritesNaNAt (layer {part[0]}, part {part}, from " in str(error)
+
+
+@pytest.mark.parametrize("changes", [{}, {"activation_checkpointing": True}], ids=str)
+def test_the_gradient_of_a_shared_module_is_a_sum_to_which_others_bring_what_is_not_finite(changes):
+    shared = Sound()
+    assert failure(shared, ExplodesBelow(), shared, **changes).part == "1.own"
+    explodes = ExplodesBelow()
+    assert failure(explodes, Sound(), explodes, **changes).part == "2.own"
+    root = RootOfParameter()
+    error = failure(root, Sound(), root, **changes)
+    assert "The first gradient that is not finite is that of root, of RootOfParameter (layers 0, 2, from " in str(error)
+    assert error.part == "2.own"

@@ -82,9 +82,9 @@ def explain(error: BaseException) -> PluginError | None:
     return PluginError(f"{_who(_parts_named(parts, running))}: {summarize_error(error)}, in {where}")
 
 
-def describe_part(part: Part) -> str:
-    """A part, with its place in the model and who made it."""
-    return _who([part])
+def describe_part(*places: Part) -> str:
+    """A part, with its place in the model, or its places, and who made it."""
+    return _who(places)
 
 
 def definition(module: nn.Module) -> str:
@@ -104,7 +104,7 @@ def author_of(part: Part) -> Author:
 
 
 def _who(parts: Sequence[Part]) -> str:
-    """Parts of one class; more than one where it cannot be told which of them it was."""
+    """Parts of one class; more than one where it cannot be told which of them, or which place of one, it was."""
     author = author_of(parts[0])
     name, origin = author.name, author.origin
     if len({part.name for part in parts}) == 1 and parts[0].layer >= 0:
@@ -124,12 +124,21 @@ def _inside_a_model(frames: Frames) -> Frames:
 
 def _parts_in(frames: Frames) -> list[Part]:
     """The parts of every model that some frame knows, each once."""
-    found: dict[int, Part] = {}
+    found: dict[tuple[int, str], Part] = {}
+    running = {id(frame.f_locals.get("self")) for frame, _ in frames}
     for frame, _ in frames:
         values = [*frame.f_locals.values(), getattr(frame.f_locals.get("self"), "__dict__", {}).get("model")]
         for stack in filter(_is_stack, values):
-            found |= {id(part.module): part for part in parts_of(cast(Stack, stack))}
+            found |= {(id(part.module), part.name): part for part in _parts_of_running(cast(Stack, stack), running)}
     return list(found.values())
+
+
+def _parts_of_running(stack: Stack, running: set[int]) -> list[Part]:
+    """The parts of a model; of a module that has several places those in the layers that run, if it has any there."""
+    layers = {index for index, layer in enumerate(stack.layers) if id(layer) in running}
+    parts = parts_of(stack)
+    in_them = {id(part.module) for part in parts if part.layer in layers}
+    return [part for part in parts if part.layer in layers or id(part.module) not in in_them]
 
 
 def _is_stack(value: object) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.contract import Mixed
 from zoo.model.backbone import Layer
+from zoo.model.hooks import hook_write
 from zoo.model.parts import Part, Stack, parts_of_layer
 
 
@@ -64,7 +65,7 @@ def watch_stream(model: Stack) -> Iterator[StreamLog]:
     log = StreamLog()
     hooks: list[Any] = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
     for index, layer in enumerate(cast(Iterable[Layer], model.layers)):
-        hooks += _watch_layer(layer, parts_of_layer(index, layer), log)
+        hooks += _watch_layer(model, layer, parts_of_layer(index, layer), log)
     try:
         yield log
     finally:
@@ -72,7 +73,7 @@ def watch_stream(model: Stack) -> Iterator[StreamLog]:
             hook.remove()
 
 
-def _watch_layer(layer: Layer, parts: Sequence[Part], log: StreamLog) -> list[Any]:
+def _watch_layer(model: Stack, layer: Layer, parts: Sequence[Part], log: StreamLog) -> list[Any]:
     entering: dict[str, Tensor] = {}
 
     def enter(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -85,5 +86,5 @@ def _watch_layer(layer: Layer, parts: Sequence[Part], log: StreamLog) -> list[An
 
         return hook
 
-    hooks = [part.module.register_forward_hook(record(part)) for part in parts]
+    hooks = [hook_write(model, part, record(part)) for part in parts]
     return [layer.register_forward_pre_hook(enter), *hooks]

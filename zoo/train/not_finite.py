@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from zoo.contract import Mixed
 from zoo.model.backbone import Backbone, ModelOutput
 from zoo.model.faults import definition, describe_part
+from zoo.model.hooks import hook_read, hook_write
 from zoo.model.parts import Part, Stack, parts_of
 from zoo.model.watch import StreamLog, watch_stream
 
+_BOTH = ("write", "read")
 _SHOWN = 3
 """So many parameters are named."""
 
@@ -52,7 +54,7 @@ def explain_not_finite(
     if found := explain_writes(model, log) or _explain_losses(parts, output):
         return found
     model.zero_grad(set_to_none=True)
-    with _watched_gradients(parts) as finite:
+    with _watched_gradients(model, parts) as finite:
         objective(forward()).backward()
     return _explain_gradients(model, parts, finite)
 
@@ -82,17 +84,21 @@ def _explain_losses(parts: Sequence[Part], output: ModelOutput) -> Cause | None:
 
 def _explain_gradients(model: nn.Module, parts: Sequence[Part], finite: Finite) -> Cause | None:
     for part in reversed(parts):  # the backward pass meets the last one first
+        places = [other for other in parts if other.module is part.module]
         own = _not_finite_gradients(part.module)
-        came_in, went_out = (finite.get((part.name, which), True) for which in ("write", "read"))
+        if len(places) > 1 and not all(finite.get((place.name, which), True) for place in places for which in _BOTH):
+            own = []  # a sum over the places, to which one of them may bring what it was given
+        came_in, went_out = (finite.get((part.name, which), True) for which in _BOTH)
         if came_in and (own or not went_out):
             of = _listed(own) if own else "what it reads"
-            return Cause(f"The first gradient that is not finite is that of {of}, of {_named(part)}", part.name)
+            who = _named(*(places if own else [part]))
+            return Cause(f"The first gradient that is not finite is that of {of}, of {who}", part.name)
     others = _not_finite_gradients(model)
     return Cause(f"The gradients of {_listed(others)} are not finite, and no part is the first") if others else None
 
 
 @contextmanager
-def _watched_gradients(parts: Sequence[Part]) -> Iterator[Finite]:
+def _watched_gradients(model: Stack, parts: Sequence[Part]) -> Iterator[Finite]:
     """Note, in the backward pass of the block, whether what goes into each part and what comes out of it is finite."""
     finite: Finite = {}
 
@@ -119,8 +125,8 @@ def _watched_gradients(parts: Sequence[Part]) -> Iterator[Finite]:
 
         return hook
 
-    hooks = [part.module.register_forward_pre_hook(enter(part)) for part in parts]
-    hooks += [part.module.register_forward_hook(leave(part)) for part in parts]
+    hooks = [hook_read(model, part, enter(part)) for part in parts]
+    hooks += [hook_write(model, part, leave(part)) for part in parts]
     try:
         yield finite
     finally:
@@ -137,8 +143,8 @@ def _is_finite(values: Tensor) -> bool:
     return bool(values.isfinite().all())
 
 
-def _named(part: Part) -> str:
-    return f"{describe_part(part)}, in {definition(part.module)}"
+def _named(*places: Part) -> str:
+    return f"{describe_part(*places)}, in {definition(places[0].module)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -30,6 +30,10 @@ def test_the_score_is_the_mean_over_all_targets():
     assert found.loss == pytest.approx(loss, abs=1e-6)
 
 
+def part_named(model, name):
+    return next(part for part in parts_of(model) if part.name == name)
+
+
 @pytest.mark.parametrize(
     ("part", "silent"),
     [("0.means", {"first": 0.0}), ("0.speaks", {"second": 0.0}), ("0.channel", {"silent_channel": True})],
@@ -37,8 +41,7 @@ def test_the_score_is_the_mean_over_all_targets():
 def test_switching_a_part_off_is_a_model_whose_part_writes_zero(part, silent):
     model = build()
     whole = evaluate(model, batches(), precision="fp32")
-    module = next(of.module for of in parts_of(model) if of.name == part)
-    with switched_off(module):
+    with switched_off(model, part_named(model, part)):
         without = evaluate(model, batches(), precision="fp32")
     assert without == evaluate(build(**silent), batches(), precision="fp32")
     assert without.loss != whole.loss
@@ -49,7 +52,7 @@ def test_what_a_mixer_says_beside_its_write_stays():
     model = build()
     speaks = model.layers[0].mixers[1]
     x = torch.ones(2, 3, 8)
-    with switched_off(speaks):
+    with switched_off(model, part_named(model, "0.speaks")):
         silenced = speaks(x)
     assert isinstance(silenced, Mixed)
     assert torch.equal(silenced.out, torch.zeros_like(x))
@@ -59,7 +62,7 @@ def test_what_a_mixer_says_beside_its_write_stays():
 
 def test_a_part_is_on_again_after_an_error():
     model = build()
-    with pytest.raises(RuntimeError, match="stop"), switched_off(model.layers[0].channel):
+    with pytest.raises(RuntimeError, match="stop"), switched_off(model, part_named(model, "0.channel")):
         raise RuntimeError("stop")
     assert not any(module._forward_hooks for module in model.modules())
 

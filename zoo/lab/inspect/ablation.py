@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contract import Mixed
+from zoo.model.hooks import hook_write
+from zoo.model.parts import Part, Stack
 
 
 @contextmanager
-def switched_off(part: nn.Module) -> Iterator[None]:
-    """Put zeros in the place of what a part writes; what else it says stays.
+def switched_off(model: Stack, part: Part) -> Iterator[None]:
+    """Put zeros in the place of what a part writes; what else it says stays, and so do other places of its module.
 
     Args:
-        part: a token mixer or a channel mixer of an eager model.
+        model: an eager one.
+        part: one of its parts.
     """
-    hook = part.register_forward_hook(_silence)
+    hook = hook_write(model, part, _silence)
     try:
         yield
     finally:

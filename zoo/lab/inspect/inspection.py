@@ -85,7 +85,7 @@ def inspect_run(
     without = []
     for number, part in enumerate(parts, start=1):
         told(f"measuring the loss without {part.name} ({number} of {len(parts)})")
-        with explaining(), switched_off(part.module):
+        with explaining(), switched_off(run.model, part):
             without.append(evaluate(run.model, batches, precision="fp32"))
     told("drawing")
     unit = "nats per token" if run.tokenizer is not None else "nats per answer"
