@@ -14,7 +14,7 @@ from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
-from zoo.testing.subject import Sizes, Subject
+from zoo.testing.subject import Sizes, Subject, subject_of
 from zoo.testing.whole_model import WholeModel
 
 VOCABULARY, DIM, CONTEXT = 11, 16, 12
@@ -187,6 +187,12 @@ def test_a_model_keeps_the_laws(law):
             return WholeModel(build_own("counting@one, counting/mlp@ff, counting@one/mlp@ff", seed=seed))
 
     LAWS[law].check(Case(Built("built", None, None, {}), Sizes(2, 10, DIM, 2), {}, seed=1, cuts=(3, 4)))
+
+
+def test_several_places_of_a_label_are_checked_as_a_whole_model_and_one_as_a_mixer():
+    assert subject_of("correlation@one*2").whole_model
+    one = subject_of("correlation@one(max_lag=3)")
+    assert (one.whole_model, one.label) == (False, "correlation(max_lag=3)")
 
 
 # What it says
