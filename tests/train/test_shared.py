@@ -24,22 +24,22 @@ class StopAt(Display):
 
 
 def outcome(path):
-    last = path / "checkpoints" / "step-00000012"
+    last = path / "checkpoints" / "step-00000006"
     files = [last / "model.safetensors", last / "optimizer.safetensors", path / "metrics.jsonl", path / "samples.txt"]
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def test_it_is_saved_once_and_resumes_bit_for_bit(tiny, tmp_path):
-    settings = tiny(mixer=PATTERN, layers=3, steps=12)
+    settings = tiny(mixer=PATTERN, layers=3, steps=6)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     summary = start(settings, root=tmp_path, out=whole, pages=False)
     with pytest.raises(Interrupted):
-        start(settings, root=tmp_path, out=cut, pages=False, display=StopAt(7))
+        start(settings, root=tmp_path, out=cut, pages=False, display=StopAt(4))
     resume(cut, pages=False)
     assert outcome(cut) == outcome(whole)
 
     saved = {
-        stem: load_file(whole / "checkpoints/step-00000012" / f"{stem}.safetensors") for stem in ("model", "optimizer")
+        stem: load_file(whole / "checkpoints/step-00000006" / f"{stem}.safetensors") for stem in ("model", "optimizer")
     }
     run = zoo.load_run(whole)
     assert sum(tensor.numel() for tensor in saved["model"].values()) == summary.parameters
