@@ -11,7 +11,7 @@ from zoo.errors import PluginError
 from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.traffic import write_shares
 from zoo.model.backbone import Backbone, Layer, NamedMixer
-from zoo.model.channel import create_channel_mixer
+from zoo.model.build import create_channel_mixer
 from zoo.model.faults import explaining
 from zoo.model.hooks import hook_read, hook_write
 from zoo.model.parts import parts_of
@@ -58,15 +58,15 @@ def shared_model():
     """One module at three places of two layers, another between them, one channel mixer in all layers."""
     torch.manual_seed(1)
     one, other = Means(), Means()
-    return model_of([one], [other, one, one], [other], channel=create_channel_mixer("mlp", {}, DIM))
+    return model_of([one], [other, one, one], [other], channel=create_channel_mixer("mlp", dim=DIM))
 
 
 def unshared(model):
     """A model with equal weights in which nothing is shared."""
-    channel = create_channel_mixer("mlp", {}, DIM)
+    channel = create_channel_mixer("mlp", dim=DIM)
     apart = model_of([Means()], [Means(), Means(), Means()], [Means()], channel=channel)
     for layer in apart.layers:
-        layer.channel = create_channel_mixer("mlp", {}, DIM)
+        layer.channel = create_channel_mixer("mlp", dim=DIM)
     apart.load_state_dict(model.state_dict())
     return apart
 

@@ -11,7 +11,8 @@ from zoo.errors import PatternError, UsageError
 from zoo.lab.size import measure_size
 from zoo.model.build import check_pattern, count_active_parameters, count_parameters, reinitialize
 from zoo.model.shared import load_state_tensors, state_tensors
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
 from zoo.testing.subject import Sizes, Subject, subject_of
@@ -54,7 +55,8 @@ class Bidirectional(TokenMixer):
 
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
 CLASSES = {"counting": Counting, "bidirectional": Bidirectional}
-REGISTRY = Registry([Plugin(ORIGIN, tuple(MixerEntry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
+BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
+REGISTRY = Registry([*BUILT_IN, Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
 
 
 def build(pattern, *, seed=0, **settings):
