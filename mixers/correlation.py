@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mixers.ops.attention import head_size, merge_heads, normalize, split_heads
 from mixers.ops.correlation import add_lags, bias_nodes, correlate, lags_of, one_more, stack_lags, weigh_nodes
+from mixers.ops.documents import by_document
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate
 from mixers.ops.shares import node_shares, normalize_parts, spread_of
@@ -74,7 +75,7 @@ class Correlation(TokenMixer):
     Cost, with L lags: for the sum over keys the time of dot-product and ``2 * t * L * k`` a head more, the memory and
     the state of dot-product and the last max_lag keys more. All others take L times the time of the scores, and
     their state holds L keys a token. The joint sum and the logsumexp over keys never hold the scores of all pairs;
-    max, and the joint logsumexp, hold ``t * s * L`` of them a head.
+    max, and the joint logsumexp, hold ``t * s * L`` of them a head. Packed documents cost what each costs alone.
 
     Raises:
         ValueError: a negative max_lag, lags over features that reach beyond a head or go with a joint window, a span
@@ -134,9 +135,20 @@ class Correlation(TokenMixer):
             if weight is not None:
                 nn.init.zeros_(weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
-        return self._mix(x, {})[0]
+    def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
+        if documents is None:
+            return self._mix(x, {})[0]
+        projected, weights = self.project_in(x), self._lag_weights(x)
+        if weights.ndim == 2:
+            mixed = by_document(lambda own: self._attend(own, weights, {})[0], documents, projected)
+        else:
+            # weights that were read from the stream belong to a token each, and go with it
+            of_tokens = weights.transpose(1, 2)
+            mixed = by_document(
+                lambda own, read: self._attend(own, read.transpose(1, 2), {})[0], documents, projected, of_tokens
+            )
+        return self.project_out(mixed)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the keys of all nodes, the values, and the last raw keys and queries."""
@@ -190,9 +202,16 @@ class Correlation(TokenMixer):
 
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The writes, the keys and values that they came from, and the raw keys and queries that lags will ask for."""
+        mixed, seen, recent = self._attend(self.project_in(x), self._lag_weights(x), past)
+        return self.project_out(mixed), seen, recent
+
+    def _attend(
+        self, projected: Tensor, weights: Tensor, past: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """What the heads say, gated, ``(b, t, d)``, and the rest of what `_mix` returns."""
         position = past.get("position", 0)
-        query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
-        keys = self._keys(key, self._lag_weights(x), past.get("recent_key"), position)
+        query, key, value, gate = split_heads(projected, self.heads, self.kv_heads, self.size)
+        keys = self._keys(key, weights, past.get("recent_key"), position)
         queries = self._queries(query, past.get("recent_query"), position)
         recent = {}
         if self.max_lag and self.axis == "time":
@@ -204,7 +223,7 @@ class Correlation(TokenMixer):
         mixed = merge_heads(mixed)
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
-        return self.project_out(mixed), {"key": keys, "value": value}, recent
+        return mixed, {"key": keys, "value": value}, recent
 
     @property
     def _adds_keys(self) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.ops.attention import attend, head_size, merge_heads, normalize, split_heads
+from mixers.ops.documents import by_document
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate
 from mixers.ops.shares import node_shares
@@ -36,7 +37,7 @@ class DotProduct(TokenMixer):
 
     Cost: time ``t**2 * d``, or ``t * window * d``, beside the projections; one fused attention call, which never
     holds the scores of all pairs. State: the keys and values of all tokens so far, ``2 * t * kv_heads * k`` numbers,
-    or of the last window - 1.
+    or of the last window - 1. Packed documents cost the sum of the squares of their lengths instead of ``t**2``.
 
     Raises:
         ValueError: heads that do not divide dim, kv_heads that do not divide heads, an odd head size with rope, a
@@ -78,9 +79,11 @@ class DotProduct(TokenMixer):
             if gain is not None:
                 nn.init.ones_(gain)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
-        return self._mix(x, {})[0]
+    def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
+        if documents is None:
+            return self._mix(x, {})[0]
+        return self.project_out(by_document(lambda read: self._attend(read, {})[0], documents, self.project_in(x)))
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the keys and values of what they can see, and the tokens' count."""
@@ -92,7 +95,7 @@ class DotProduct(TokenMixer):
 
     def panels(self, x: Tensor) -> list[Panel]:
         """The attention of the first heads in the first sequence."""
-        query, key, _, _ = self._placed(x[:1, :SHOWN_TOKENS], 0)
+        query, key, _, _ = self._placed(self.project_in(x[:1, :SHOWN_TOKENS]), 0)
         shares = node_shares(query, key, lags=1, pool="sum", scale=self.size**-0.5, window=self.window)
         title = f"attention in the first sequence, its first {query.shape[2]} tokens"
         reading = "A row is a query: how it shares its attention, 1 in all, among itself and the tokens before it."
@@ -101,17 +104,22 @@ class DotProduct(TokenMixer):
 
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The writes, and the keys and values that they came from."""
-        query, key, value, gate = self._placed(x, past.get("position", 0))
+        mixed, key, value = self._attend(self.project_in(x), past)
+        return self.project_out(mixed), key, value
+
+    def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the heads say, gated, ``(b, t, d)``, and the keys and values that it came from."""
+        query, key, value, gate = self._placed(projected, past.get("position", 0))
         if past:
             key, value = torch.cat([past["key"], key], dim=2), torch.cat([past["value"], value], dim=2)
         mixed = merge_heads(attend(query, key, value, scale=self.size**-0.5, window=self.window))
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
-        return self.project_out(mixed), key, value
+        return mixed, key, value
 
-    def _placed(self, x: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _placed(self, projected: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Queries and keys, normalised and rotated, values, and what the gate is made of."""
-        query, key, value, gate = split_heads(self.project_in(x), self.heads, self.kv_heads, self.size)
+        query, key, value, gate = split_heads(projected, self.heads, self.kv_heads, self.size)
         query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)
         if self.rope:
             query, key = rotate(query, position), rotate(key, position)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from mixers.ops.documents import check_documents, positions
 from mixers.ops.involution import involution
 from mixers.ops.shares import spread_of
 from zoo import Panel, TokenMixer
@@ -69,16 +70,21 @@ class Involution(TokenMixer):
         self.kernel = nn.Linear(reduced, groups * kernel_size)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``."""
-        return self.step(x)[0]
+    def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Tensor:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
+        return self._mix(x, None, documents)[0]
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mix the next reads; the state is the last (K - 1) * dilation values, ``(b, span, d)``."""
-        value = self.value(x)
+        return self._mix(x, state, None)
+
+    def _mix(self, x: Tensor, state: Tensor | None, documents: Tensor | None) -> tuple[Tensor, Tensor]:
+        value, kernel = self.value(x), self._kernel(x)
+        if documents is not None:
+            kernel = self._within(documents, kernel)
         past = value.new_zeros(x.shape[0], self.span, x.shape[2]) if state is None else state
         values = torch.cat([past, value], dim=1)
-        written = involution(self._by_group(values), self._kernel(x).to(values.dtype), self.dilation)
+        written = involution(self._by_group(values), kernel.to(values.dtype), self.dilation)
         # A clone, since a view would keep every value of a long piece alive.
         return self.out(written.flatten(2)), values[:, x.shape[1] :].clone()
 
@@ -102,6 +108,12 @@ class Involution(TokenMixer):
         reduced = self.reduce(x).to(self.norm.weight.dtype)
         taps = self._by_group(self.kernel(relu(self.norm(reduced))))
         return taps.softmax(dim=-1) if self.normalize == "softmax" else taps
+
+    def _within(self, documents: Tensor, kernel: Tensor) -> Tensor:
+        """The kernels, ``(b, t, g, l)``, without the taps that reach before the document of their position."""
+        check_documents(documents, kernel)
+        age = torch.arange(kernel.shape[-1], device=kernel.device) * self.dilation
+        return kernel.masked_fill((positions(documents)[..., None] < age)[:, :, None], 0)
 
     def _by_group(self, channels: Tensor) -> Tensor:
         return channels.unflatten(-1, (self.groups, -1))

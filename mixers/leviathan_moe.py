@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.ops.attention import head_size, merge_heads
-from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention
+from mixers.ops.documents import by_document
+from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention, rotate_rows
 from mixers.ops.experts import Dispatch, balance_loss, count_choices, dispatch, entropy, grouped_linear, route, z_loss
 from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
@@ -64,6 +65,7 @@ class LeviathanMoE(TokenMixer):
     Cost: with r = top_k + shared experts a token, the attention of r dot-product mixers and ``2 * r * t * d**2``
     multiplications for their projections; parameters grow with experts, time does not. `active_parameters` counts
     those that one token uses. State: rotated keys and values, ``2 * t * kv_heads * k`` numbers, as of one mixer.
+    The attention of packed documents costs what that of each costs alone.
 
     Raises:
         ValueError: top_k that is not from 1 to experts, a negative max_lag, weight or rate, heads that do not divide
@@ -127,14 +129,16 @@ class LeviathanMoE(TokenMixer):
         stacks = [stack for stack in (self.project_query, self.project_out, self.lag_weight) if stack is not None]
         return sum(p.numel() for p in self.parameters()) - sum(idle * stack[0].numel() for stack in stacks)
 
-    def forward(self, x: Tensor) -> Mixed:
-        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``.
+    def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Mixed:
+        """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself.
+
+        The losses and metrics are those of all tokens, whatever their documents.
 
         Losses: ``z``, and ``balance`` with balance="loss". Metrics: ``tokens_per_expert``, how many tokens chose each
         expert, ``(experts,)``; ``load``, the same as shares of all choices; ``entropy`` of the router's probabilities,
         in nats; ``dead``, how many experts nobody chose.
         """
-        out, _, logits, counts = self._mix(x, None)
+        out, _, logits, counts = self._mix(x, None, documents)
         load = counts.to(logits.dtype) / (x.shape[0] * x.shape[1] * self.top_k)
         losses = {"z": self.z_weight * z_loss(logits)} if self.z_weight else {}
         if self.balance == "loss":
@@ -179,9 +183,13 @@ class LeviathanMoE(TokenMixer):
             panels.append(Panel("weight by expert and lag", reading, weights, "weight", axes, ((), names, lags)))
         return panels
 
-    def _mix(self, x: Tensor, state: State | None) -> tuple[Tensor, State, Tensor, Tensor]:
+    def _mix(
+        self, x: Tensor, state: State | None, documents: Tensor | None = None
+    ) -> tuple[Tensor, State, Tensor, Tensor]:
         position = x.new_zeros(x.shape[0], dtype=torch.int64) if state is None else state["position"]
         expert, gate, logits = self._choose(x)
+        if documents is not None:
+            return self._ask_documents(x, documents, expert, gate), None, logits, count_choices(expert, self.experts)
         memory = _Memory(*self._keys(x, position, state), position)
         out = (self._ask_few if x.shape[1] <= FEW else self._ask_many)(x, memory, expert, gate)
         following = {"key": memory.key, "value": memory.value, "position": position + x.shape[1]}
@@ -190,9 +198,8 @@ class LeviathanMoE(TokenMixer):
     def _choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Each token's experts and their gates, ``(b, t, top_k)``, and what the router said of all, ``(b, t, e)``."""
         weight = self.router.weight
-        wide = torch.promote_types(
-            weight.dtype, torch.float32
-        )  # in half precision close choices would fall by rounding
+        # in half precision close choices would fall by rounding
+        wide = torch.promote_types(weight.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(x.to(wide), weight.to(wide))
         expert, gate = route(logits, self.top_k, self.choice_bias if self.balance == "bias" else None)
@@ -210,14 +217,36 @@ class LeviathanMoE(TokenMixer):
         return out + self._ask_shared(x, memory._replace(key=combine_lags(memory.key, weights[-1], self.rope)))
 
     def _ask_few(self, x: Tensor, memory: _Memory, expert: Tensor, gate: Tensor) -> Tensor:
-        """The same for short pieces, where the shared expert is one more that every token chose."""
-        if self.shared_expert:
-            expert, gate = F.pad(expert, (0, 1), value=self.experts), F.pad(gate, (0, 1), value=1.0)
+        """The same for short pieces."""
+        expert, gate = self._with_shared(expert, gate)
         rows = dispatch(expert, len(self.project_query))
         query = self._queries(x, memory.position, rows).to(memory.key.dtype)
         by_slot = query[rows.place].unflatten(0, expert.shape)
         mixed = attend_few(by_slot, memory.key, memory.value, self._lags(memory.key)[expert], self.rope)
         return self._gather(mixed.flatten(0, 2)[rows.order], rows, gate)
+
+    def _ask_documents(self, x: Tensor, documents: Tensor, expert: Tensor, gate: Tensor) -> Tensor:
+        """The same for packed rows, where attention alone looks beyond its token."""
+        expert, gate = self._with_shared(expert, gate)
+        rows = dispatch(expert, len(self.project_query))
+        query = self._projected(x, rows)[rows.place].unflatten(0, expert.shape)
+        mixed = by_document(self._attend, documents, self.project_key_value(x), expert, query)
+        return self._gather(mixed.flatten(0, 2)[rows.order], rows, gate)
+
+    def _attend(self, key_value: Tensor, expert: Tensor, query: Tensor) -> Tensor:
+        """What experts read in whole sequences, from queries not yet rotated: ``(b, t, r, heads, k)`` to the same."""
+        rows, start = dispatch(expert, len(self.project_query)), expert.new_zeros(len(expert))
+        key, value = self._split(key_value, start)
+        queries = query.flatten(0, 2)[rows.order]
+        queries = (rotate_rows(queries, start, rows) if self.rope else queries).to(key.dtype)
+        mixed = expert_attention(queries, key, value, self._lags(key), rows, rope=self.rope)
+        return mixed[rows.place].unflatten(0, expert.shape)
+
+    def _with_shared(self, expert: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """The experts of each token and their gates, the shared expert as one more that every token chose."""
+        if not self.shared_expert:
+            return expert, gate
+        return F.pad(expert, (0, 1), value=self.experts), F.pad(gate, (0, 1), value=1.0)
 
     def _gather(self, mixed: Tensor, rows: Dispatch, gate: Tensor) -> Tensor:
         """Send each row, ``(m, h, v)``, through its expert's output, and add up those of a token by their gates."""
@@ -235,21 +264,26 @@ class LeviathanMoE(TokenMixer):
 
     def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
         """All keys so far, each rotated at its own position, and all values, ``(b, kv_heads, s, k)``."""
-        key, value = self.project_key_value(x).unflatten(-1, (2, self.kv_heads, self.size)).permute(2, 0, 3, 1, 4)
-        key = rotate(key, position) if self.rope else key
+        key, value = self._split(self.project_key_value(x), position)
         if state is None:
             return key, value
         return torch.cat([state["key"], key], dim=2), torch.cat([state["value"], value], dim=2)
 
+    def _split(self, key_value: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """The keys, rotated, and the values of one projection: ``(b, kv_heads, t, k)`` both."""
+        key, value = key_value.unflatten(-1, (2, self.kv_heads, self.size)).permute(2, 0, 3, 1, 4)
+        return rotate(key, position) if self.rope else key, value
+
     def _queries(self, x: Tensor, position: Tensor, rows: Dispatch) -> Tensor:
         """The query of each row, ``(m, heads, k)``, rotated at its token's position."""
+        query = self._projected(x, rows)
+        return rotate_rows(query, position, rows) if self.rope else query
+
+    def _projected(self, x: Tensor, rows: Dispatch) -> Tensor:
+        """The query of each row, ``(m, heads, k)``, by the matrix of its expert."""
         counts = rows.counts.sum(1)
         query = grouped_linear(x.flatten(0, 1).index_select(0, rows.token), self.project_query[: len(counts)], counts)
-        query = query.unflatten(-1, (self.heads, self.size))
-        if not self.rope:
-            return query
-        place = position.repeat_interleave(x.shape[1]) + torch.arange(x.shape[1], device=x.device).repeat(len(x))
-        return rotate(query[:, :, None], place[rows.token]).squeeze(2)
+        return query.unflatten(-1, (self.heads, self.size))
 
     def _lags(self, key: Tensor) -> Tensor:
         """The weights of all lags, that of lag zero included, ``(experts, kv_heads, l)``."""

@@ -12,6 +12,20 @@ from mixers.ops.attention import CHUNK, attend, visible
 from mixers.ops.expert_cells import BLOCK, attend_cells
 from mixers.ops.experts import Dispatch
 from mixers.ops.lagged_keys import lag_keys, turn
+from mixers.ops.rotary import rotate
+
+
+def rotate_rows(query: Tensor, position: Tensor, rows: Dispatch) -> Tensor:
+    """Rotate the query of each row at the position of its token.
+
+    Args:
+        query: ``(m, h, k)``.
+        position: of the first token of each sequence, ``(b,)``.
+        rows: whose row is whose.
+    """
+    t = len(query) // (rows.slots * len(position))
+    each = position.repeat_interleave(t) + torch.arange(t, device=query.device).repeat(len(position))
+    return rotate(query[:, :, None], each[rows.token]).squeeze(2)
 
 
 def expert_attention(
