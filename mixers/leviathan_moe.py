@@ -132,11 +132,9 @@ class LeviathanMoE(TokenMixer):
     def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Mixed:
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself.
 
-        The losses and metrics are those of all tokens, whatever their documents.
-
-        Losses: ``z``, and ``balance`` with balance="loss". Metrics: ``tokens_per_expert``, how many tokens chose each
-        expert, ``(experts,)``; ``load``, the same as shares of all choices; ``entropy`` of the router's probabilities,
-        in nats; ``dead``, how many experts nobody chose.
+        Losses, over all tokens: ``z``, and ``balance`` with balance="loss". Metrics: ``tokens_per_expert``, how many
+        tokens chose each expert, ``(experts,)``; ``load``, the same as shares of all choices; ``entropy`` of the
+        router's probabilities, in nats; ``dead``, how many experts nobody chose.
         """
         out, _, logits, counts = self._mix(x, None, documents)
         load = counts.to(logits.dtype) / (x.shape[0] * x.shape[1] * self.top_k)

@@ -1,6 +1,7 @@
 """Windows of tokens to train on, drawn as a pure function of the step, and to evaluate on, each token once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,9 @@ from zoo.data.source import IGNORE, Batch
 from zoo.errors import UsageError, check_seed
 
 
-def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0) -> Batch:
+def draw_batch(
+    tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0, separator: int | None = None
+) -> Batch:
     """Draw windows at random, with replacement.
 
     The draw depends on `seed`, `step` and `rank` alone, through a counter-based generator (Philox: Salmon et al. 2011):
@@ -23,6 +26,8 @@ def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step:
         seed: zero or more.
         step: zero or more.
         rank: of the process, or anything else that tells draws of one step apart.
+        separator: the token that ends a document, where documents are separate: see `Batch.documents`. What follows it
+            is no target, since nothing of its own document comes before.
 
     Raises:
         UsageError: a value out of range, or a text that is shorter than a window and its last target.
@@ -34,11 +39,12 @@ def draw_batch(tokens: np.ndarray, *, context: int, batch: int, seed: int, step:
     # Raw words, not numpy's Generator: only their stream is promised to be the same in every version of numpy.
     words = np.random.Philox(key=seed, counter=[0, step, rank, 0]).random_raw(batch)
     offsets = (words % np.uint64(len(tokens) - context)).astype(np.int64)
-    inputs, targets = _windows(tokens, offsets, context)
-    return Batch(inputs, targets, torch.from_numpy(offsets))
+    return _windows(tokens, offsets, context, separator)
 
 
-def evaluation_windows(tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+def evaluation_windows(
+    tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None, separator: int | None = None
+) -> Iterator[Batch]:
     """Cut a text into consecutive windows, so that every token but the first is a target exactly once.
 
     Args:
@@ -46,6 +52,7 @@ def evaluation_windows(tokens: np.ndarray, *, context: int, batch: int, limit: i
         context: tokens a window. The last window is filled up with token 0, whose target is `IGNORE`.
         batch: windows at a time; the last time there may be fewer.
         limit: take about so many tokens, in windows spread evenly over the text; at least one window.
+        separator: as in `draw_batch`.
 
     Raises:
         UsageError: as in `draw_batch`, at once.
@@ -55,23 +62,40 @@ def evaluation_windows(tokens: np.ndarray, *, context: int, batch: int, limit: i
     chosen = total if limit is None else min(total, max(1, limit // context))
     # The middles of equal parts: all windows in turn if all are chosen.
     offsets = (2 * np.arange(chosen) + 1) * total // (2 * chosen) * context
-    return (_padded(tokens, part, context) for part in np.split(offsets, range(batch, chosen, batch)))
+    return (_padded(tokens, part, context, separator) for part in np.split(offsets, range(batch, chosen, batch)))
 
 
-def _windows(tokens: np.ndarray, offsets: np.ndarray, context: int) -> tuple[Tensor, Tensor]:
+def number_documents(inputs: Tensor, separator: int) -> Tensor:
+    """Which document each token of a window belongs to, ``(b, t)``: how many separators come before it."""
+    ends = (inputs == separator).to(torch.int64)
+    return ends.cumsum(1) - ends
+
+
+def _windows(tokens: np.ndarray, offsets: np.ndarray, context: int, separator: int | None) -> Batch:
     windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)[offsets].astype(np.int64)
-    return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
+    inputs, targets = torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
+    if separator is None:
+        return Batch(inputs, targets, torch.from_numpy(offsets))
+    targets[inputs == separator] = IGNORE
+    return Batch(inputs, targets, torch.from_numpy(offsets), documents=number_documents(inputs, separator))
 
 
-def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int) -> Batch:
+def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int, separator: int | None) -> Batch:
     # The last window may stick out: it is read further to the left, and moved.
     reach = np.minimum(offsets, len(tokens) - 1 - context)
-    inputs, targets = _windows(tokens, reach, context)
+    batch = _windows(tokens, reach, context, separator)
     missing = int(offsets[-1] - reach[-1])
     if missing:
-        inputs[-1] = torch.cat([inputs[-1, missing:], inputs.new_zeros(missing)])
-        targets[-1] = torch.cat([targets[-1, missing:], targets.new_full((missing,), IGNORE)])
-    return Batch(inputs, targets, torch.from_numpy(offsets))
+        _move_last(batch.inputs, missing, 0)
+        _move_last(batch.targets, missing, IGNORE)
+        if batch.documents is not None:  # what fills the window up goes with the last document, behind its end
+            _move_last(batch.documents, missing, int(batch.documents[-1, -1]))
+    return replace(batch, offsets=torch.from_numpy(offsets))
+
+
+def _move_last(rows: Tensor, steps: int, fill: int) -> None:
+    """Move the last row to the left, and fill it up."""
+    rows[-1] = torch.cat([rows[-1, steps:], rows.new_full((steps,), fill)])
 
 
 def _check(tokens: np.ndarray, context: int, batch: int) -> None:

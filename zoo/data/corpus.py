@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.data.cache import cache_directory
+from zoo.data.documents import SEPARATOR, Documents, between
 from zoo.data.files import NotTextError, read_folder, read_text
 from zoo.data.stdlib import python_stdlib
 from zoo.errors import UsageError
@@ -26,30 +27,39 @@ class Corpus:
         name: of a built-in corpus, or of the file or folder.
         text: all of it.
         sha256: of the text in UTF-8: for a single file without a byte-order mark, what ``sha256sum`` prints for it.
+        documents: whether its files are one text, or documents with `SEPARATOR` between them.
     """
 
     name: str
     text: str = field(repr=False)
     sha256: str
+    documents: Documents = "joined"
 
 
-def load_corpus(data: str, *, keep_marks: bool = False) -> Corpus:
+def load_corpus(data: str, *, keep_marks: bool = False, documents: Documents = "joined") -> Corpus:
     """Find and read a text.
 
     Args:
         data: ``python-stdlib``, ``shakespeare``, or the path of a UTF-8 text file or of a folder of them. A file that
             has the name of a built-in corpus is reached as ``./shakespeare``.
         keep_marks: take a byte-order mark at the start of a file for a part of its text.
+        documents: ``"joined"`` puts a newline between two files, ``"separate"`` the separator of documents.
 
     Returns:
         The corpus. The same files give the same text, whatever the machine.
 
     Raises:
-        UsageError: there is no such data, or it is empty, binary or cannot be read; or the download failed.
+        UsageError: there is no such data, or it is empty, binary or cannot be read; or the download failed; or the
+            documents of a single one are to be separate.
     """
-    built_in = _BUILT_IN.get(data)
-    name, text = (data, built_in()) if built_in else _user_text(data, keep_marks)
-    return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest())
+    built_in, separator = _BUILT_IN.get(data), between(documents)
+    name, text = (data, built_in(separator)) if built_in else _user_text(data, keep_marks, separator)
+    if documents == "separate" and SEPARATOR not in text:
+        raise UsageError(
+            f"the data {data!r} is a single document, and documents=separate needs several: pass a folder of text "
+            "files, or leave documents out"
+        )
+    return Corpus(name, text, hashlib.sha256(text.encode()).hexdigest(), documents)
 
 
 def corpus_summary(name: str) -> str:
@@ -57,12 +67,15 @@ def corpus_summary(name: str) -> str:
     return " ".join(inspect.cleandoc(_BUILT_IN[name].__doc__ or "").split("\n\n")[0].split())
 
 
-def _user_text(data: str, keep_marks: bool) -> tuple[str, str]:
+def _user_text(data: str, keep_marks: bool, separator: str) -> tuple[str, str]:
     try:
         path = Path(data).expanduser()
         if not data or not path.exists():
             raise UsageError(_no_such_data(data))
-        text = (read_folder if path.is_dir() else read_text)(path, keep_marks=keep_marks)
+        if path.is_dir():
+            text = read_folder(path, keep_marks=keep_marks, separator=separator)
+        else:
+            text = read_text(path, keep_marks=keep_marks)
     except NotTextError as error:
         raise UsageError(f"the data file {data!r} is not UTF-8 text: {error}; convert it, or pass another") from None
     except (OSError, RuntimeError) as error:  # the latter comes from ~name where there is no such user
@@ -87,7 +100,7 @@ def _no_such_data(data: str) -> str:
     )
 
 
-def _shakespeare() -> str:
+def _shakespeare(_separator: str) -> str:
     """Tiny Shakespeare: 1,115,394 characters of his plays, downloaded when they are first asked for."""
     import pooch
 
@@ -107,7 +120,7 @@ def _shakespeare() -> str:
     return read_text(Path(path))
 
 
-_BUILT_IN: dict[str, Callable[[], str]] = {"python-stdlib": python_stdlib, "shakespeare": _shakespeare}
+_BUILT_IN: dict[str, Callable[[str], str]] = {"python-stdlib": python_stdlib, "shakespeare": _shakespeare}
 
 CORPORA = tuple(_BUILT_IN)
 """The names of the built-in corpora."""

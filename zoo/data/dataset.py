@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.data.cache import cache_directory, cached_folder
 from zoo.data.corpus import Corpus, load_corpus
+from zoo.data.documents import SEPARATOR, Documents
 from zoo.data.source import Batch, Source
 from zoo.data.tokenizers import Tokenizer, make_tokenizer, read_spec, tokenizer_from_json
 from zoo.errors import UsageError
@@ -31,6 +32,7 @@ class Dataset(Source):
         validation: tokens of the end of the text, likewise.
         train_bytes: the length of the training text in UTF-8.
         validation_bytes: the length of the validation text in UTF-8.
+        separator: the token that ends a document, where documents are separate.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset(Source):
     validation: np.ndarray
     train_bytes: int
     validation_bytes: int
+    separator: int | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -57,22 +60,29 @@ class Dataset(Source):
                 f"context={context} is too long for {self.name!r}: {parts}; choose a --context below {shortest}, or "
                 "more text"
             )
+        if self.separator is not None and context < 2:
+            raise UsageError("context=1 leaves separate documents nothing to predict: choose a --context of 2 or more")
 
     def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
         """Windows of the training split, drawn at random."""
         from zoo.data.batches import draw_batch  # and with it torch, for which preparing a text does not wait
 
-        return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step)
+        return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step, separator=self.separator)
 
     def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it."""
         from zoo.data.batches import evaluation_windows
 
-        return evaluation_windows(self.validation, context=context, batch=batch, limit=limit)
+        return evaluation_windows(self.validation, context=context, batch=batch, limit=limit, separator=self.separator)
 
 
 def prepare(
-    data: str | Corpus, tokenizer: str, *, validation_fraction: float = 0.1, cache: Path | None = None
+    data: str | Corpus,
+    tokenizer: str,
+    *,
+    validation_fraction: float = 0.1,
+    documents: Documents = "joined",
+    cache: Path | None = None,
 ) -> Dataset:
     """Load, split and encode a corpus.
 
@@ -83,13 +93,14 @@ def prepare(
         data: a corpus, or what names one: see `load_corpus`.
         tokenizer: see `make_tokenizer`.
         validation_fraction: the share of the characters, at the end of the text, that is not trained on.
+        documents: see `load_corpus`; a corpus that is given knows its own.
         cache: where to keep the encoded splits; `cache_directory` by default.
 
     Raises:
         UsageError: data or a tokenizer that cannot be had, or a split that would be empty.
     """
     spec = str(read_spec(tokenizer))
-    corpus = load_corpus(data) if isinstance(data, str) else data
+    corpus = load_corpus(data, documents=documents) if isinstance(data, str) else data
     train_text, validation_text = split_text(corpus, validation_fraction)
 
     def make() -> _Encoded:
@@ -104,7 +115,8 @@ def prepare(
     for tokens in (train, validation):
         tokens.flags.writeable = False
     sizes = len(train_text.encode()), len(validation_text.encode())
-    return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes)
+    separator = _separator(made) if corpus.documents == "separate" else None
+    return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes, separator)
 
 
 def split_text(corpus: Corpus, validation_fraction: float) -> tuple[str, str]:
@@ -134,6 +146,16 @@ def bits_per_byte(nats_per_token: float, tokens: int, byte_count: int) -> float:
         byte_count: how many bytes the same text has in UTF-8.
     """
     return nats_per_token / math.log(2) * tokens / byte_count
+
+
+def _separator(tokenizer: Tokenizer) -> int:
+    tokens = tokenizer.encode(SEPARATOR)
+    if len(tokens) != 1:
+        raise UsageError(
+            f"the tokenizer {tokenizer.name!r} writes the separator of documents (NUL) as {len(tokens)} tokens, and "
+            "documents=separate needs one: take another tokenizer, or leave documents out"
+        )
+    return int(tokens[0])
 
 
 _Encoded = tuple[Tokenizer, np.ndarray, np.ndarray]

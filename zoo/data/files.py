@@ -37,18 +37,19 @@ def read_text(path: Path, *, keep_marks: bool = False) -> str:
         raise NotTextError(f"there is a byte 0x{content[error.start]:02x} at offset {error.start}") from None
 
 
-def read_folder(folder: Path, *, keep_marks: bool = False) -> str:
+def read_folder(folder: Path, *, keep_marks: bool = False, separator: str = "\n") -> str:
     """All text files of a folder and its subfolders, ordered by path, hidden and binary ones left out.
 
     Args:
         folder: of the files.
         keep_marks: see `read_text`.
+        separator: what stands between two files.
 
     Raises:
         UsageError: it has no text files.
     """
     visible = list_files(folder, lambda path: not path.name.startswith("."))
-    text = join_texts(folder, visible, keep_marks=keep_marks)
+    text = join_texts(folder, visible, keep_marks=keep_marks, separator=separator)
     if not text:
         raise UsageError(f"the folder {str(folder)!r} has no text files; hidden, empty and binary ones do not count")
     return text
@@ -72,9 +73,9 @@ def list_files(folder: Path, wanted: Callable[[PurePosixPath], bool]) -> list[Pu
     return sorted(found, key=str)
 
 
-def join_texts(folder: Path, paths: Iterable[PurePosixPath], *, keep_marks: bool = False) -> str:
-    """The texts of the files, a newline between two; files that are empty or not text are left out."""
-    return "\n".join(filter(None, (_text_or_nothing(folder / path, keep_marks) for path in paths)))
+def join_texts(folder: Path, paths: Iterable[PurePosixPath], *, keep_marks: bool = False, separator: str = "\n") -> str:
+    """The texts of the files, the separator between two; files that are empty or not text are left out."""
+    return separator.join(filter(None, (_text_or_nothing(folder / path, keep_marks) for path in paths)))
 
 
 def _text_or_nothing(path: Path, keep_marks: bool) -> str:

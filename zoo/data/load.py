@@ -4,6 +4,7 @@ from pathlib import Path
 
 from zoo.data.corpus import CORPORA
 from zoo.data.dataset import prepare
+from zoo.data.documents import Documents
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.errors import PluginError, UsageError
@@ -14,13 +15,21 @@ from zoo.plugin.registry import Registry, get_registry
 from zoo.task import Task
 
 
-def load_source(data: str, *, tokenizer: str, validation_fraction: float, registry: Registry | None = None) -> Source:
+def load_source(
+    data: str,
+    *,
+    tokenizer: str,
+    validation_fraction: float,
+    documents: Documents = "joined",
+    registry: Registry | None = None,
+) -> Source:
     """The text or the task that `data` names, ready to train on.
 
     Args:
         data: a task, with options in brackets if any; or a text, see `zoo.data.corpus.load_corpus`.
         tokenizer: for a text, see `zoo.data.tokenizers.make_tokenizer`.
         validation_fraction: of a text, see `zoo.data.dataset.prepare`.
+        documents: of a text, see `zoo.data.corpus.load_corpus`.
         registry: where to look for tasks; the installed plugins by default.
 
     Raises:
@@ -29,7 +38,7 @@ def load_source(data: str, *, tokenizer: str, validation_fraction: float, regist
     """
     call = task_call(data, registry)
     if call is None:
-        return prepare(data, tokenizer, validation_fraction=validation_fraction)
+        return prepare(data, tokenizer, validation_fraction=validation_fraction, documents=documents)
     return TaskData(create_task(call, registry), str(call))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoo.task import IGNORE
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from zoo.data.tokenizers import Tokenizer
@@ -28,6 +29,8 @@ class Batch:
             one, and looking at the others costs little.
         scored: the positions that count for the accuracy, ``(b, t)``, bool; None for all that have a target.
         slices: whole numbers by which the accuracy is told apart, ``(b, t)`` each, by what they count.
+        documents: which document of its sequence each token belongs to, ``(b, t)``, int64: a document is a run of equal
+            ids in a row, and sees no other. None where a sequence is one document.
     """
 
     inputs: "Tensor"
@@ -36,10 +39,15 @@ class Batch:
     where: "Tensor | None" = None
     scored: "Tensor | None" = None
     slices: "Mapping[str, Tensor]" = field(default_factory=dict)
+    documents: "Tensor | None" = None
 
     def at_predictions(self, values: "Tensor") -> "Tensor":
         """Values of all positions, ``(b, t)`` or flat, at the n positions that are predicted at, ``(n,)``."""
         return values.flatten() if self.where is None else values.flatten()[self.where]
+
+    def documents_for(self, device: "torch.device") -> "dict[str, Tensor]":
+        """The documents as a keyword of a model on that device; nothing where there are none."""
+        return {} if self.documents is None else {"documents": self.documents.to(device)}
 
 
 class Source(ABC):

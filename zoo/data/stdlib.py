@@ -19,17 +19,20 @@ _APART = {"distutils", "idlelib", "lib2to3", "tkinter", "turtle.py", "turtledemo
 _LEFT_OUT = {PurePosixPath(path) for path in _TABLES | _APART}
 
 
-def python_stdlib() -> str:
+def python_stdlib(separator: str = "\n") -> str:
     """The standard library of the running Python, without tests, tables and packages that not every machine has.
 
     About 7.6 MB in 390 files, nearly all ASCII; each version of Python has its own text.
+
+    Args:
+        separator: what stands between two files.
 
     Raises:
         UsageError: this Python came without the source.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     paths = list_files(folder, _is_wanted) if folder.is_dir() else []
-    text = join_texts(folder, (path for path in paths if path.suffix == ".py"))
+    text = join_texts(folder, (path for path in paths if path.suffix == ".py"), separator=separator)
     if not text:
         raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass --data PATH")
     return text

@@ -35,7 +35,8 @@ def evaluate(model: Backbone, batches: Iterable[Batch], *, precision: str, by_se
     for batch in batches:
         where = None if batch.where is None else batch.where.to(device)
         with autocast(device, precision):
-            logits = model(batch.inputs.to(device), where=where).logits.flatten(0, -2).float()
+            output = model(batch.inputs.to(device), where=where, **batch.documents_for(device))
+            logits = output.logits.flatten(0, -2).float()
         targets = batch.at_predictions(batch.targets)
         score.nats += F.cross_entropy(logits, targets.to(device), ignore_index=IGNORE, reduction="sum").item()
         answers = logits.argmax(-1).cpu()

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from zoo.data.corpus import CORPORA, Corpus, load_corpus
 from zoo.data.dataset import prepare
+from zoo.data.documents import Documents
 from zoo.data.load import load_source, task_call
 from zoo.data.source import Source
 from zoo.errors import UsageError
@@ -26,6 +27,7 @@ def source_of(settings: Settings, registry: Registry | None = None) -> Source:
         settings.data,
         tokenizer=settings.tokenizer,
         validation_fraction=settings.validation_fraction,
+        documents=settings.documents,
         registry=registry,
     )
     source.check_context(settings.context)
@@ -70,7 +72,8 @@ def find_source(
     candidates = [given] if given is not None else [settings.data, recorded or settings.data]
     places = dict.fromkeys(_place(candidate) for candidate in candidates)
     for place in places:
-        corpus = _same_text(place, sha256, named=given is not None or place in CORPORA)
+        named = given is not None or place in CORPORA
+        corpus = _same_text(place, sha256, named=named, documents=settings.documents)
         if corpus is not None:
             source = prepare(corpus, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction)
             source.check_context(settings.context)
@@ -93,13 +96,13 @@ def _place(data: str) -> str:
     return data if data in CORPORA else str(Path(data).expanduser().absolute())
 
 
-def _same_text(place: str, sha256: str, *, named: bool) -> Corpus | None:
+def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) -> Corpus | None:
     """The text that lies there, if it is the one. What cannot be read is an error only if the user named it."""
     if not named and not Path(place).exists():
         return None
     try:
         # earlier versions took a byte-order mark for a part of the text
-        texts = (load_corpus(place, keep_marks=keep) for keep in (False, True))
+        texts = (load_corpus(place, keep_marks=keep, documents=documents) for keep in (False, True))
         return next((text for text in texts if text.sha256 == sha256), None)
     except UsageError:
         if named:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
+from zoo.data.documents import Documents
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import parse
@@ -58,6 +59,7 @@ class Settings(BaseModel):
 
     data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path to text, or a task")
     tokenizer: str = Field("byte", description="of a text: byte, char, bpe, or bpe(vocab_size=…)")
+    documents: Documents = Field("joined", description="files of a text: joined, or separate documents, packed")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of a text, held out")
 
     batch: Size = Field(16, description="sequences in a micro-batch")
@@ -114,7 +116,7 @@ def resolve(
     given = read_file(file) if file is not None else {}
     given |= read_assignments(assignments)
     given |= {name: value for name, value in (flags or {}).items() if value is not None}
-    settings = validate(_defaults(preset, given.get("data"), (flags or {}).get("tokenizer")) | given)
+    settings = validate(_defaults(preset, given.get("data"), flags or {}) | given)
     if "layers" not in given and settings.layers is not None:
         # the depth of a preset is for patterns that fit into it; a longer one is not cut
         longer = max(settings.layers, len(parse(settings.mixer).layers()))
@@ -122,8 +124,8 @@ def resolve(
     return settings
 
 
-def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str, Any]:
-    """What holds where nothing was given. A task has tokens of its own: a tokenizer for it is a mistake."""
+def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds where nothing was given. A task has no text: a flag that says how to read one is a mistake."""
     if not isinstance(data, str):
         return load_preset(preset or DEFAULT_PRESET)
     from zoo.data.load import create_task, task_call  # and with it torch, for which the help does not wait
@@ -131,7 +133,9 @@ def _defaults(preset: str | None, data: Any, tokenizer: str | None) -> dict[str,
     call = task_call(data)
     if call is None:
         return load_preset(preset or DEFAULT_PRESET)
-    if tokenizer is not None:
+    if flags.get("documents") is not None:
+        raise UsageError(f"the task {call} has sequences of its own and no files: leave out --documents")
+    if flags.get("tokenizer") is not None:
         raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer")
     task = create_task(call)
     if preset is not None:

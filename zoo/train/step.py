@@ -115,7 +115,7 @@ class TrainingStep:
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
         where = None if batch.where is None else batch.where.to(self.device)
         with autocast(self.device, self.settings.precision):
-            return forward(inputs, targets, where)
+            return forward(inputs, targets, where, **batch.documents_for(self.device))
 
     def _objective(self, weight: float, output: ModelOutput) -> Tensor:
         """What a micro-batch adds to the loss of the step."""

@@ -7,12 +7,16 @@ GPT-2 cuts a text into words, from left to right, by
 A word is a run of letters, of digits, of other characters or of white space, at most with one space in front; only a
 contraction goes from an apostrophe into letters. Only white space looks at what follows it. A chunk may therefore end
 between two characters of different classes, unless the first is white space, or an apostrophe before a letter.
+
+The separator of documents is a chunk of its own, so that it is one token and no word goes across it.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+
+from zoo.data.documents import SEPARATOR
 
 CHUNK = 2**16
 """Characters of a chunk, if there is a boundary so soon."""
@@ -24,7 +28,7 @@ _BEFORE_SPACE = re.compile(r"(?<=[^\s\u180e\u200b])(?=[ \t\r\n])")
 
 
 def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
-    """Cut a text into chunks whose words are those of the whole text.
+    """Cut a text into chunks whose words are those of the whole text, and into its separators.
 
     A word is never cut: a text without white space or punctuation stays one chunk, however long it is.
 
@@ -35,18 +39,24 @@ def chunks(text: str, size: int = CHUNK) -> Iterator[str]:
     """
     start = 0
     while start < len(text):
-        end = _boundary(text, start + size, start + 2 * size)
-        yield text[start:end]
-        start = end
+        separator = text.find(SEPARATOR, start)
+        stop = len(text) if separator < 0 else separator
+        while start < stop:
+            end = _boundary(text, start + size, start + 2 * size, stop)
+            yield text[start:end]
+            start = end
+        if separator >= 0:
+            yield SEPARATOR
+            start += 1
 
 
-def _boundary(text: str, start: int, soon: int) -> int:
-    """The first place from `start` on where a chunk may end; the end of the text if there is none."""
-    space = _BEFORE_SPACE.search(text, start, soon)  # fast, and in ordinary text always there
+def _boundary(text: str, start: int, soon: int, stop: int) -> int:
+    """The first place from `start` on where a chunk may end; `stop` if there is none before."""
+    space = _BEFORE_SPACE.search(text, start, min(soon, stop))  # fast, and in ordinary text always there
     if space:
         return space.start()
-    places = range(start, len(text))
-    return next((place for place in places if _is_boundary(text[place - 1], text[place])), len(text))
+    places = range(start, stop)
+    return next((place for place in places if _is_boundary(text[place - 1], text[place])), stop)
 
 
 def _is_boundary(before: str, after: str) -> bool:

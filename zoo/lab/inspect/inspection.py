@@ -103,7 +103,7 @@ def _why_not_finite(model: Backbone, batches: Sequence[Batch]) -> str:
     device = next(model.parameters()).device
     for batch in batches:
         with watch_stream(model) as log:
-            model(batch.inputs.to(device))
+            model(batch.inputs.to(device), **batch.documents_for(device))
         if cause := explain_writes(model, log):
             return f"the held-out loss is not finite. {cause.text}"
     return "the held-out loss is not finite, although every part writes finite numbers"

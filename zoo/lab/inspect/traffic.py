@@ -46,7 +46,7 @@ def measure_shares(model: Backbone, batches: Iterable[Batch]) -> Shares:
     for batch in batches:
         inputs, targets = batch.inputs, batch.targets
         with watch_stream(model) as log:
-            output = model(inputs.to(device))
+            output = model(inputs.to(device), **batch.documents_for(device))
         counted = _counted(targets.to(device))
         each = torch.stack(write_shares(log)).masked_fill(~counted, 0)
         shares.append(each.double().sum(1).cpu())
