@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from zoo.contract import Mixed as Mixed
     from zoo.contract import State as State
     from zoo.contract import TokenMixer as TokenMixer
+    from zoo.corpus import Corpus as Corpus
+    from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
     from zoo.model.backbone import Backbone as Backbone
     from zoo.model.build import build_model as build_model
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
     from zoo.task import Task as Task
+    from zoo.tokenizer import Tokenizer as Tokenizer
 
 # Names are imported on first use, so that `import zoo` (and with it `zoo --help`) does not wait for torch.
 _HOME = {
     "Backbone": "zoo.model.backbone",
     "ChannelMixer": "zoo.contract",
+    "Corpus": "zoo.corpus",
     "Examples": "zoo.task",
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
@@ -33,6 +37,8 @@ _HOME = {
     "State": "zoo.contract",
     "Task": "zoo.task",
     "TokenMixer": "zoo.contract",
+    "Tokenizer": "zoo.tokenizer",
+    "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
     "build_model": "zoo.model.build",
     "create_mixer": "zoo.model.build",

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from zoo.data.load import create_task, task_call
-from zoo.data.tokenizers import Tokenizer, tokenizer_from_json
+from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
 from zoo.model.generate import sample_tokens
 from zoo.model.shared import load_state_tensors
+from zoo.tokenizer import Tokenizer
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.plugins import check_plugins, with_recorded_origins
 from zoo.train.run_directory import RunDirectory
@@ -99,7 +100,7 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         task = create_task(call, registry)
         model = model_of(settings, registry, vocab_size=task.vocab_size, make_readout=task.readout)
     else:
-        tokenizer = tokenizer_from_json(directory.tokenizer)
+        tokenizer = tokenizer_from_json(directory.tokenizer, registry)
         model = model_of(settings, registry, vocab_size=tokenizer.vocab_size)
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.data import corpus as corpora
+from zoo.corpora.python_stdlib import PythonStdlib
 from zoo.data.batches import draw_batch, evaluation_windows, number_documents
-from zoo.data.corpus import load_corpus
 from zoo.data.dataset import Dataset, prepare
 from zoo.data.documents import SEPARATOR
 from zoo.data.load import load_source
 from zoo.data.source import IGNORE
-from zoo.data.tokenizers import make_tokenizer
-from zoo.data.tokenizers.chunks import chunks
+from zoo.data.text import load_text
+from zoo.data.tokenize import make_tokenizer
 from zoo.errors import UsageError
+from zoo.tokenizers.chunks import chunks
 
 FILES = {"a.txt": "alpha (beta)", "b.txt": "x", "c/d.py": "# gamma\n", "e.txt": "  delta  \n\n"}
 TEXTS = list(FILES.values())
@@ -43,8 +43,8 @@ def folder(tmp_path):
 
 
 def test_joined_files_are_what_they_were(folder):
-    corpus = load_corpus(folder)
-    assert corpus == load_corpus(folder, documents="joined")
+    corpus = load_text(folder)
+    assert corpus == load_text(folder, documents="joined")
     assert corpus.text == "\n".join(TEXTS)
     assert corpus.sha256 == hashlib.sha256("\n".join(TEXTS).encode()).hexdigest()
     made = prepare(folder, "byte", validation_fraction=0.5)
@@ -54,15 +54,15 @@ def test_joined_files_are_what_they_were(folder):
 
 
 def test_separate_files_have_the_separator_between_them(folder):
-    corpus = load_corpus(folder, documents="separate")
+    corpus = load_text(folder, documents="separate")
     assert corpus.text == "\0".join(TEXTS)
     assert corpus.sha256 == hashlib.sha256("\0".join(TEXTS).encode()).hexdigest()
-    assert len(corpus.text) == len(load_corpus(folder).text)  # so that the validation split begins where it did
+    assert len(corpus.text) == len(load_text(folder).text)  # so that the validation split begins where it did
 
 
 def test_the_standard_library_is_many_documents(monkeypatch):
-    monkeypatch.setitem(corpora._BUILT_IN, "python-stdlib", lambda separator: separator.join(TEXTS))
-    assert load_corpus("python-stdlib", documents="separate").text == "\0".join(TEXTS)
+    monkeypatch.setattr(PythonStdlib, "documents", lambda _: iter(TEXTS))
+    assert load_text("python-stdlib", documents="separate").text == "\0".join(TEXTS)
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
@@ -112,7 +112,7 @@ def test_joined_and_separate_are_encoded_apart(folder, cache, spec):
 
 
 def test_a_tokenizer_must_have_one_token_for_the_separator(folder, monkeypatch):
-    monkeypatch.setattr("zoo.data.tokenizers.ByteTokenizer.encode", lambda _, text: np.array([1, 2] * len(text)))
+    monkeypatch.setattr("zoo.tokenizers.byte.ByteTokenizer.encode", lambda _, text: np.array([1, 2] * len(text)))
     expected = "the tokenizer 'byte' writes the separator of documents (NUL) as 2 tokens, and documents=separate needs "
     with pytest.raises(UsageError, match=re.escape(expected)):
         prepare(folder, "byte", documents="separate")

@@ -97,9 +97,9 @@ def test_a_run_of_before_looks_where_the_path_was_typed(elsewhere, tmp_path, mon
 
 def test_a_run_of_before_that_took_a_mark_for_text_is_resumed_with_it(tiny, text, tmp_path, monkeypatch):
     text.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
-    settings, load = tiny(tokenizer="char", steps=4), find_data.load_corpus
+    settings, load = tiny(tokenizer="char", steps=4), find_data.load_text
     with monkeypatch.context() as patch:  # as it was read then
-        patch.setattr("zoo.data.dataset.load_corpus", lambda data: load(data, keep_marks=True))
+        patch.setattr("zoo.data.dataset.load_text", lambda data, **how: load(data, keep_marks=True, **how))
         start(settings, root=tmp_path, out=tmp_path / "run")
     assert "\ufeff" in RunDirectory.open(tmp_path / "run").tokenizer["characters"]
     assert resume(tmp_path / "run", steps=6).steps == 6

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.cache import cache_directory, cached_folder
-from zoo.data.corpus import Corpus, load_corpus
 from zoo.data.documents import SEPARATOR, Documents
 from zoo.data.source import Batch, Source
-from zoo.data.tokenizers import Tokenizer, make_tokenizer, read_spec, tokenizer_from_json
+from zoo.data.text import Text, load_text
+from zoo.data.tokenize import make_tokenizer, read_spec, tokenizer_as_json, tokenizer_from_json
 from zoo.errors import UsageError
+from zoo.tokenizer import Tokenizer
 
 _FORMAT = 1
 """Counts the ways in which encoded files were laid out; older ones are not read."""
@@ -77,7 +78,7 @@ class Dataset(Source):
 
 
 def prepare(
-    data: str | Corpus,
+    data: str | Text,
     tokenizer: str,
     *,
     validation_fraction: float = 0.1,
@@ -90,17 +91,17 @@ def prepare(
     memory.
 
     Args:
-        data: a corpus, or what names one: see `load_corpus`.
+        data: a corpus, or what names one: see `load_text`.
         tokenizer: see `make_tokenizer`.
         validation_fraction: the share of the characters, at the end of the text, that is not trained on.
-        documents: see `load_corpus`; a corpus that is given knows its own.
+        documents: see `load_text`; a corpus that is given knows its own.
         cache: where to keep the encoded splits; `cache_directory` by default.
 
     Raises:
         UsageError: data or a tokenizer that cannot be had, or a split that would be empty.
     """
     spec = str(read_spec(tokenizer))
-    corpus = load_corpus(data, documents=documents) if isinstance(data, str) else data
+    corpus = load_text(data, documents=documents) if isinstance(data, str) else data
     train_text, validation_text = split_text(corpus, validation_fraction)
 
     def make() -> _Encoded:
@@ -119,7 +120,7 @@ def prepare(
     return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes, separator)
 
 
-def split_text(corpus: Corpus, validation_fraction: float) -> tuple[str, str]:
+def split_text(corpus: Text, validation_fraction: float) -> tuple[str, str]:
     """Cut a text in two by position: first what is trained on, then what is validated on.
 
     Raises:
@@ -163,7 +164,7 @@ _Encoded = tuple[Tokenizer, np.ndarray, np.ndarray]
 
 def _write(folder: Path, encoded: _Encoded) -> None:
     made, train, validation = encoded
-    (folder / "tokenizer.json").write_text(json.dumps(made.to_json()), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer_as_json(made)), encoding="utf-8")
     np.save(folder / "train.npy", train)
     np.save(folder / "validation.npy", validation)
 

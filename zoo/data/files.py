@@ -2,7 +2,7 @@
 
 import os
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import UsageError
@@ -49,7 +49,7 @@ def read_folder(folder: Path, *, keep_marks: bool = False, separator: str = "\n"
         UsageError: it has no text files.
     """
     visible = list_files(folder, lambda path: not path.name.startswith("."))
-    text = join_texts(folder, visible, keep_marks=keep_marks, separator=separator)
+    text = separator.join(read_texts(folder, visible, keep_marks=keep_marks))
     if not text:
         raise UsageError(f"the folder {str(folder)!r} has no text files; hidden, empty and binary ones do not count")
     return text
@@ -73,9 +73,9 @@ def list_files(folder: Path, wanted: Callable[[PurePosixPath], bool]) -> list[Pu
     return sorted(found, key=str)
 
 
-def join_texts(folder: Path, paths: Iterable[PurePosixPath], *, keep_marks: bool = False, separator: str = "\n") -> str:
-    """The texts of the files, the separator between two; files that are empty or not text are left out."""
-    return separator.join(filter(None, (_text_or_nothing(folder / path, keep_marks) for path in paths)))
+def read_texts(folder: Path, paths: Iterable[PurePosixPath], *, keep_marks: bool = False) -> Iterator[str]:
+    """The texts of the files, in turn; files that are empty or not text are left out."""
+    return filter(None, (_text_or_nothing(folder / path, keep_marks) for path in paths))
 
 
 def _text_or_nothing(path: Path, keep_marks: bool) -> str:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from zoo.data.corpus import CORPORA
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
+from zoo.data.text import corpus_call
 from zoo.errors import PluginError, UsageError
 from zoo.model.create import create
 from zoo.plugin.kinds import TASK
@@ -26,10 +26,10 @@ def load_source(
     """The text or the task that `data` names, ready to train on.
 
     Args:
-        data: a task, with options in brackets if any; or a text, see `zoo.data.corpus.load_corpus`.
-        tokenizer: for a text, see `zoo.data.tokenizers.make_tokenizer`.
+        data: a task, with options in brackets if any; or a text, see `zoo.data.text.load_text`.
+        tokenizer: for a text, see `zoo.data.tokenize.make_tokenizer`.
         validation_fraction: of a text, see `zoo.data.dataset.prepare`.
-        documents: of a text, see `zoo.data.corpus.load_corpus`.
+        documents: of a text, see `zoo.data.text.load_text`.
         registry: where to look for tasks; the installed plugins by default.
 
     Raises:
@@ -51,7 +51,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
         UsageError: options in brackets that cannot be read, or behind a name that is neither a task nor a file.
         PluginError: the plugin that should give the task is broken or missing.
     """
-    if data in CORPORA or not data or set(data) & set("/\\~") or data.startswith("."):
+    if not data or corpus_call(data, registry) is not None or set(data) & set("/\\~") or data.startswith("."):
         return None
     tasks = (registry or get_registry())[TASK]
     name, bracket, _ = data.partition("(")

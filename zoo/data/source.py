@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from zoo.data.tokenizers import Tokenizer
+    from zoo.tokenizer import Tokenizer
 
 __all__ = ["IGNORE", "Batch", "Source"]
 

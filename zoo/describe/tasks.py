@@ -1,22 +1,20 @@
 """What there is to know of what ``--data`` may name: the registered tasks, and the built-in texts."""
 
-import fnmatch
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo.data.corpus import CORPORA, corpus_summary
 from zoo.data.examples import Split
 from zoo.data.load import create_task
+from zoo.data.text import corpus_call
+from zoo.describe.members import describe_entry
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import PluginError, UsageError, check_seed
 from zoo.plugin import kinds
-from zoo.plugin.catalogue import normal_name
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call, parse_call
-from zoo.plugin.registry import HOST, Entry, Registry, get_registry
+from zoo.plugin.registry import Entry, Registry, get_registry
 from zoo.task import IGNORE, Task
 from zoo.train.settings import resolve
 
@@ -37,7 +35,7 @@ def list_data(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
     """
     named = [registry[kinds.TASK].find(name) for name in registry.suite(glob)]
     tasks = [_entry(entry, registry) for entry in named or registry[kinds.TASK].list(glob)]
-    return tasks + [_text(name) for name in CORPORA if fnmatch.fnmatch(name, glob.replace("_", "-"))]
+    return tasks + [_text(entry, registry) for entry in registry[kinds.CORPUS].list(glob)]
 
 
 def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dict[str, Any]:
@@ -56,9 +54,10 @@ def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dic
         UsageError: an unknown name or option, or sizes that the task refuses.
         PluginError: the task's plugin is broken or missing, or the task itself fails.
     """
-    if normal_name(data) in CORPORA:
-        return _text(normal_name(data))
-    call, registry = _read_call(data), get_registry()
+    registry = get_registry()
+    if corpus := corpus_call(data):
+        return _text(registry[kinds.CORPUS].find(corpus.name), registry)
+    call = _read_call(data)
     task, entry = create_task(call, registry), registry[kinds.TASK].find(call.name)
     return {
         **_entry(entry, registry),
@@ -120,12 +119,12 @@ def _read_call(data: str) -> Call:
     if set(data) & set("/\\~.") and Path(data).exists():
         raise UsageError(f"{data!r} is a text of yours, not a task: learn from it with zoo train --data {data}")
     call = parse_call(data)
-    tasks = get_registry()[kinds.TASK]
+    tasks, texts = get_registry()[kinds.TASK], get_registry()[kinds.CORPUS].names
     try:
         tasks.find(call.name)
     except UsageError:
-        near = did_you_mean(call.name, [*CORPORA, *tasks.names])
-        if any(repr(text) in near for text in CORPORA):
+        near = did_you_mean(call.name, [*texts, *tasks.names])
+        if any(repr(text) in near for text in texts):
             raise UsageError(f"no task and no text is named {call.name!r}{near}; see all with: zoo tasks") from None
         raise
     return call
@@ -164,7 +163,6 @@ def _entry(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
     }
 
 
-def _text(name: str) -> dict[str, Any]:
-    origin = {"distribution": HOST, "version": version(HOST), "entry_point": None}
-    told = {"name": name, "kind": TEXT, "summary": corpus_summary(name), "suite": "", "paper": "", "options": []}
-    return told | {"origin": origin}
+def _text(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
+    described = describe_entry(entry, registry)
+    return described | {"kind": TEXT, "suite": ""}

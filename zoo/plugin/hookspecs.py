@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from zoo.contract import ChannelMixer, TokenMixer
     from zoo.corpus import Corpus
-    from zoo.data.tokenizers import Tokenizer
     from zoo.residual import Residual
     from zoo.task import Task
+    from zoo.tokenizer import Tokenizer
 
 GROUP = "zoo"
 """The entry-point group and the name of the pluggy project."""

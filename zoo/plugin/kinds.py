@@ -58,7 +58,7 @@ CHANNEL_MIXER = Kind("channel-mixer", "channel mixers", "zoo.contract:ChannelMix
 RESIDUAL = Kind("residual", "residuals", "zoo.residual:Residual", frozenset({"dim", "sites", "layers", "roles"}))
 TASK = Kind("task", "tasks", "zoo.task:Task")
 CORPUS = Kind("corpus", "corpora", "zoo.corpus:Corpus")
-TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.data.tokenizers.base:Tokenizer")
+TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.tokenizer:Tokenizer")
 OPTIMIZER = Kind("optimizer", "optimizers", "torch.optim:Optimizer", frozenset({"params", "lr", "weight_decay"}))
 
 KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER)

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from zoo.data.corpus import CORPORA, Corpus, load_corpus
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
 from zoo.data.load import load_source, task_call
 from zoo.data.source import Source
+from zoo.data.text import Text, corpus_call, load_text
 from zoo.errors import UsageError
 from zoo.plugin.registry import Registry
 from zoo.train.run_directory import RunDirectory
@@ -36,9 +36,13 @@ def source_of(settings: Settings, registry: Registry | None = None) -> Source:
 
 def text_path(data: str, registry: Registry | None = None) -> str | None:
     """The absolute path of a text of the user's own; None for a built-in text or a task."""
-    if data in CORPORA or task_call(data, registry) is not None:
+    if _is_registered(data, registry):
         return None
     return str(Path(data).expanduser().absolute())
+
+
+def _is_registered(data: str, registry: Registry | None) -> bool:
+    return corpus_call(data, registry) is not None or task_call(data, registry) is not None
 
 
 def find_source(
@@ -72,12 +76,12 @@ def find_source(
     candidates = [given] if given is not None else [settings.data, recorded or settings.data]
     places = dict.fromkeys(_place(candidate) for candidate in candidates)
     for place in places:
-        named = given is not None or place in CORPORA
+        named = given is not None or corpus_call(place, registry) is not None
         corpus = _same_text(place, sha256, named=named, documents=settings.documents)
         if corpus is not None:
             source = prepare(corpus, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction)
             source.check_context(settings.context)
-            return source, None if place in CORPORA else place
+            return source, None if corpus_call(place, registry) is not None else place
     if given is not None:
         raise UsageError(f"{given} is not the text with which the {begun} began: its checksum differs")
     raise _not_found(settings, places, begun)
@@ -93,16 +97,16 @@ def find_run_source(
 
 
 def _place(data: str) -> str:
-    return data if data in CORPORA else str(Path(data).expanduser().absolute())
+    return data if corpus_call(data) is not None else str(Path(data).expanduser().absolute())
 
 
-def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) -> Corpus | None:
+def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) -> Text | None:
     """The text that lies there, if it is the one. What cannot be read is an error only if the user named it."""
     if not named and not Path(place).exists():
         return None
     try:
         # earlier versions took a byte-order mark for a part of the text
-        texts = (load_corpus(place, keep_marks=keep, documents=documents) for keep in (False, True))
+        texts = (load_text(place, keep_marks=keep, documents=documents) for keep in (False, True))
         return next((text for text in texts if text.sha256 == sha256), None)
     except UsageError:
         if named:
@@ -120,7 +124,7 @@ def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, regi
 
 
 def _not_found(settings: Settings, places: Iterable[str], begun: Begun) -> UsageError:
-    there = [place for place in places if place in CORPORA or Path(place).exists()]
+    there = [place for place in places if corpus_call(place) is not None or Path(place).exists()]
     hint = "name the same text with --data PATH" if begun == "run" else "put it back"
     if there:
         where = "" if there == [settings.data] else f" (looked at {' and '.join(there)})"

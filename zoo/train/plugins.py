@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.data.load import task_call
+from zoo.data.text import corpus_call
 from zoo.errors import UsageError
 from zoo.model.build import find_channel_mixer
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
-from zoo.plugin.kinds import MIXER, TASK, Kind
+from zoo.plugin.kinds import CORPUS, MIXER, TASK, TOKENIZER, Kind
 from zoo.plugin.local import LOCAL
 from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
@@ -20,16 +21,21 @@ from zoo.train.settings import Settings
 ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
 
 
-def plugins_of(settings: Settings) -> dict[str, dict[str, str]]:
+def plugins_of(settings: Settings, *, with_data: bool = True) -> dict[str, dict[str, str]]:
     """What gives each member that a run of these settings uses.
+
+    Args:
+        settings: of the run.
+        with_data: or only what its model is made of.
 
     Returns:
         By recorded name: its ``distribution``, its ``version``, the ``source_sha256`` of its code, see
         `zoo.plugin.source_code.source_sha256`, if it has a source file; and where it is not installed ``file`` and
         ``file_sha256``. A mixer is recorded by its name, everything else as ``kind:name``.
     """
-    recorded = {_recorded_name(entry.kind, name): _record(entry) for name, entry in _used(settings, get_registry())}
-    return dict(sorted(recorded.items()))
+    registry = get_registry()
+    used = [*_used(settings, registry), *(_used_for_data(settings, registry) if with_data else ())]
+    return dict(sorted((_recorded_name(entry.kind, name), _record(entry)) for name, entry in used))
 
 
 def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: bool = False) -> dict[str, str]:
@@ -85,16 +91,25 @@ def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
 
 
 def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
-    """The members that the settings name, with the name that they use."""
+    """The members of which the model is made, with the name that the settings use."""
     default = parse_call(settings.channel_mixer)
     for layer in parse(settings.mixer).layers(settings.layers):
         for call in layer.mixers:
             yield call.name, registry[MIXER].find(call.name)
         channel = layer.channel or default
         yield channel.name, find_channel_mixer(channel.name, registry)
+
+
+def _used_for_data(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
+    """The task, or what a text is read with."""
     task = task_call(settings.data)
     if task is not None:
         yield task.name, registry[TASK].find(task.name)
+        return
+    if corpus := corpus_call(settings.data):
+        yield corpus.name, registry[CORPUS].find(corpus.name)
+    tokenizer = parse_call(settings.tokenizer)
+    yield tokenizer.name, registry[TOKENIZER].find(tokenizer.name)
 
 
 def _recorded_name(kind: Kind, name: str) -> str:

@@ -5,10 +5,10 @@ import torch
 
 from zoo.data.source import IGNORE, Source
 from zoo.data.task_data import TaskData
-from zoo.data.tokenizers import Tokenizer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.generate import sample_tokens
+from zoo.tokenizer import Tokenizer
 
 PROMPT = "\n"
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.source import Source
+from zoo.data.tokenize import tokenizer_as_json
 from zoo.files.environment import describe_environment
 from zoo.model.backbone import Backbone
 from zoo.model.build import build_model, build_seeded, count_parameters
@@ -102,7 +103,7 @@ def start(
     with run.discarded_on_failure(), run.lock():
         run.write_environment(environment)
         if source.tokenizer is not None:
-            run.write_tokenizer(source.tokenizer.to_json())
+            run.write_tokenizer(tokenizer_as_json(source.tokenizer))
         return _drive(Trainer(model, source, settings, run, display or Display()), "started", interrupts, pages)
 
 

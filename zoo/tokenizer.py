@@ -1,4 +1,4 @@
-"""What a tokenizer is: a byte string for each token, and a way to cut text into them."""
+"""What a tokenizer is and promises: a byte string for each token, and a way to cut text into them."""
 
 import codecs
 from abc import ABC, abstractmethod
@@ -38,14 +38,29 @@ class Decoder:
 class Tokenizer(ABC):
     """Cuts text into tokens, and joins tokens to text.
 
+    Its options are the keyword parameters of its ``__init__``, with annotations and defaults, as those of a mixer are.
+    What it learns from a text it learns in `fit`; afterwards `pieces` never changes.
+
     Args:
-        pieces: the UTF-8 bytes for which each token stands, by token.
+        pieces: the UTF-8 bytes for which each token stands, by token, where they are known before `fit`.
     """
 
-    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    """Where it comes from, if somebody has published it."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    name: str = ""
+    """The name under which it was asked for, which the zoo sets."""
+
+    def __init__(self, pieces: Iterable[bytes] = ()) -> None:
         self.pieces = tuple(pieces)
+
+    def fit(self, train_text: str, whole_text: str) -> None:  # noqa: B027 - most learn nothing
+        """Learn a vocabulary. The same texts give the same one.
+
+        Args:
+            train_text: what a model is trained on: merges and the like are learned from it alone.
+            whole_text: with what is validated on, for a vocabulary that has to be able to write all of it.
+        """
 
     @property
     def vocab_size(self) -> int:
@@ -73,7 +88,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to make the same tokenizer again, as JSON values; its name under ``name``."""
+        """Everything needed to make the same tokenizer again, as JSON values."""
 
     @classmethod
     @abstractmethod

@@ -5,33 +5,27 @@ from typing import Any, Self
 
 import numpy as np
 
-from zoo.data.tokenizers.base import Tokenizer, smallest_dtype
 from zoo.errors import UsageError
+from zoo.tokenizer import Tokenizer, smallest_dtype
 
 _SHOWN = 8
 
 
 class CharTokenizer(Tokenizer):
-    """The characters of a text, sorted (as in nanoGPT). Text with other characters cannot be written.
+    """The characters of a text, sorted (as in nanoGPT). Text with other characters cannot be written."""
 
-    Args:
-        characters: the vocabulary, each once, in the order of the tokens.
-    """
+    def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - the validation split is to be written too
+        """Take the characters of the whole text as vocabulary."""
+        self._take("".join(sorted(set(whole_text))))
 
-    name = "char"
-
-    def __init__(self, characters: str) -> None:
-        super().__init__(character.encode() for character in characters)
+    def _take(self, characters: str) -> None:
+        """Take a vocabulary, each character once, in the order of the tokens."""
+        self.pieces = tuple(character.encode() for character in characters)
         self.characters = characters
         codes = _code_points(characters)
         # One place more than the highest code, for all codes above it. What is left at vocab_size is unknown.
         self._token_of_code = np.full(int(codes.max(initial=0)) + 2, self.vocab_size, dtype=np.uint32)
         self._token_of_code[codes] = np.arange(self.vocab_size)
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """The tokenizer whose vocabulary is the characters of a text."""
-        return cls("".join(sorted(set(text))))
 
     def encode(self, text: str) -> np.ndarray:
         """The place of each character in the vocabulary; `UsageError` names those that have none."""
@@ -52,12 +46,14 @@ class CharTokenizer(Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         """The vocabulary."""
-        return {"name": self.name, "characters": self.characters}
+        return {"characters": self.characters}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """The tokenizer with a saved vocabulary."""
-        return cls(saved["characters"])
+        made = cls()
+        made._take(saved["characters"])
+        return made
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -5,13 +5,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from zoo.data.tokenizers.base import Tokenizer, to_utf8
+from zoo.tokenizer import Tokenizer, to_utf8
 
 
 class ByteTokenizer(Tokenizer):
     """The bytes of the text in UTF-8: 256 tokens, and every text can be written."""
-
-    name = "byte"
 
     def __init__(self) -> None:
         super().__init__(bytes([byte]) for byte in range(256))
@@ -21,11 +19,10 @@ class ByteTokenizer(Tokenizer):
         return np.frombuffer(to_utf8(text), dtype=np.uint8)
 
     def to_json(self) -> dict[str, Any]:
-        """There is nothing but the name."""
-        return {"name": self.name}
+        """There is nothing to know."""
+        return {}
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:  # noqa: ARG003 - there is nothing to know
         """The one and only byte tokenizer."""
-        assert saved["name"] == cls.name
         return cls()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from zoo.data.tokenizers.base import Tokenizer, smallest_dtype, to_utf8
-from zoo.data.tokenizers.chunks import chunks
 from zoo.errors import UsageError
+from zoo.tokenizer import Tokenizer, smallest_dtype, to_utf8
+from zoo.tokenizers.chunks import chunks
 
 if TYPE_CHECKING:
     import tokenizers
@@ -21,31 +21,28 @@ _CHUNKS_AT_ONCE = 64
 
 
 class BpeTokenizer(Tokenizer):
-    """Byte-level byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909; cut into words as in GPT-2).
+    """Byte-level byte-pair encoding, learned from the training text and cut into words as in GPT-2.
 
     The 256 bytes come first, so that every text can be written; then the merges, in the order learned.
 
-    Args:
-        model: a tokenizer of the library `tokenizers`.
+    Options:
+        vocab_size: bytes and merges; fewer come out where the text has no more pairs that occur twice.
+
+    Source: Sennrich et al. 2016, arXiv:1508.07909.
     """
 
-    name = "bpe"
+    paper = "Sennrich et al. 2016, arXiv:1508.07909"
 
-    def __init__(self, model: "tokenizers.Tokenizer") -> None:
-        byte_of = _byte_of_letter()
-        words = sorted(model.get_vocab().items(), key=lambda entry: entry[1])
-        super().__init__(bytes(byte_of[letter] for letter in word) for word, _ in words)
-        self._model = model
+    def __init__(self, vocab_size: int = 4096) -> None:
+        if not _BYTES <= vocab_size <= _MAX_VOCABULARY:
+            raise ValueError(
+                f"vocab_size={vocab_size!r} should be a whole number from {_BYTES} (bytes alone) to {_MAX_VOCABULARY}"
+            )
+        super().__init__()
+        self._wanted = vocab_size
 
-    @classmethod
-    def train(cls, text: str, *, vocab_size: int = 4096) -> Self:
-        """Learn the merges from a text. The same text gives the same tokenizer.
-
-        Args:
-            text: to be the training split alone, so that nothing is learned from the validation split.
-            vocab_size: bytes and merges; fewer come out where the text has no more pairs that occur twice.
-        """
-        check_vocab_size(vocab_size)
+    def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - nothing is learned from what is held out
+        """Learn the merges from the training text."""
         _require_library()
         from tokenizers import Tokenizer as Model
         from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -54,13 +51,20 @@ class BpeTokenizer(Tokenizer):
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         model.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
+            vocab_size=self._wanted,
             min_frequency=2,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        model.train_from_iterator(chunks(text), trainer)
-        return cls(model)
+        model.train_from_iterator(chunks(train_text), trainer)
+        self._take(model)
+
+    def _take(self, model: "tokenizers.Tokenizer") -> None:
+        """Take the vocabulary of a tokenizer of the library."""
+        byte_of = _byte_of_letter()
+        words = sorted(model.get_vocab().items(), key=lambda entry: entry[1])
+        self.pieces = tuple(bytes(byte_of[letter] for letter in word) for word, _ in words)
+        self._model = model
 
     def encode(self, text: str) -> np.ndarray:
         """The tokens of each word, merged in the order learned."""
@@ -73,7 +77,7 @@ class BpeTokenizer(Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         """The library's own JSON."""
-        return {"name": self.name, "model": json.loads(self._model.to_str())}
+        return {"model": json.loads(self._model.to_str())}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
@@ -81,15 +85,9 @@ class BpeTokenizer(Tokenizer):
         _require_library()
         from tokenizers import Tokenizer as Model
 
-        return cls(Model.from_str(json.dumps(saved["model"])))
-
-
-def check_vocab_size(vocab_size: Any) -> None:
-    """Refuse a vocabulary that cannot be, before any text is read."""
-    if not (isinstance(vocab_size, int) and _BYTES <= vocab_size <= _MAX_VOCABULARY):
-        raise UsageError(
-            f"bpe: vocab_size={vocab_size!r} should be a whole number from {_BYTES} (bytes alone) to {_MAX_VOCABULARY}"
-        )
+        made = cls()
+        made._take(Model.from_str(json.dumps(saved["model"])))
+        return made
 
 
 def _require_library() -> None:

@@ -7,10 +7,12 @@ import pooch
 import pytest
 import requests
 
-from zoo.data import corpus as corpora
-from zoo.data.corpus import CORPORA, load_corpus
-from zoo.data.stdlib import _is_wanted, python_stdlib
+from zoo.corpora import shakespeare
+from zoo.corpora.python_stdlib import PythonStdlib, _is_wanted
+from zoo.data.text import load_text
 from zoo.errors import UsageError
+from zoo.plugin.kinds import CORPUS
+from zoo.plugin.registry import get_registry
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def offline(monkeypatch):
 
 def error_of(data) -> str:
     with pytest.raises(UsageError) as caught:
-        load_corpus(str(data))
+        load_text(str(data))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -38,7 +40,7 @@ def error_of(data) -> str:
 def test_a_file_is_read_to_the_byte(tmp_path):
     content = "first\r\nsecond \ufeff \u20ac \U0001f600\n\n".encode()
     (tmp_path / "text.txt").write_bytes(content)
-    corpus = load_corpus(str(tmp_path / "text.txt"))
+    corpus = load_text(str(tmp_path / "text.txt"))
     assert corpus.name == "text.txt"
     assert corpus.text.encode() == content
     assert corpus.sha256 == hashlib.sha256(content).hexdigest()
@@ -48,11 +50,11 @@ def test_a_file_is_read_to_the_byte(tmp_path):
 def test_a_byte_order_mark_at_the_start_of_a_file_is_no_text(tmp_path):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + b"text \xef\xbb\xbf")
-    plain, kept = (load_corpus(str(tmp_path / "a.txt"), keep_marks=keep) for keep in (False, True))
+    plain, kept = (load_text(str(tmp_path / "a.txt"), keep_marks=keep) for keep in (False, True))
     assert (plain.text, kept.text) == ("text \ufeff", "\ufefftext \ufeff")
     assert plain.sha256 == hashlib.sha256(plain.text.encode()).hexdigest() != kept.sha256
-    assert load_corpus(str(tmp_path)).text == "text \ufeff\ntext \ufeff"
-    assert load_corpus(str(tmp_path), keep_marks=True).text == "\ufefftext \ufeff\n\ufefftext \ufeff"
+    assert load_text(str(tmp_path)).text == "text \ufeff\ntext \ufeff"
+    assert load_text(str(tmp_path), keep_marks=True).text == "\ufefftext \ufeff\n\ufefftext \ufeff"
 
 
 def test_a_file_of_nothing_but_a_mark_is_empty(tmp_path):
@@ -77,7 +79,7 @@ def test_a_folder_is_its_visible_text_files_in_the_order_of_their_paths(tmp_path
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    corpus = load_corpus(str(tmp_path))
+    corpus = load_text(str(tmp_path))
     assert corpus.text == "zero\none\ntwo\nthree\nfour"
     assert corpus.name == tmp_path.name
 
@@ -87,14 +89,14 @@ def test_a_home_directory_is_expanded_and_a_relative_folder_has_a_name(tmp_path,
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert load_corpus("~/text.txt").text == "abc"
-    assert load_corpus(".").name == tmp_path.name
+    assert load_text("~/text.txt").text == "abc"
+    assert load_text(".").name == tmp_path.name
 
 
 def test_a_file_with_the_name_of_a_built_in_corpus_is_reached_by_its_path(tmp_path, monkeypatch):
     (tmp_path / "shakespeare").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    assert load_corpus("./shakespeare").text == "mine"
+    assert load_text("./shakespeare").text == "mine"
 
 
 def test_a_missing_path(tmp_path):
@@ -104,7 +106,7 @@ def test_a_missing_path(tmp_path):
     )
 
 
-@pytest.mark.parametrize("word", ["shakespear", "Shakespeare", "python_stdlib", "stdlib"])
+@pytest.mark.parametrize("word", ["shakespear", "Shakespeare", "stdlib"])
 def test_a_misspelt_corpus(word):
     right = "shakespeare" if "hak" in word else "python-stdlib"
     assert error_of(word).startswith(f"there is no data {word!r} (did you mean {right!r}?): expected python-stdlib or")
@@ -155,7 +157,7 @@ def test_a_read_error_is_one_line(tmp_path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     (tmp_path / "text.txt").write_text("text")
-    monkeypatch.setattr(corpora, "read_text", fail)
+    monkeypatch.setattr("zoo.data.text.read_text", fail)
     assert error_of(tmp_path / "text.txt").endswith("text.txt': Input/output error")
 
 
@@ -181,15 +183,15 @@ def test_shakespeare_is_taken_from_the_cache_if_its_hash_is_right(cache, monkeyp
     (cache / "corpora").mkdir(parents=True)
     (cache / "corpora" / "shakespeare.txt").write_bytes(content)
     error_of("shakespeare")
-    monkeypatch.setattr(corpora, "SHAKESPEARE_SHA256", hashlib.sha256(content).hexdigest())
-    corpus = load_corpus("shakespeare")
+    monkeypatch.setattr(shakespeare, "SHA256", hashlib.sha256(content).hexdigest())
+    corpus = load_text("shakespeare")
     assert (corpus.name, corpus.text) == ("shakespeare", content.decode())
 
 
 def test_the_standard_library_is_a_few_megabytes_of_python():
-    corpus = load_corpus("python-stdlib")
+    corpus = load_text("python-stdlib")
     assert 5e6 < len(corpus.text) < 15e6
-    assert corpus == load_corpus("python-stdlib")
+    assert corpus == load_text("python-stdlib")
     assert sum(map(str.isascii, corpus.text)) > 0.9999 * len(corpus.text)
     assert len(re.findall(r"^    def \w+\(self", corpus.text, re.MULTILINE)) > 3000
     assert "unittest.main()" not in corpus.text[-10_000:]
@@ -230,7 +232,7 @@ def test_the_standard_library_is_read_in_a_fixed_order(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    assert python_stdlib() == "abc.py\njson/__init__.py\njson/encoder.py\nzipfile.py"
+    assert "\n".join(PythonStdlib().documents()) == "abc.py\njson/__init__.py\njson/encoder.py\nzipfile.py"
 
 
 @pytest.mark.parametrize("folder", ["there", "gone"])
@@ -241,4 +243,4 @@ def test_a_python_without_source(tmp_path, monkeypatch, folder):
 
 
 def test_the_built_in_corpora():
-    assert CORPORA == ("python-stdlib", "shakespeare")
+    assert get_registry()[CORPUS].names == ("python-stdlib", "shakespeare")

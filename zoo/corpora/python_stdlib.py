@@ -2,9 +2,11 @@
 
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from zoo.data.files import join_texts, list_files
+from zoo.corpus import Corpus
+from zoo.data.files import list_files, read_texts
 from zoo.errors import UsageError
 
 _TESTS = {"test", "tests", "idle_test"}
@@ -19,23 +21,26 @@ _APART = {"distutils", "idlelib", "lib2to3", "tkinter", "turtle.py", "turtledemo
 _LEFT_OUT = {PurePosixPath(path) for path in _TABLES | _APART}
 
 
-def python_stdlib(separator: str = "\n") -> str:
+class PythonStdlib(Corpus):
     """The standard library of the running Python, without tests, tables and packages that not every machine has.
 
     About 7.6 MB in 390 files, nearly all ASCII; each version of Python has its own text.
-
-    Args:
-        separator: what stands between two files.
-
-    Raises:
-        UsageError: this Python came without the source.
     """
-    folder = Path(sysconfig.get_path("stdlib"))
-    paths = list_files(folder, _is_wanted) if folder.is_dir() else []
-    text = join_texts(folder, (path for path in paths if path.suffix == ".py"), separator=separator)
-    if not text:
-        raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass --data PATH")
-    return text
+
+    def documents(self) -> Iterator[str]:
+        """The files, ordered by path.
+
+        Raises:
+            UsageError: this Python came without the source.
+        """
+        folder = Path(sysconfig.get_path("stdlib"))
+        paths = list_files(folder, _is_wanted) if folder.is_dir() else []
+        texts = read_texts(folder, (path for path in paths if path.suffix == ".py"))
+        first = next(texts, None)
+        if first is None:
+            raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass --data PATH")
+        yield first
+        yield from texts
 
 
 def _is_wanted(path: PurePosixPath) -> bool:
