@@ -8,14 +8,17 @@ from torch import nn
 
 from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, PluginError, UsageError
-from zoo.model.backbone import IGNORE, Backbone, Layer, NamedMixer
+from zoo.model.backbone import IGNORE, Backbone
 from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
+from zoo.model.stack import Layer, NamedMixer
 from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
 from zoo.testing.subject import Sizes, Subject
 from zoo.testing.whole_model import WholeModel
+
+from .stacks import pre_norm
 
 BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
@@ -139,9 +142,10 @@ def test_logits_are_those_of_the_equations_written_out(tokens):
     model = build("smooth/mlp", positions="learned")
     layer, scale = model.layers[0], 2**-0.5
     stream = model.embedding.weight[tokens] + model.positions.weight[: tokens.shape[1]]
-    stream = stream + scale * layer.mixers[0](layer.mixer_norm(stream))
-    stream = stream + scale * layer.channel(layer.channel_norm(stream))
-    expected = model.norm(stream) @ model.embedding.weight.T
+    first, second = model.residual.norms
+    stream = stream + scale * layer.mixers[0](first(stream))
+    stream = stream + scale * layer.channel(second(stream))
+    expected = model.residual.norm(stream) @ model.embedding.weight.T
     torch.testing.assert_close(model(tokens).logits, expected)
 
 
@@ -192,26 +196,29 @@ def test_each_mixer_hears_its_own_metrics_after_an_update():
 def test_mixers_side_by_side_read_the_same_stream_and_their_writes_are_added():
     torch.manual_seed(0)
     first, second = Smooth(DIM), Smooth(DIM, decay=0.9)
-    layer = Layer([NamedMixer("a", first), NamedMixer("b", second)], None, dim=DIM, write_scale=0.3, dropout=0.0)
+    layer = Layer([NamedMixer("a", first), NamedMixer("b", second)], None)
+    model = Backbone([layer], pre_norm([layer], DIM, 0.3), vocabulary=VOCABULARY, dim=DIM, context=CONTEXT)
     stream = torch.randn(2, 5, DIM)
-    read = layer.mixer_norm(stream)
-    torch.testing.assert_close(layer(stream)[0], stream + 0.3 * first(read) + 0.3 * second(read))
+    read = model.residual.norms[0](stream)
+    expected = stream + 0.3 * first(read) + 0.3 * second(read)
+    torch.testing.assert_close(model.run_layers(stream).out, model.residual.norm(expected))
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_writes_are_scaled_by_the_depth(count):
     model = build("constant/none", layers=count)
-    assert [layer.write_scale for layer in model.layers] == [(2 * count) ** -0.5] * count
+    assert model.residual.scale == (2 * count) ** -0.5
     stream = torch.zeros(1, 1, DIM)
-    for layer in model.layers:
-        stream = layer(stream)[0]
+    for site, layer in enumerate(model.layers):
+        stream = layer(stream, {"embedding": stream}, site=site, residual=model.residual)[0]
     torch.testing.assert_close(stream, torch.full_like(stream, count * (2 * count) ** -0.5))
 
 
 def test_a_layer_without_channel_mixer_has_none_of_its_parameters():
-    layer = build("smooth/none").layers[0]
-    assert layer.channel is None
-    assert sorted(name for name, _ in layer.named_parameters()) == ["mixer_norm.weight", "mixers.0.project.weight"]
+    model = build("smooth/none")
+    assert model.layers[0].channel is None
+    names = ["embedding.weight", "layers.0.mixers.0.project.weight", "residual.norm.weight", "residual.norms.0.weight"]
+    assert sorted(name for name, _ in model.named_parameters()) == names
 
 
 def test_the_pattern_is_cycled_and_names_the_channel_mixers():
@@ -300,11 +307,11 @@ def test_dropout_drops_of_the_embedding_too(tokens):
 
 
 def test_dropout_keeps_the_mean_of_a_write():
-    layer = build("constant/none", dropout=0.25).layers[0]
-    stream = torch.zeros(1, 4000, DIM)
-    written = layer(stream)[0]
-    assert written.unique().tolist() == pytest.approx([0.0, layer.write_scale / 0.75])
-    assert written.mean().item() == pytest.approx(layer.write_scale, rel=0.02)
+    model = build("constant/none", dropout=0.25)
+    stream, residual = torch.zeros(1, 4000, DIM), model.residual
+    written = model.layers[0](stream, {"embedding": stream}, site=0, residual=residual)[0]
+    assert written.unique().tolist() == pytest.approx([0.0, residual.scale / 0.75])
+    assert written.mean().item() == pytest.approx(residual.scale, rel=0.02)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -542,6 +549,6 @@ def test_create_mixer_takes_one_mixer_only():
 
 
 def test_a_backbone_can_be_put_together_by_hand(tokens):
-    layer = Layer([NamedMixer("mean", Smooth(DIM))], None, dim=DIM, write_scale=1.0, dropout=0.0)
-    model = Backbone([layer], vocabulary=VOCABULARY, dim=DIM, context=CONTEXT)
+    layer = Layer([NamedMixer("mean", Smooth(DIM))], None)
+    model = Backbone([layer], pre_norm([layer], DIM), vocabulary=VOCABULARY, dim=DIM, context=CONTEXT)
     assert model(tokens).logits.shape == (3, 9, VOCABULARY)

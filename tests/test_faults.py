@@ -11,11 +11,14 @@ from zoo import Mixed, TokenMixer
 from zoo.channel_mixers.feed_forward import MLP
 from zoo.errors import PluginError, UsageError
 from zoo.model import faults
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
 from zoo.model.faults import describe_error, explaining
+from zoo.model.stack import Layer, NamedMixer
 from zoo.plugin.catalogue import Entry, Origin, Plugin
 from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.registry import Registry, get_registry
+
+from .stacks import pre_norm
 
 BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
 
@@ -79,11 +82,8 @@ class BrokenMLP(MLP):
 
 
 def model_of(*mixers, channel=None):
-    layers = [
-        Layer([NamedMixer("sound", Sound()), NamedMixer("own", mixer)], channel, dim=DIM, write_scale=1.0, dropout=0.0)
-        for mixer in mixers
-    ]
-    return Backbone(layers, vocabulary=5, dim=DIM, context=4)
+    layers = [Layer([NamedMixer("sound", Sound()), NamedMixer("own", mixer)], channel) for mixer in mixers]
+    return Backbone(layers, pre_norm(layers, DIM), vocabulary=5, dim=DIM, context=4)
 
 
 def line_of(function, text=""):

@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from zoo import TokenMixer
 from zoo.errors import UsageError
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
 from zoo.model.generate import choose, sample_tokens
+from zoo.model.stack import Layer, NamedMixer
+
+from .stacks import pre_norm
 
 VOCABULARY, DIM = 7, 8
 
@@ -34,8 +37,8 @@ def mixer():
 @pytest.fixture
 def model(mixer):
     torch.manual_seed(0)
-    layer = Layer([NamedMixer("sum", mixer)], None, dim=DIM, write_scale=1.0, dropout=0.0)
-    model = Backbone([layer], vocabulary=VOCABULARY, dim=DIM, context=10)
+    layer = Layer([NamedMixer("sum", mixer)], None)
+    model = Backbone([layer], pre_norm([layer], DIM), vocabulary=VOCABULARY, dim=DIM, context=10)
     torch.nn.init.normal_(model.embedding.weight)
     return model.eval()
 
@@ -199,8 +202,8 @@ def test_what_cannot_be_is_refused_before_anything_is_sampled(model, mixer, sett
 def test_a_model_of_limited_reach_goes_on_from_the_half_that_it_last_saw(mixer):
     mixer.max_length = 6
     torch.manual_seed(0)
-    layer = Layer([NamedMixer("sum", mixer)], None, dim=DIM, write_scale=1.0, dropout=0.0)
-    model = Backbone([layer], vocabulary=VOCABULARY, dim=DIM, context=6).eval()
+    layer = Layer([NamedMixer("sum", mixer)], None)
+    model = Backbone([layer], pre_norm([layer], DIM), vocabulary=VOCABULARY, dim=DIM, context=6).eval()
     torch.nn.init.normal_(model.embedding.weight)
     text = torch.randint(VOCABULARY, (2, 9))
     for token in sample_tokens(model, text, tokens=12, temperature=0):

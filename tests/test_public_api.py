@@ -14,9 +14,9 @@ from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import HOST
 
 PUBLIC = {
-    "IGNORE", "Backbone", "ChannelMixer", "Corpus", "Examples", "Mixed", "Panel", "State", "Task", "TokenMixer",
-    "Tokenizer", "UsageError", "ZooError",
-    "build_model", "create_mixer", "hookimpl", "list_mixers", "load_run", "register", "watch_stream",
+    "IGNORE", "Backbone", "ChannelMixer", "Corpus", "Examples", "Mixed", "Panel", "RMSNorm", "Residual", "State",
+    "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "build_model", "create_mixer", "hookimpl", "list_mixers",
+    "load_run", "register", "watch_stream",
 }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_star_import_brings_the_public_names():
         (
             "build_model",
             "(pattern, *, vocab_size, dim=128, layers=None, heads=4, context=256, channel_mixer='swiglu', "
-            "positions='none', dropout=0.0, readout=None, registry=None)",
+            "residual='pre-norm', positions='none', dropout=0.0, tie_embeddings=True, readout=None, registry=None)",
         ),
         ("load_run", "(path, *, device='cpu', allow_changed=False)"),
         ("watch_stream", "(model)"),

@@ -3,8 +3,11 @@ import torch
 from torch import nn
 
 from zoo import Mixed, TokenMixer, watch_stream
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
 from zoo.model.build import create_channel_mixer
+from zoo.model.stack import Layer, NamedMixer
+
+from .stacks import pre_norm
 
 DIM = 8
 
@@ -28,10 +31,10 @@ def model():
     torch.manual_seed(0)
     layers = [
         Layer([NamedMixer("project", Project(DIM)), NamedMixer("speaks", Speaks())],
-              create_channel_mixer("mlp", dim=DIM), dim=DIM, write_scale=0.5, dropout=0.0),
-        Layer([NamedMixer("project", Project(DIM))], None, dim=DIM, write_scale=0.25, dropout=0.0),
+              create_channel_mixer("mlp", dim=DIM)),
+        Layer([NamedMixer("project", Project(DIM))], None),
     ]  # fmt: skip
-    return Backbone(layers, vocabulary=7, dim=DIM, context=10)
+    return Backbone(layers, pre_norm(layers, DIM, 0.5), vocabulary=7, dim=DIM, context=10)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_each_part_is_told_in_the_order_of_the_stream(model, tokens):
     with watch_stream(model) as log:
         model(tokens)
     assert [traffic.part for traffic in log.traffic] == ["0.project", "0.speaks", "0.channel", "1.project"]
-    assert [traffic.write_scale for traffic in log.traffic] == [0.5, 0.5, 0.5, 0.25]
+    assert all(torch.equal(traffic.added, 0.5 * traffic.write) for traffic in log.traffic)
 
 
 def test_the_writes_add_up_to_the_stream(model, tokens):
@@ -60,7 +63,7 @@ def test_a_read_is_the_stream_after_the_norm_and_a_write_what_the_part_makes_of_
     with watch_stream(model) as log:
         model(tokens)
     layer, seen = model.layers[0], log["0.project"]
-    torch.testing.assert_close(seen.read, layer.mixer_norm(seen.stream))
+    torch.testing.assert_close(seen.read, model.residual.norms[0](seen.stream))
     torch.testing.assert_close(seen.write, layer.mixers[0](seen.read))
     assert torch.equal(log["0.speaks"].read, seen.read)
     assert torch.equal(log["0.speaks"].write, 3 * seen.read)

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from zoo.model.build import build_model as build_model
     from zoo.model.build import create_mixer as create_mixer
     from zoo.model.build import list_mixers as list_mixers
+    from zoo.model.norm import RMSNorm as RMSNorm
     from zoo.model.watch import watch_stream as watch_stream
     from zoo.panel import Panel as Panel
     from zoo.plugin.hookspecs import hookimpl as hookimpl
     from zoo.plugin.local import register as register
+    from zoo.residual import Residual as Residual
     from zoo.run import load_run as load_run
     from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
@@ -34,6 +36,8 @@ _HOME = {
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",
     "Panel": "zoo.panel",
+    "RMSNorm": "zoo.model.norm",
+    "Residual": "zoo.residual",
     "State": "zoo.contract",
     "Task": "zoo.task",
     "TokenMixer": "zoo.contract",

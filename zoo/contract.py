@@ -5,12 +5,14 @@ Axis names, here and everywhere: ``b`` batch, ``t`` time (queries), ``s`` source
 ``c`` chunk, ``n`` state size.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from zoo.errors import WriteError
 from zoo.panel import Panel
@@ -29,11 +31,14 @@ class Mixed:
             a step has several micro-batches, each counts as much as the others, whatever the number of its targets.
         metrics: detached numbers worth a look, of any shape, the same for every batch of one shape. Whole numbers are
             counts.
+        shared: what later layers may use, by name: mostly tensors ``(b, t, …)`` of the tokens that were read. In
+            ``step`` they hold the piece. Of two layers that hand up the same name the later one counts.
     """
 
     out: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, written: "Tensor | Mixed", part: nn.Module | None = None) -> "Mixed":
@@ -94,6 +99,16 @@ def check_losses(part: nn.Module, losses: Mapping[str, object]) -> None:
             raise WriteError(part, f"loss {name!r} has the shape {tuple(loss.shape)}: a loss is one number")
 
 
+def keywords_of(method: Callable[..., Any]) -> frozenset[str]:
+    """The parameters of a method that may be given by name: what the host fills is passed only where it is named."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    try:
+        parameters = inspect.signature(method).parameters
+    except (TypeError, ValueError):  # a method without a signature, e.g. of a scripted module
+        return frozenset()
+    return frozenset(name for name, parameter in parameters.items() if parameter.kind in named)
+
+
 class TokenMixer(nn.Module):
     """Maps what is read from the residual stream, ``(b, t, d)``, to what is written to it, ``(b, t, d)``.
 
@@ -101,6 +116,13 @@ class TokenMixer(nn.Module):
     its ``__init__``; ``dim`` is the model width, and parameters named ``heads``, ``layer_index`` and ``layers`` are
     filled by the host where the user gave no value. Parameters that a mixer owns itself (outside of submodules) are
     initialised in a method ``reset_parameters``, which its ``__init__`` calls.
+
+    ``forward`` and ``step`` are given more where their signature names it, as keywords that are None by default:
+
+    * ``shared``, a dict of what earlier layers handed up in `Mixed.shared`, and the host's own ``"embedding"``, the
+      embedded tokens ``(b, t, d)``. A mixer that misses a name in it, or gets None, behaves as a first layer.
+    * ``documents`` (``forward`` only), ``(b, t)`` int64: a document is a run of equal numbers in a row, and its writes
+      are those that it would get alone. For a mixer that does not name it, the host runs each document by itself.
 
     A docstring says, in this order: one sentence (the summary that lists show), the equation as an indented block,
     what the symbols are, an ``Options:`` section with a line ``name: meaning`` an option, the cost, the errors, and
@@ -133,21 +155,36 @@ class TokenMixer(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
 
-    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mix the next piece of sequences whose earlier reads are summed up in `state`.
+    if TYPE_CHECKING:  # a mixer may leave out `shared` and return a Mixed: type checkers see what they all have
 
-        For every way of cutting a sequence into pieces, the writes of the pieces joined equal ``forward`` of the
-        whole. This default is right for every causal mixer, and slow: its state is every read so far.
+        def step(self, x: Tensor, state: State | None = None) -> tuple[Any, State]:
+            """See below."""
+            raise NotImplementedError
 
-        Args:
-            x: the next reads, ``(b, t, d)`` with t >= 1.
-            state: what the step before returned, or None at the start. It is not changed.
+    else:
 
-        Returns:
-            The writes, ``(b, t, d)``, and the state for the next step.
-        """
-        reads = x if state is None else torch.cat([state, x], dim=1)
-        return Mixed.of(self(reads), self).out[:, -x.shape[1] :], reads
+        def step(self, x, state=None, *, shared=None):
+            """Mix the next piece of sequences whose earlier reads are summed up in `state`.
+
+            For every way of cutting a sequence into pieces, the writes of the pieces joined equal ``forward`` of the
+            whole. This default is right for every causal mixer, and slow: its state is every read so far, and with
+            it what was shared, if ``forward`` names that.
+
+            Args:
+                x: the next reads, ``(b, t, d)`` with t >= 1.
+                state: what the step before returned, or None at the start. It is not changed.
+                shared: what earlier layers handed up for these reads.
+
+            Returns:
+                The writes, ``(b, t, d)``, alone or in a `Mixed`, and the state for the next step.
+            """
+            if shared is None or "shared" not in keywords_of(self.forward):
+                reads = x if state is None else torch.cat([state, x], dim=1)
+                return _last(Mixed.of(self(reads), self), x.shape[1]), reads
+            before, earlier = (x[:, :0], {}) if state is None else state
+            reads = torch.cat([before, x], dim=1)
+            joined = {name: _joined(earlier.get(name), value, x) for name, value in shared.items()}
+            return _last(Mixed.of(self(reads, shared=joined), self), x.shape[1]), (reads, joined)
 
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
         """Adjust what gradients do not reach, e.g. a routing bias. The default does nothing.
@@ -195,3 +232,21 @@ class ChannelMixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map the reads, ``(b, t, d)``, to the writes, ``(b, t, d)``."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
+
+
+def _joined(earlier: Any, piece: Any, x: Tensor) -> Any:
+    """What was shared so far with what is shared of the next reads, `x`. What has another length is whole already."""
+    if earlier is None:
+        return piece
+    return tree_map(
+        lambda old, new: torch.cat([old, new], dim=1) if new.shape[:2] == x.shape[:2] else new, earlier, piece
+    )
+
+
+def _last(mixed: Mixed, count: int) -> Tensor | Mixed:
+    """The last writes of a `Mixed`, with the last of what it hands up."""
+    if not mixed.shared:
+        return mixed.out[:, -count:]
+    time = mixed.out.shape[1]
+    of_piece = tree_map(lambda leaf: leaf[:, -count:] if leaf.shape[1] == time else leaf, dict(mixed.shared))
+    return Mixed(mixed.out[:, -count:], shared=of_piece)

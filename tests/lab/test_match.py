@@ -8,10 +8,13 @@ from zoo.errors import UsageError
 from zoo.lab import scale
 from zoo.lab.match import LIMITS, match
 from zoo.lab.size import measure_size
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
+from zoo.model.stack import Layer, NamedMixer
 from zoo.plugin.registry import get_registry
 from zoo.train.session import model_of
 from zoo.train.settings import Settings
+
+from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 PATTERNS = [
     "dot-product",
@@ -182,8 +185,8 @@ class ReadsItsWeights(zoo.TokenMixer):
 
 def alone(cls):
     def build(settings):
-        layer = Layer([NamedMixer("it", cls(dim=settings.dim))], None, dim=settings.dim, write_scale=1.0, dropout=0.0)
-        return Backbone([layer], vocabulary=10, dim=settings.dim, context=32)
+        layer = Layer([NamedMixer("it", cls(dim=settings.dim))], None)
+        return Backbone([layer], pre_norm([layer], settings.dim), vocabulary=10, dim=settings.dim, context=32)
 
     return build
 

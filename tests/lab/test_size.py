@@ -8,7 +8,10 @@ import zoo
 from zoo.errors import UsageError
 from zoo.lab.flops import count_flops
 from zoo.lab.size import measure_size
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
+from zoo.model.stack import Layer, NamedMixer
+
+from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 D, VOCABULARY = 32, 50
 
@@ -102,8 +105,8 @@ class Unstreamed(zoo.TokenMixer):
 
 @pytest.mark.parametrize("mixer", [Lookahead(), Unstreamed()])
 def test_a_model_that_cannot_stream_has_no_state(mixer):
-    layer = Layer([NamedMixer("it", mixer)], None, dim=D, write_scale=1.0, dropout=0.0)
-    size = measure_size(Backbone([layer], vocabulary=VOCABULARY, dim=D, context=64), length=16)
+    layer = Layer([NamedMixer("it", mixer)], None)
+    size = measure_size(Backbone([layer], pre_norm([layer], D), vocabulary=VOCABULARY, dim=D, context=64), length=16)
     assert size.state is None
     assert size.forward_flops == 2 * D * VOCABULARY
 
@@ -113,8 +116,11 @@ def test_the_default_state_is_every_read():
         def forward(self, x):
             return x.cumsum(1)
 
-    layer = Layer([NamedMixer("sum", Sum())], nn.Identity(), dim=D, write_scale=1.0, dropout=0.0)
-    assert measure_size(Backbone([layer], vocabulary=VOCABULARY, dim=D, context=64), length=16).state == 16 * D
+    layer = Layer([NamedMixer("sum", Sum())], nn.Identity())
+    assert (
+        measure_size(Backbone([layer], pre_norm([layer], D), vocabulary=VOCABULARY, dim=D, context=64), length=16).state
+        == 16 * D
+    )
 
 
 def test_more_tokens_than_the_model_takes_are_refused():

@@ -8,9 +8,12 @@ from torch import nn
 
 from zoo import Mixed, TokenMixer
 from zoo.data.source import Batch
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
+from zoo.model.stack import Layer, NamedMixer
 from zoo.train.settings import Settings
 from zoo.train.step import NotFiniteError, TrainingStep
+
+from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 DIM = 8
 ADVICE = "Try a lower --lr"
@@ -69,13 +72,11 @@ class Text:
 
 
 def failure(*mixers, **changes):
-    layers = [
-        Layer([NamedMixer("sound", Sound()), NamedMixer("own", mixer)], None, dim=DIM, write_scale=0.5, dropout=0.1)
-        for mixer in mixers
-    ]
+    layers = [Layer([NamedMixer("sound", Sound()), NamedMixer("own", mixer)], None, dropout=0.1) for mixer in mixers]
     torch.manual_seed(0)
     settings = Settings(context=4, batch=2, device="cpu", precision="fp32", **changes)
-    step = TrainingStep(Backbone(layers, vocabulary=5, dim=DIM, context=4).train(), Text(), settings)
+    model = Backbone(layers, pre_norm(layers, DIM, 0.5), vocabulary=5, dim=DIM, context=4)
+    step = TrainingStep(model.train(), Text(), settings)
     with pytest.raises(NotFiniteError) as caught:  # noqa: PT012 - which step it is depends on the mixer
         for number in range(3):
             before = {name: value.clone() for name, value in step.model.state_dict().items()}

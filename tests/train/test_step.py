@@ -11,12 +11,15 @@ from zoo import IGNORE, Examples, Mixed, Task, TokenMixer, build_model
 from zoo.data.load import load_source
 from zoo.data.source import Batch
 from zoo.data.task_data import TaskData
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
 from zoo.model.metrics import combine_metrics
+from zoo.model.stack import Layer, NamedMixer
 from zoo.plugin.registry import get_registry
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep, count_targets, target_weights
+
+from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 SMALL = {"layers": 1, "dim": 32, "heads": 2, "device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -83,8 +86,9 @@ class Fixed(TaskData):
 def stepping(mixer, **changes):
     """A step of a model of one mixer."""
     settings = Settings(**SMALL, context=16, batch=1, **changes)
-    layer = Layer([NamedMixer("own", mixer)], None, dim=32, write_scale=1.0, dropout=0.0)
-    return TrainingStep(Backbone([layer], vocabulary=16, dim=32, context=16).train(), Fixed(), settings)
+    layer = Layer([NamedMixer("own", mixer)], None)
+    model = Backbone([layer], pre_norm([layer], 32), vocabulary=16, dim=32, context=16)
+    return TrainingStep(model.train(), Fixed(), settings)
 
 
 class Weighs(TokenMixer):

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
 from zoo.model.build import count_active_parameters, count_parameters
+from zoo.model.parts import parts_of
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Size:
     Attributes:
         parameters: all that are trained, the embedding and every expert among them.
         active_parameters: those that take part in the computation of one token; less in a mixture of experts.
-        embedding_parameters: of the tokens, which are those of the unembedding too, and of learned positions.
+        embedding_parameters: of the tokens, of learned positions, and of the unembedding where it is not the embedding.
         forward_flops: floating-point operations of the forward pass per token, as `count_flops` counts them.
         training_flops: likewise of a training step, forward and backward without the optimizer.
         state: how many numbers the mixers remember of one sequence; None if the model cannot stream.
@@ -47,7 +48,7 @@ def measure_size(model: Backbone, *, length: int, answers: int | None = None) ->
     Raises:
         UsageError: the model does not take so many tokens.
     """
-    embeddings = [model.embedding, *([] if model.positions is None else [model.positions])]
+    embeddings = [table for table in (model.embedding, model.positions, model.unembedding) if table is not None]
     return Size(
         parameters=count_parameters(model),
         active_parameters=count_active_parameters(model),
@@ -86,7 +87,7 @@ def measure_training_flops(model: Backbone, *, length: int, answers: int | None 
 
 def measure_state(model: Backbone, *, length: int) -> int | None:
     """How many numbers the mixers remember of one sequence after so many tokens, `Size.state`."""
-    if not all(mixer.causal for layer in model.each_layer() for _, mixer in layer.named_mixers()):
+    if not all(getattr(part.module, "causal", True) for part in parts_of(model)):
         return None
     probe = _probe(model).eval()
     probe.readout = None  # it looks at whole sequences, and remembers nothing

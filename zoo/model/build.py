@@ -12,15 +12,17 @@ from torch import nn
 
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
-from zoo.model.backbone import Backbone, Layer, NamedMixer, Positions
+from zoo.model.backbone import Backbone, Positions
 from zoo.model.create import create
 from zoo.model.shared import SharedModules
+from zoo.model.stack import Layer, NamedMixer, site_roles
 from zoo.plugin import pattern as patterns
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.isolation import random_numbers_kept
-from zoo.plugin.kinds import CHANNEL_MIXER, MIXER
+from zoo.plugin.kinds import CHANNEL_MIXER, MIXER, RESIDUAL
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import Registry, get_registry
+from zoo.residual import Residual
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -102,6 +104,29 @@ def find_channel_mixer(name: str, registry: Registry) -> Entry[Any]:
         raise
 
 
+def create_residual(
+    scheme: str | Call, *, dim: int, layers: Sequence[Layer], registry: Registry | None = None
+) -> Residual:
+    """The residual scheme for some layers. Its random numbers are its own: the parts draw the same with any scheme.
+
+    Args:
+        scheme: a name, with options in parentheses if any.
+        dim: the model width d.
+        layers: whose sites it serves.
+        registry: where to look; the installed plugins by default.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that the scheme refuses.
+        PluginError: its plugin is broken, or the scheme itself fails.
+    """
+    call, roles = patterns.parse_call(scheme) if isinstance(scheme, str) else scheme, site_roles(layers)
+    entry = (registry or get_registry())[RESIDUAL].find(call.name)
+    with random_numbers_kept():
+        torch.manual_seed((torch.initial_seed() + 1) % 2**63)
+        filled = {"dim": dim, "sites": len(roles), "layers": len(layers), "roles": roles}
+        return cast(Residual, create(entry, call.keywords, **filled))
+
+
 def build_model(
     pattern: str | patterns.Pattern,
     *,
@@ -111,8 +136,10 @@ def build_model(
     heads: int = 4,
     context: int = 256,
     channel_mixer: str = "swiglu",
+    residual: str = "pre-norm",
     positions: Positions = "none",
     dropout: float = 0.0,
+    tie_embeddings: bool = True,
     readout: nn.Module | None = None,
     registry: Registry | None = None,
 ) -> Backbone:
@@ -125,9 +152,11 @@ def build_model(
         layers: the pattern is cycled until so many layers are filled; None takes it once.
         heads: for the mixers whose options set none.
         context: the length of the training sequences.
-        channel_mixer: for the layers whose pattern names none.
+        channel_mixer: for the layers whose pattern names none; a token mixer may stand here too.
+        residual: the residual scheme, how the parts share the stream, see docs/residuals.md.
         positions: ``"none"`` or ``"learned"``.
         dropout: probability, on the embedding and on every write.
+        tie_embeddings: whether the unembedding is the embedding, or a matrix of its own.
         readout: what stands between the stream and the unembedding, see `Backbone`.
         registry: where to look for mixers; the installed plugins by default.
 
@@ -151,16 +180,18 @@ def build_model(
         mixers = _label([(call, shared.module(call, partial(build, call))) for call in row.mixers])
         call = row.channel or default_channel
         with _pointing_at(call, text if row.channel else None):
-            channel = shared.module(call, partial(create_channel_mixer, call, registry=registry, **filled))
-        built.append(Layer(mixers, channel, dim=dim, write_scale=(2 * len(rows)) ** -0.5, dropout=dropout))
+            channel = shared.module(call, partial(_fitting_channel_mixer, call, registry=registry, filled=filled))
+        built.append(Layer(mixers, channel, dropout=dropout))
     return Backbone(
         built,
+        create_residual(residual, dim=dim, layers=built, registry=registry),
         vocabulary=vocab_size,
         dim=dim,
         context=context,
         positions=positions,
         dropout=dropout,
         readout=readout,
+        tie_embeddings=tie_embeddings,
     )
 
 
@@ -185,12 +216,17 @@ def build_seeded(seed: int, build: Callable[[], Module]) -> Module:
 
 
 def check_pattern(
-    pattern: str, *, layers: int | None = None, channel_mixer: str = "swiglu", registry: Registry | None = None
+    pattern: str,
+    *,
+    layers: int | None = None,
+    channel_mixer: str = "swiglu",
+    residual: str = "pre-norm",
+    registry: Registry | None = None,
 ) -> None:
     """Refuse a pattern that no width makes a model of, without building one.
 
     Args:
-        pattern, layers, channel_mixer, registry: as for `build_model`.
+        pattern, layers, channel_mixer, residual, registry: as for `build_model`.
 
     Raises:
         PatternError: a pattern that cannot be read.
@@ -198,6 +234,8 @@ def check_pattern(
         PluginError: a mixer's plugin is broken or missing.
     """
     registry = registry or get_registry()
+    scheme = patterns.parse_call(residual)
+    registry[RESIDUAL].find(scheme.name).check(scheme.keywords)
     default = patterns.parse_call(channel_mixer)
     find_channel_mixer(default.name, registry).check(default.keywords)
     for row in _rows(patterns.parse(pattern), layers):
@@ -257,19 +295,25 @@ def _rows(pattern: patterns.Pattern, layers: int | None) -> tuple[patterns.Layer
 
 
 def _fitting_mixer(call: Call, text: str | None, registry: Registry | None, filled: dict[str, int]) -> TokenMixer:
-    context = filled["context"]
     with _pointing_at(call, text):
-        mixer = create_mixer(call, registry=registry, **filled)
-        if not mixer.causal:
-            raise UsageError(
-                f"{call.name} is not causal: a language model takes only mixers that do not see the future"
-            )
-        if mixer.max_length is not None and context > mixer.max_length:
-            raise UsageError(
-                f"{call.name} takes at most {mixer.max_length} tokens, and the context is {context}: "
-                f"choose context={mixer.max_length} or less"
-            )
-        return mixer
+        return _checked(call, create_mixer(call, registry=registry, **filled), filled["context"])
+
+
+def _checked(call: Call, mixer: TokenMixer, context: int) -> TokenMixer:
+    """The mixer, if a language model of that context can have it."""
+    if not mixer.causal:
+        raise UsageError(f"{call.name} is not causal: a language model takes only mixers that do not see the future")
+    if mixer.max_length is not None and context > mixer.max_length:
+        raise UsageError(
+            f"{call.name} takes at most {mixer.max_length} tokens, and the context is {context}: "
+            f"choose context={mixer.max_length} or less"
+        )
+    return mixer
+
+
+def _fitting_channel_mixer(call: Call, registry: Registry | None, filled: dict[str, int]) -> nn.Module | None:
+    channel = create_channel_mixer(call, registry=registry, **filled)
+    return _checked(call, channel, filled["context"]) if isinstance(channel, TokenMixer) else channel
 
 
 def _label(mixers: Sequence[tuple[Call, TokenMixer]]) -> list[NamedMixer]:

@@ -8,17 +8,18 @@ import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 from torch import nn
 
 from zoo.contract import TokenMixer
 from zoo.errors import PluginError, WriteError, ZooError, is_out_of_memory
-from zoo.model.backbone import Layer
-from zoo.model.parts import Part, Stack, parts_of
+from zoo.model.parts import Part, parts_of
+from zoo.model.stack import Stack
 from zoo.model.tracebacks import Frames, own_line, package_of, summarize_error
-from zoo.plugin.kinds import CHANNEL_MIXER, MIXER
+from zoo.plugin.kinds import CHANNEL_MIXER, MIXER, RESIDUAL
 from zoo.plugin.registry import get_registry
+from zoo.residual import Residual
 
 
 class Author(NamedTuple):
@@ -96,7 +97,9 @@ def author_of(part: Part) -> Author:
     """Who made a part."""
     cls = type(part.module)
     registry = get_registry()
-    entries = [entry for kind in (MIXER, CHANNEL_MIXER) for entry in registry[kind].list() if entry.cls is cls]
+    entries = [
+        entry for kind in (MIXER, CHANNEL_MIXER, RESIDUAL) for entry in registry[kind].list() if entry.cls is cls
+    ]
     if entries:
         entry = next((entry for entry in entries if part.label.startswith(entry.name)), entries[0])
         return Author(entry.name, entry.origin.distribution, entry.origin.version)
@@ -107,6 +110,8 @@ def _who(parts: Sequence[Part]) -> str:
     """Parts of one class; more than one where it cannot be told which of them, or which place of one, it was."""
     author = author_of(parts[0])
     name, origin = author.name, author.origin
+    if parts[0].kind == "residual":
+        return f"the residual scheme {name} (from {origin})"
     if len({part.name for part in parts}) == 1 and parts[0].layer >= 0:
         return f"{name} (layer {parts[0].layer}, part {parts[0].name}, from {origin})"
     layers = ", ".join(str(layer) for layer in sorted({part.layer for part in parts}) if layer >= 0)
@@ -128,8 +133,9 @@ def _parts_in(frames: Frames) -> list[Part]:
     running = {id(frame.f_locals.get("self")) for frame, _ in frames}
     for frame, _ in frames:
         values = [*frame.f_locals.values(), getattr(frame.f_locals.get("self"), "__dict__", {}).get("model")]
-        for stack in filter(_is_stack, values):
-            found |= {(id(part.module), part.name): part for part in _parts_of_running(cast(Stack, stack), running)}
+        for stack in values:
+            if isinstance(stack, Stack):
+                found |= {(id(part.module), part.name): part for part in _parts_of_running(stack, running)}
     return list(found.values())
 
 
@@ -141,21 +147,17 @@ def _parts_of_running(stack: Stack, running: set[int]) -> list[Part]:
     return [part for part in parts if part.layer in layers or id(part.module) not in in_them]
 
 
-def _is_stack(value: object) -> bool:
-    layers = getattr(value, "layers", None) if isinstance(value, nn.Module) else None
-    return isinstance(layers, nn.ModuleList) and all(isinstance(layer, Layer) for layer in layers)
-
-
 def _parts_named(parts: Sequence[Part], module: nn.Module) -> list[Part]:
-    """The part that a module is; one of no layer where no model is known."""
-    return [part for part in parts if part.module is module] or [Part(-1, "", "token", module)]
+    """The part that a module is; one of no layer where no model is known, and for a residual scheme."""
+    kind: Literal["residual", "token"] = "residual" if isinstance(module, Residual) else "token"
+    return [part for part in parts if part.module is module] or [Part(-1, "", kind, module)]
 
 
 def _running(inner: Frames, parts: Sequence[Part]) -> nn.Module | None:
-    """The part that ran when an error was raised, or a mixer that runs by itself."""
+    """The part, or the residual scheme, that ran when an error was raised, or a mixer that runs by itself."""
     modules = [module for frame, _ in inner if isinstance(module := frame.f_locals.get("self"), nn.Module)]
     known = {id(part.module) for part in parts}
-    part = next((module for module in modules if id(module) in known), None)
+    part = next((module for module in modules if id(module) in known or isinstance(module, Residual)), None)
     alone = (module for module in modules if isinstance(module, TokenMixer) and package_of(type(module)) != "zoo")
     return part or next(alone, None)
 

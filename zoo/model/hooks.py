@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from zoo.model.parts import Part, Stack, parts_of
+from zoo.model.parts import Part, parts_of
+from zoo.model.stack import Stack
 
 
 class Handle(Protocol):

@@ -1,21 +1,11 @@
 """The parts of a model: everything that writes to its stream."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Literal
 
 from torch import nn
 
-from zoo.model.backbone import Layer
-
-
-class Stack(Protocol):
-    """A module of layers, such as a `Backbone`."""
-
-    layers: nn.ModuleList
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Any:
-        """As of `torch.nn.Module`."""
+from zoo.model.stack import CHANNEL, Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +15,13 @@ class Part:
     Attributes:
         layer: counted from 0.
         label: the name of a token mixer in the pattern, numbered where it comes again; ``"channel"``.
-        kind: whether it mixes tokens or channels.
+        kind: whether it mixes tokens or channels; ``"residual"`` for the scheme, which is in no layer.
         module: the part itself.
     """
 
     layer: int
     label: str
-    kind: Literal["token", "channel"]
+    kind: Literal["token", "channel", "residual"]
     module: nn.Module
 
     @property
@@ -42,10 +32,9 @@ class Part:
 
 def parts_of(model: Stack) -> list[Part]:
     """The parts of a model, in the order in which they write."""
-    return [part for index, layer in enumerate(model.layers) for part in parts_of_layer(index, cast(Layer, layer))]
-
-
-def parts_of_layer(index: int, layer: Layer) -> list[Part]:
-    """Those of one layer."""
-    parts = [Part(index, label, "token", mixer) for label, mixer in layer.named_mixers()]
-    return parts if layer.channel is None else [*parts, Part(index, "channel", "channel", layer.channel)]
+    return [
+        Part(index, place.label, "channel" if role == CHANNEL else "token", place.part)
+        for index, layer in enumerate(model.each_layer())
+        for role, places in zip(layer.roles, layer.sites, strict=True)
+        for place in places
+    ]

@@ -1,17 +1,14 @@
 """A way to look at the residual stream while a model runs, without touching the code of any mixer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.contract import Mixed
-from zoo.model.backbone import Layer
-from zoo.model.hooks import hook_write
-from zoo.model.parts import Part, Stack, parts_of_layer
+from zoo.model.stack import Stack
+from zoo.residual import Stream
 
 
 @dataclass(frozen=True)
@@ -20,23 +17,23 @@ class Traffic:
 
     Attributes:
         part: e.g. ``"0.correlation"`` or ``"0.channel"``.
-        stream: the stream when the layer began, ``(b, t, d)``.
-        read: what the part saw: the stream after the host's norm, ``(b, t, d)``.
-        write: what it gave back, before the host scaled and added it, ``(b, t, d)``.
-        write_scale: what the host multiplied the write by.
+        stream: the stream that it wrote to, ``(b, t, d)``; of a residual scheme with several streams, what it shows.
+        read: what the part saw: what the scheme read from the stream, ``(b, t, d)``.
+        write: what it returned, before dropout and before the scheme wrote it, ``(b, t, d)``.
+        added: what that adds to the stream, ``(b, t, d)``; with `pre-norm` the write, scaled.
     """
 
     part: str
     stream: Tensor
     read: Tensor
     write: Tensor
-    write_scale: float
+    added: Tensor
 
     @property
     def norms(self) -> dict[str, Tensor]:
         """Euclidean norms per token, ``(b, t)`` each: of the stream, the read, and the write as it was added."""
-        norms = {name: torch.linalg.vector_norm(getattr(self, name), dim=-1) for name in ("stream", "read", "write")}
-        return norms | {"write": norms["write"] * self.write_scale}
+        of = {"stream": self.stream, "read": self.read, "write": self.added}
+        return {name: torch.linalg.vector_norm(values, dim=-1) for name, values in of.items()}
 
 
 @dataclass
@@ -63,28 +60,17 @@ def watch_stream(model: Stack) -> Iterator[StreamLog]:
         log["0.correlation"].norms["write"].mean()
     """
     log = StreamLog()
-    hooks: list[Any] = [model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())]
-    for index, layer in enumerate(cast(Iterable[Layer], model.layers)):
-        hooks += _watch_layer(model, layer, parts_of_layer(index, layer), log)
+
+    def hear(site: int, label: str, stream: Stream, read: Tensor, write: Tensor) -> None:
+        residual, name = model.residual, f"{model.layer_of(site)}.{label}"
+        with torch.no_grad():
+            shown, added = residual.show(stream).detach(), residual.added(stream, site, write).detach()
+        log.traffic.append(Traffic(name, shown, read.detach(), write.detach(), added))
+
+    hook = model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())
+    model.listeners.append(hear)
     try:
         yield log
     finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _watch_layer(model: Stack, layer: Layer, parts: Sequence[Part], log: StreamLog) -> list[Any]:
-    entering: dict[str, Tensor] = {}
-
-    def enter(_layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        entering["stream"] = args[0].detach()
-
-    def record(part: Part) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], written: Tensor | Mixed) -> None:
-            write = Mixed.of(written, module).out.detach()
-            log.traffic.append(Traffic(part.name, entering["stream"], args[0].detach(), write, layer.write_scale))
-
-        return hook
-
-    hooks = [hook_write(model, part, record(part)) for part in parts]
-    return [layer.register_forward_pre_hook(enter), *hooks]
+        model.listeners.remove(hear)
+        hook.remove()

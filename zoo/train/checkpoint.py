@@ -13,6 +13,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.files.atomic import reason, sync_folder, write_synced, writing
 from zoo.files.strict_json import to_json
 from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
+from zoo.train.renames import with_current_names
 from zoo.train.shell import quote
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _read(path: Path, device: str) -> Checkpoint:
         raise _UnusableError(f"cannot be read: {error}") from None
     # A copy is aligned as torch's own tensors are, which bit-exact resuming needs, and outlives the file.
     tensors = {stem: {key: value.to(device, copy=True) for key, value in file.items()} for stem, file in files.items()}
-    return Checkpoint(manifest["step"], path, tensors, progress)
+    return Checkpoint(manifest["step"], path, with_current_names(tensors), progress)
 
 
 def _load_tensors(path: Path) -> dict[str, "Tensor"]:

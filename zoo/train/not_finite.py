@@ -11,8 +11,9 @@ from zoo.contract import Mixed
 from zoo.model.backbone import Backbone, ModelOutput
 from zoo.model.faults import definition, describe_part
 from zoo.model.hooks import hook_read, hook_write
-from zoo.model.parts import Part, Stack, parts_of
-from zoo.model.watch import StreamLog, watch_stream
+from zoo.model.parts import Part, parts_of
+from zoo.model.stack import Stack
+from zoo.model.watch import StreamLog, Traffic, watch_stream
 
 _BOTH = ("write", "read")
 _SHOWN = 3
@@ -61,9 +62,9 @@ def explain_not_finite(
 
 def explain_writes(model: Stack, log: StreamLog) -> Cause | None:
     """Name the part that wrote the first number that is not finite in a forward pass, if one did."""
-    for traffic in log.traffic:
+    for before, traffic in zip([None, *log.traffic], log.traffic, strict=False):
         if not _is_finite(traffic.stream):
-            return Cause("The embedding of the tokens is not finite")
+            return Cause(_stream_text(before))
         bad = ~traffic.write.isfinite().all(-1)
         if bad.any():
             part = next(part for part in parts_of(model) if part.name == traffic.part)
@@ -71,6 +72,12 @@ def explain_writes(model: Stack, log: StreamLog) -> Cause | None:
             where = f"at token {token} of sequence {row}"
             return Cause(f"The first number that is not finite was written {where} by {_named(part)}", part.name)
     return None
+
+
+def _stream_text(before: Traffic | None) -> str:
+    if before is None:
+        return "The embedding of the tokens is not finite"
+    return f"The first number that is not finite was made where the stream took the write of part {before.part}"
 
 
 def _explain_losses(parts: Sequence[Part], output: ModelOutput) -> Cause | None:

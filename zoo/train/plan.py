@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from zoo.data.source import Batch
 from zoo.model.backbone import Backbone
@@ -113,7 +114,7 @@ class _Record:
 @contextmanager
 def _recording(model: Backbone) -> Iterator[_Record]:
     """Count each storage that is saved for the backward pass, once, at the place that saves it first."""
-    record, in_layer = _Record(), False
+    record, in_layer, entered = _Record(), False, dict[int, int]()
     storages = [parameter.untyped_storage() for parameter in model.parameters()]
     seen = {storage.data_ptr(): storage for storage in storages}  # kept alive, so that no address comes twice
 
@@ -131,7 +132,10 @@ def _recording(model: Backbone) -> Iterator[_Record]:
         nonlocal in_layer
         in_layer = True
         record.inside.append(0)
-        record.entering.append(args[0].nbytes)
+        # a stream may hold what entered earlier layers, e.g. their outputs: that is kept once
+        new = {leaf.data_ptr(): leaf.nbytes for leaf in tree_leaves(args[0]) if leaf.data_ptr() not in entered}
+        entered.update(new)
+        record.entering.append(sum(new.values()))
 
     def leave(*_: Any) -> None:
         nonlocal in_layer

@@ -159,8 +159,10 @@ def model_of(
             heads=settings.heads,
             context=settings.context,
             channel_mixer=settings.channel_mixer,
+            residual=settings.residual,
             positions=settings.positions,
             dropout=settings.dropout,
+            tie_embeddings=settings.tie_embeddings,
             readout=readout,
             registry=registry,
         )

@@ -50,11 +50,13 @@ class Settings(BaseModel):
 
     mixer: str = Field("correlation", description="pattern of token mixers")
     channel_mixer: str = Field("swiglu", description="for the layers whose pattern names none: swiglu, mlp, none")
+    residual: str = Field("pre-norm", description="how the parts share the stream, e.g. hyper-connections(streams=2)")
     layers: Size | None = Field(4, description="the pattern is cycled to so many layers; none takes it once")
     dim: Size = Field(128, description="width of the residual stream")
     heads: Size = Field(4, description="for the mixers that set none")
     context: Size = Field(128, description="tokens in a training sequence")
     positions: Literal["none", "learned"] = Field("none", description="added to the embedding")
+    tie_embeddings: bool = Field(True, description="the unembedding is the embedding, or a matrix of its own")
     dropout: float = Field(0.0, ge=0, lt=1, description="probability, on the embedding and on every write")
 
     data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path to text, or a task")

@@ -63,7 +63,7 @@ class TrainingStep:
         self.model, self.source, self.settings = model, source, settings
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(model, settings)
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.parameters = [parameter for parameter in model.parameters_along_stream() if parameter.requires_grad]
         model.activation_checkpointing = settings.activation_checkpointing
         self.forward = self._compiled() if settings.compile else model
 

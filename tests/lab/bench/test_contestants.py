@@ -40,9 +40,9 @@ def test_contestants_are_layers_alone():
     assert pair.name == "correlation*2, dot-product/mlp"
     assert [layer.channel is not None for layer in pair.layers] == [False, False, True]
     assert failures == {}
-    # The projections of plain attention and the scale of its norm.
-    assert plain.describe() == {"name": PLAIN, "layers": 1, "parameters": 4 * 256 + 16, "active_parameters": 1040}
-    assert plain.parameters_bytes == 4 * 1040
+    # The projections of plain attention, and the gains of its norm and of the last one.
+    assert plain.describe() == {"name": PLAIN, "layers": 1, "parameters": 4 * 256 + 32, "active_parameters": 1056}
+    assert plain.parameters_bytes == 4 * 1056
 
 
 def test_a_contestant_steps_as_it_runs():

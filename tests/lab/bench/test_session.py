@@ -8,6 +8,8 @@ from zoo.lab.bench.contestants import PLAIN, Contestant
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.session import Stopped, Watcher, make_ready, run_bench
 
+from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
+
 pytestmark = pytest.mark.slow
 
 TINY = {"dim": 16, "heads": 2, "device": "cpu", "repeats": 2, "threads": 1}
@@ -113,10 +115,10 @@ def among(monkeypatch):
 
     def put(cls):
         def build(pattern, request, device):
-            from zoo.model.backbone import Layer, NamedMixer
+            from zoo.model.stack import Layer, NamedMixer
 
-            layer = Layer([NamedMixer("own", cls())], None, dim=request.dim, write_scale=1.0, dropout=0.0)
-            return Contestant(pattern, [layer], cls.max_length)
+            layer = Layer([NamedMixer("own", cls())], None)
+            return Contestant(pattern, [layer], pre_norm([layer], request.dim), cls.max_length)
 
         monkeypatch.setattr("zoo.lab.bench.contestants._build", build)
 

@@ -10,14 +10,15 @@ def shares_by_hand(model, inputs):
     """Norm of each write over the norm of the stream before it, part by part along the stream."""
     shares = []
     stream = model.embedding(inputs)
+    norms = iter(model.residual.norms)
     for layer in model.layers:
-        read = layer.mixer_norm(stream)
+        read = next(norms)(stream)
         writes = [mixer(read) for mixer in layer.mixers]
         for write in (getattr(of, "out", of) for of in writes):
             shares.append((0.5 * write).norm(dim=-1) / stream.norm(dim=-1))
             stream = stream + 0.5 * write
         if layer.channel is not None:
-            write = layer.channel(layer.channel_norm(stream))
+            write = layer.channel(next(norms)(stream))
             shares.append((0.5 * write).norm(dim=-1) / stream.norm(dim=-1))
             stream = stream + 0.5 * write
     return torch.stack(shares)
@@ -57,7 +58,7 @@ def test_metrics_are_means_over_sequences_where_every_batch_gave_one_shape():
     model = build()
     found = measure_shares(model, batches()).metrics
     assert set(found) == {"0.speaks.size", "0.speaks.first"}
-    reads = [model.layers[0].mixer_norm(model.embedding(batch.inputs)) for batch in batches()]
+    reads = [model.residual.norms[0](model.embedding(batch.inputs)) for batch in batches()]
     expected = (3 * reads[0].abs().mean() + reads[1].abs().mean()) / 4
     assert float(found["0.speaks.size"]) == pytest.approx(float(expected), rel=1e-6)
     torch.testing.assert_close(found["0.speaks.first"], ((3 * reads[0][0, 0, :3] + reads[1][0, 0, :3]) / 4).double())
@@ -68,4 +69,4 @@ def test_the_reads_are_those_of_the_first_batch():
     model = build()
     found = measure_shares(model, batches()).reads
     assert len(found) == 4
-    torch.testing.assert_close(found[0], model.layers[0].mixer_norm(model.embedding(batches()[0].inputs)))
+    torch.testing.assert_close(found[0], model.residual.norms[0](model.embedding(batches()[0].inputs)))

@@ -1,25 +1,23 @@
 """Who takes part: the layers of a pattern, and plain attention beside them."""
 
 from collections.abc import Sequence
-from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.contract import State, TokenMixer
+from zoo.contract import TokenMixer
 from zoo.errors import UsageError, ZooError
 from zoo.lab.bench.request import Request
-from zoo.model.backbone import Backbone, Layer, NamedMixer
-from zoo.model.build import build_model, build_seeded, count_active_parameters, count_parameters
+from zoo.model.backbone import Backbone
+from zoo.model.build import build_model, build_seeded, count_active_parameters, count_parameters, create_residual
 from zoo.model.faults import describe_error
+from zoo.model.stack import Layer, NamedMixer, Stack, States
 from zoo.plugin.pattern import parse
+from zoo.residual import Residual
 
 PLAIN = "plain sdpa"
 """The contestant that the others are compared with."""
-
-States: TypeAlias = tuple[tuple[State, ...], ...]
-"""What a step leaves for the next one, by layer and mixer; None at the start."""
 
 
 class PlainAttention(TokenMixer):
@@ -55,19 +53,20 @@ class PlainAttention(TokenMixer):
         return self.project_out(mixed.transpose(1, 2).flatten(2))
 
 
-class Contestant(nn.Module):
+class Contestant(Stack):
     """Layers on a residual stream, without embedding and unembedding.
 
     Args:
         name: under which it is told.
-        layers: each the host's own, with its norm and the addition of what is written.
+        layers: in the order of the stream.
+        residual: the scheme, whole: what it does at both ends of the stream is measured too.
         max_length: the longest sequence that they take, None for any.
     """
 
-    def __init__(self, name: str, layers: Sequence[Layer], max_length: int | None = None) -> None:
+    def __init__(self, name: str, layers: Sequence[Layer], residual: Residual, max_length: int | None = None) -> None:
         super().__init__()
         self.name, self.max_length = name, max_length
-        self.layers = nn.ModuleList(layers)
+        self.set_layers(layers, residual)
 
     @property
     def parameters_bytes(self) -> int:
@@ -84,30 +83,22 @@ class Contestant(nn.Module):
             "active_parameters": count_active_parameters(self),
         }
 
-    def forward(self, stream: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The stream after the layers, ``(b, t, d)``, and the auxiliary losses of the mixers."""
-        losses: list[Tensor] = []
-        for layer in self.layers:
-            stream, said, _ = layer(stream)
-            losses += said.values()
-        return stream, losses
+    def forward(self, embedded: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What comes out of the stream, ``(b, t, d)``, and the auxiliary losses of the parts."""
+        ran = self.run_layers(embedded)
+        return ran.out, list(ran.losses.values())
 
-    def step(self, stream: Tensor, states: States | None = None) -> tuple[Tensor, States]:
-        """The next piece of the stream after the layers, ``(b, t, d)``, and the states after it."""
-        layers = [cast(Layer, layer) for layer in self.layers]
-        states = states or tuple((None,) * len(layer.labels) for layer in layers)
-        later = []
-        for layer, before in zip(layers, states, strict=True):
-            stream, after = layer.step(stream, before)
-            later.append(after)
-        return stream, tuple(later)
+    def step(self, embedded: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        """What comes out of the stream of the next piece, ``(b, t, d)``, and the states after it."""
+        return self.step_layers(embedded, states)
 
 
 def plain_attention(request: Request, device: torch.device) -> Contestant:
     """The contestant that the others are compared with: one layer of `PlainAttention`."""
     mixer = build_seeded(request.seed, lambda: PlainAttention(request.dim, request.heads))
-    layer = Layer([NamedMixer("plain", mixer)], None, dim=request.dim, write_scale=2**-0.5, dropout=0.0)
-    return Contestant(PLAIN, [layer]).to(device)
+    layers = [Layer([NamedMixer("plain", mixer)], None)]
+    residual = create_residual(request.residual, dim=request.dim, layers=layers)
+    return Contestant(PLAIN, layers, residual).to(device)
 
 
 def build_contestants(request: Request, device: torch.device) -> tuple[list[Contestant], dict[str, str]]:
@@ -137,8 +128,15 @@ def build_contestants(request: Request, device: torch.device) -> tuple[list[Cont
 def _build(pattern: str, request: Request, device: torch.device) -> Contestant:
     def build() -> Backbone:
         # A context of one token, so that a length that is too long fails for itself.
-        dim, heads = request.dim, request.heads
-        return build_model(pattern, vocab_size=2, dim=dim, heads=heads, context=1, channel_mixer="none")
+        return build_model(
+            pattern,
+            vocab_size=2,
+            dim=request.dim,
+            heads=request.heads,
+            context=1,
+            channel_mixer="none",
+            residual=request.residual,
+        )
 
     model = build_seeded(request.seed, build)
-    return Contestant(str(parse(pattern)), list(model.each_layer()), model.max_length).to(device)
+    return Contestant(str(parse(pattern)), list(model.each_layer()), model.residual, model.max_length).to(device)

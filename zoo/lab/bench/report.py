@@ -14,9 +14,9 @@ from zoo.pages.page import flat, markup, printable, render_page
 from zoo.train.report import format_duration
 
 _METHOD = {
-    "what runs": "layers on a stream of random reads, without embedding and unembedding, each with the norm of its "
-    "read and the addition of its write; plain sdpa is one such layer around a projection, a fused causal attention, "
-    "and a projection",
+    "what runs": "layers on a residual stream of random vectors, without embedding and unembedding, with all that the "
+    "residual scheme does: of pre-norm a norm and an addition a layer, and a norm at the end; plain sdpa is one such "
+    "layer around a projection, a fused causal attention, and a projection",
     "bound in the list of cells": "the floating-point operations at the speed of the fastest matrix product, or "
     "the bytes of parameters, reads and writes (in decoding of parameters and state) at the speed of the fastest copy "
     "of so many, whichever takes longer; of causal attention only the scores that are not masked",

@@ -29,6 +29,7 @@ class Request:
         kinds: what to measure, of `KINDS`.
         dim: the model width d.
         heads: for the mixers that set none, and for plain attention.
+        residual: the residual scheme, of plain attention too.
         batch: sequences side by side.
         device: ``"auto"``, ``"cpu"`` or a CUDA device.
         precision: ``"fp32"``, or ``"bf16"`` by autocast.
@@ -42,6 +43,7 @@ class Request:
     kinds: tuple[str, ...] = tuple(KINDS)
     dim: int = 128
     heads: int = 4
+    residual: str = "pre-norm"
     batch: int = 1
     device: str = "auto"
     precision: str = "fp32"
@@ -72,7 +74,7 @@ class Request:
         """The command that asks the same."""
         words = ["zoo", "bench", *self.patterns, "--lengths", ",".join(map(str, self.lengths))]
         words += ["--what", ",".join(self.kinds)]
-        for name in ("dim", "heads", "batch", "device", "precision", "threads", "repeats", "seed"):
+        for name in ("dim", "heads", "residual", "batch", "device", "precision", "threads", "repeats", "seed"):
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
         return join(words)

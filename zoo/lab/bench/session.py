@@ -67,7 +67,7 @@ def make_ready(request: Request) -> Start:
         UsageError: a mistake in any of the patterns, none of them can be built, or the device is not there.
     """
     for pattern in request.patterns:
-        check_pattern(pattern, channel_mixer="none")
+        check_pattern(pattern, channel_mixer="none", residual=request.residual)
     settled, device = prepare(request)
     return Start(settled, device, *build_contestants(settled, device))
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from zoo.errors import UsageError
-from zoo.lab.bench.contestants import Contestant, States
+from zoo.lab.bench.contestants import Contestant
 from zoo.lab.bench.request import Request
+from zoo.model.stack import States
 from zoo.train.evaluate import autocast
 
 PIECE = 512

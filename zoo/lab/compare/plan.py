@@ -214,7 +214,9 @@ def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
     for data in request.data:
         for pattern in request.patterns:
             settings = tier.settings(pattern, data, request.settings)
-            check_pattern(pattern, layers=settings.layers, channel_mixer=settings.channel_mixer)
+            check_pattern(
+                pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
+            )
         sources[data] = source_of(settle(tier.settings(request.patterns[0], data, request.settings)))
     return sources
 

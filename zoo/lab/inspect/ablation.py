@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from zoo.contract import Mixed
 from zoo.model.hooks import hook_write
-from zoo.model.parts import Part, Stack
+from zoo.model.parts import Part
+from zoo.model.stack import Stack
 
 
 @contextmanager

@@ -59,14 +59,7 @@ def measure_shares(model: Backbone, batches: Iterable[Batch]) -> Shares:
 
 def write_shares(log: StreamLog) -> list[Tensor]:
     """Norm of each write as it was added, over the norm of the stream that it was added to: ``(b, t)`` a part."""
-    shares, layer, stream = [], "", torch.empty(0)
-    for traffic in log.traffic:
-        index = traffic.part.split(".")[0]
-        if index != layer:
-            layer, stream = index, traffic.stream
-        shares.append(traffic.norms["write"] / torch.linalg.vector_norm(stream, dim=-1))
-        stream = stream + traffic.write * traffic.write_scale
-    return shares
+    return [traffic.norms["write"] / traffic.norms["stream"] for traffic in log.traffic]
 
 
 def _counted(targets: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The built-in residual schemes: a plugin like any other."""
