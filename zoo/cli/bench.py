@@ -27,6 +27,9 @@ def bench(
     ] = "forward,train,decode,memory",
     dim: Annotated[int, typer.Option(metavar="N", help="Width of the residual stream.")] = 128,
     heads: Annotated[int, typer.Option(metavar="N", help="For the mixers that set none.")] = 4,
+    residual: Annotated[
+        str, typer.Option(metavar="NAME", help="How the parts share the stream, plain attention too.")
+    ] = "pre-norm",
     batch: Annotated[int, typer.Option(metavar="N", help="Sequences side by side.")] = 1,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="fp32 or bf16.")] = "fp32",
@@ -52,6 +55,7 @@ def bench(
         kinds=read_kinds(what),
         dim=dim,
         heads=heads,
+        residual=residual,
         batch=batch,
         device=device,
         precision=precision,

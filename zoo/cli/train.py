@@ -75,6 +75,7 @@ def train(
     *,
     mixer: Annotated[str | None, _Model(metavar="PATTERN", help="Pattern of token mixers.")] = None,
     channel_mixer: Annotated[str | None, _Model(metavar="NAME", help="swiglu, mlp or none.")] = None,
+    residual: Annotated[str | None, _Model(metavar="NAME", help="How the parts share the stream.")] = None,
     layers: Annotated[int | None, _Model(metavar="N", help="The pattern is cycled to so many layers.")] = None,
     dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
     heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
@@ -108,6 +109,7 @@ def train(
     flags = {
         "mixer": with_file_names(mixer) if mixer else mixer,
         "channel_mixer": with_file_names(channel_mixer) if channel_mixer else channel_mixer,
+        "residual": residual,
         "layers": layers,
         "dim": dim,
         "heads": heads,

@@ -18,7 +18,8 @@ class Documents:
     """The documents of a batch of packed rows.
 
     Attributes:
-        ids: which document a token belongs to, ``(b, t)``, int64. A document is a maximal run of equal ids in a row.
+        ids: which document of its row a token belongs to, ``(b, t)``, int64, counted from 0: equal numbers are one
+            document, also where the ids that were given come again.
         positions: of each token in its document, ``(b, t)``.
         groups: the documents by length: each the indices of their tokens into all ``b * t``, ``(n, length)``.
     """
@@ -39,7 +40,7 @@ class Documents:
 
     @classmethod
     def of(cls, ids: Tensor) -> "Documents":
-        """The documents of ids, ``(b, t)``."""
+        """The documents of ids, ``(b, t)``: maximal runs of equal ids in a row."""
         first = torch.ones_like(ids, dtype=torch.bool)
         first[:, 1:] = ids[:, 1:] != ids[:, :-1]
         starts = first.flatten().nonzero()[:, 0]
@@ -49,7 +50,7 @@ class Documents:
             starts[lengths == length][:, None] + torch.arange(length, device=ids.device)
             for length in lengths.unique().tolist()
         ]
-        return cls(ids, positions.view_as(ids), groups)
+        return cls(first.cumsum(1) - 1, positions.view_as(ids), groups)
 
 
 def check_documents(documents: object, tokens: Tensor) -> Tensor:

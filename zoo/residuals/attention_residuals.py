@@ -39,8 +39,9 @@ class AttentionResiduals(Residual):
         super().__init__(dim, sites=sites)
         self.block = block
         self.norms = make_norms("rms", dim, sites)
-        self.queries = nn.ParameterList(nn.Parameter(torch.empty(dim)) for _ in range(sites + 1))
-        self.gains = nn.ParameterList(nn.Parameter(torch.empty(dim)) for _ in range(sites + 1))
+        # none for the first site, which has the embedding alone to select from; one for the end
+        self.queries = nn.ParameterList(nn.Parameter(torch.empty(dim)) for _ in range(sites))
+        self.gains = nn.ParameterList(nn.Parameter(torch.empty(dim)) for _ in range(sites))
         self.norm = make_norm("rms", dim)
         self.reset_parameters()
 
@@ -60,6 +61,7 @@ class AttentionResiduals(Residual):
 
     def write(self, stream: Outputs, site: int, written: Tensor) -> Outputs:
         """The outputs so far to the later ones: a block begins, or its sum grows."""
+        written = written.to(stream[0].dtype)  # autocast writes in half precision
         if site % self.block == 0:
             return *stream, written
         return *stream[:-1], stream[-1] + written
@@ -77,7 +79,9 @@ class AttentionResiduals(Residual):
         return written
 
     def _attend(self, stream: Outputs, site: int) -> Tensor:
-        return attend_over_depth(self.queries[site], stream, self.gains[site])[0]
+        if site == 0:
+            return stream[0]
+        return attend_over_depth(self.queries[site - 1], stream, self.gains[site - 1])[0]
 
 
 def attend_over_depth(

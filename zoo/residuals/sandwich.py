@@ -37,12 +37,12 @@ class Sandwich(Residual):
 
     def write(self, stream: Tensor, site: int, written: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d)."""
-        return stream + self.write_norms[site](written)
+        return stream + self.write_norms[site](written.to(stream.dtype))
 
     def close(self, stream: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d)."""
         return self.norm(stream)
 
-    def added(self, stream: Tensor, site: int, written: Tensor) -> Tensor:  # noqa: ARG002 - whatever the stream is
+    def added(self, stream: Tensor, site: int, written: Tensor) -> Tensor:
         """The normalised write, exactly."""
-        return self.write_norms[site](written)
+        return self.write_norms[site](written.to(stream.dtype))

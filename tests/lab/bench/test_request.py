@@ -54,6 +54,7 @@ def test_the_command_asks_the_same():
         "--what": "train",
         "--dim": "128",
         "--heads": "4",
+        "--residual": "pre-norm",
         "--batch": "1",
         "--device": "auto",
         "--precision": "fp32",

@@ -1,0 +1,38 @@
+"""What docs/residuals.md shows is run here."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from zoo.model.backbone import Backbone
+from zoo.model.stack import Layer, NamedMixer
+from zoo.plugin.options import options_of
+from zoo.residuals.plugin import RESIDUALS
+
+from .models import DIM, VOCABULARY, Decays, draw
+
+PAGE = (Path(__file__).parents[2] / "docs" / "residuals.md").read_text(encoding="utf-8")
+
+
+def test_the_table_has_every_scheme_with_its_options():
+    rows = re.findall(r"^\| `([a-z-]+)` \|.*?[^\\]\| (.*?) ?(?<!\\)\|", PAGE, re.MULTILINE)
+    assert [name for name, _ in rows] == list(RESIDUALS)
+    for name, options in rows:
+        own = {option.name for option in options_of(RESIDUALS[name])} - {"sites", "layers", "roles"}
+        assert set(re.findall(r"`(\w+)", options)) == own
+        assert all(option.meaning for option in options_of(RESIDUALS[name]) if option.name in own)
+
+
+def test_the_example_trains_and_streams():
+    space = {}
+    exec(re.search(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[1], space)
+    torch.manual_seed(0)
+    layers = [Layer([NamedMixer("decays", Decays(DIM))], None) for _ in range(2)]
+    model = Backbone(layers, space["GatedResidual"](DIM, sites=2), vocabulary=VOCABULARY, dim=DIM, context=12)
+    tokens = draw()
+    model(tokens, tokens).loss.backward()
+    assert model.residual.keep.grad.ne(0).tolist() == [True, True]
+    first, state = model.step(tokens[:, :3])
+    second, _ = model.step(tokens[:, 3:], state)
+    torch.testing.assert_close(torch.cat([first, second], 1), model(tokens).logits)
