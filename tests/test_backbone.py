@@ -10,7 +10,7 @@ from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, PluginError, UsageError
 from zoo.model.backbone import IGNORE, Backbone
 from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case

@@ -13,7 +13,7 @@ from zoo.errors import PluginError, UsageError
 from zoo.model import faults
 from zoo.model.backbone import Backbone
 from zoo.model.faults import describe_error, explaining
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 from zoo.plugin.catalogue import Entry, Origin, Plugin
 from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.registry import Registry, get_registry

@@ -8,7 +8,7 @@ from zoo import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.generate import choose, sample_tokens
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 
 from .stacks import pre_norm
 

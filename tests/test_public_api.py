@@ -14,9 +14,9 @@ from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import HOST
 
 PUBLIC = {
-    "IGNORE", "Backbone", "ChannelMixer", "Corpus", "Examples", "Mixed", "Panel", "RMSNorm", "Residual", "State", "Task",
-    "TokenMixer", "Tokenizer", "UsageError", "ZooError", "build_model", "create_mixer", "hookimpl", "list_mixers",
-    "load_run", "register", "watch_stream",
+    "IGNORE", "Backbone", "ChannelMixer", "Corpus", "Examples", "Mixed", "Panel", "RMSNorm", "Residual", "State",
+    "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "build_model", "create_mixer", "hookimpl",
+    "list_mixers", "load_run", "register", "watch_stream",
 }  # fmt: skip
 
 

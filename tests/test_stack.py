@@ -9,8 +9,8 @@ from zoo import Mixed, Residual, TokenMixer, build_model
 from zoo.errors import PluginError, UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
-from zoo.model.stack import Layer, NamedMixer
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.model.layer import Layer, NamedMixer
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 
 VOCABULARY, DIM = 11, 8
 
@@ -85,7 +85,9 @@ CLASSES = {
     "keys": Keys, "takes-embedding": TakesEmbedding,
 }  # fmt: skip
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
-REGISTRY = Registry([Plugin(ORIGIN, tuple(MixerEntry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
+REGISTRY = Registry(
+    [*get_registry().plugins, Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN) for name, cls in CLASSES.items()))]
+)
 
 
 def build(pattern, **settings):
@@ -260,6 +262,17 @@ def test_what_it_says_is_reported_as_the_channel_s():
 def test_it_may_be_the_channel_mixer_of_the_whole_model():
     model = build("sums, sums/none", channel_mixer="speaks")
     assert [type(layer.channel).__name__ for layer in model.layers] == ["Speaks", "NoneType"]
+
+
+def test_a_part_may_be_replaced_by_one_with_another_signature():
+    model, tokens = build("sums, hands-up/mlp"), draw()
+    model.layers[0].mixers[0] = HandsUpByStep(DIM).double()
+    model.layers[1].channel = Speaks(DIM).double()
+    output = model(tokens)
+    assert list(output.losses) == ["1.channel.size"]
+    assert_close(steps(model, tokens, (4, 5)), output.logits)
+    model.layers[0].mixers[0] = HandsUp(DIM).double()
+    assert not torch.allclose(model(tokens).logits, output.logits)
 
 
 # Untied embeddings

@@ -33,6 +33,9 @@ class Residual(nn.Module):
     """Parts side by side may write one after the other: ``write`` of a sum is the sum of the writes. Otherwise the host
     adds up what the parts of a site write, and writes once."""
 
+    no_decay: ClassVar[frozenset[str]] = frozenset()
+    """Names of own parameters that weight decay leaves alone, whatever their shape."""
+
     paper: ClassVar[str] = ""
     """Where the scheme comes from, e.g. ``"Xiong et al. 2020, arXiv:2002.04745"``."""
 

@@ -9,7 +9,7 @@ from zoo.lab import scale
 from zoo.lab.match import LIMITS, match
 from zoo.lab.size import measure_size
 from zoo.model.backbone import Backbone
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 from zoo.plugin.registry import get_registry
 from zoo.train.session import model_of
 from zoo.train.settings import Settings

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from zoo import TokenMixer, build_model
-from zoo.plugin.registry import MixerEntry, Origin, Plugin, Registry
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 
 VOCABULARY, DIM = 11, 8
 
@@ -37,7 +37,7 @@ class Decays(TokenMixer):
 
 
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
-REGISTRY = Registry([Plugin(ORIGIN, (MixerEntry("decays", Decays, ORIGIN),))])
+REGISTRY = Registry([*get_registry().plugins, Plugin(ORIGIN, (Entry("decays", Decays, ORIGIN),))])
 PATTERN = "decays + decays, decays/none, decays"
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 import torch
 
 from zoo.model.backbone import Backbone
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
+from zoo.plugin.kinds import RESIDUAL
 from zoo.plugin.options import options_of
-from zoo.residuals.plugin import RESIDUALS
+from zoo.residuals.plugin import zoo_residuals
 
 from .models import DIM, VOCABULARY, Decays, draw
+
+RESIDUALS = zoo_residuals()
 
 PAGE = (Path(__file__).parents[2] / "docs" / "residuals.md").read_text(encoding="utf-8")
 
@@ -19,9 +22,11 @@ def test_the_table_has_every_scheme_with_its_options():
     rows = re.findall(r"^\| `([a-z-]+)` \|.*?[^\\]\| (.*?) ?(?<!\\)\|", PAGE, re.MULTILINE)
     assert [name for name, _ in rows] == list(RESIDUALS)
     for name, options in rows:
-        own = {option.name for option in options_of(RESIDUALS[name])} - {"sites", "layers", "roles"}
+        own = {option.name for option in options_of(RESIDUALS[name], filled=RESIDUAL.filled)}
         assert set(re.findall(r"`(\w+)", options)) == own
-        assert all(option.meaning for option in options_of(RESIDUALS[name]) if option.name in own)
+        assert all(
+            option.meaning for option in options_of(RESIDUALS[name], filled=RESIDUAL.filled) if option.name in own
+        )
 
 
 def test_the_example_trains_and_streams():

@@ -6,11 +6,12 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
 import zoo
-from zoo.model.build import reinitialize
-from zoo.model.schemes import create_residual
-from zoo.residuals.plugin import RESIDUALS
+from zoo.model.build import create_residual, reinitialize
+from zoo.residuals.plugin import zoo_residuals
 
 from .models import DIM, PATTERN, SCHEMES, VOCABULARY, build, draw, perturbed
+
+RESIDUALS = zoo_residuals()
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
 

@@ -9,7 +9,7 @@ from torch import nn
 from zoo import Mixed, TokenMixer
 from zoo.data.source import Batch
 from zoo.model.backbone import Backbone
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 from zoo.train.settings import Settings
 from zoo.train.step import NotFiniteError, TrainingStep
 

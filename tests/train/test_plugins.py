@@ -143,3 +143,11 @@ def test_a_task_is_looked_for_among_tasks(scaling):
     assert check_plugins(other) == {"task:mqar": changed}
     with pytest.raises(PluginError, match="pip install acme"):
         check_plugins({"mean": {"distribution": "acme", "version": "1"}})
+
+
+def test_a_token_mixer_in_the_place_of_a_channel_mixer_is_recorded(scaling, tiny):
+    assert scaling.site.exists()
+    for settings in (tiny(channel_mixer="scaled"), tiny(mixer="dot-product/scaled")):
+        assert set(plugins_of(settings)) == {"dot-product", "scaled"}
+    assert set(plugins_of(tiny())) == {"dot-product"}
+    assert set(plugins_of(tiny(mixer="dot-product/mlp", channel_mixer="scaled"))) == {"dot-product"}

@@ -12,8 +12,8 @@ from zoo.data.load import load_source
 from zoo.data.source import Batch
 from zoo.data.task_data import TaskData
 from zoo.model.backbone import Backbone
+from zoo.model.layer import Layer, NamedMixer
 from zoo.model.metrics import combine_metrics
-from zoo.model.stack import Layer, NamedMixer
 from zoo.plugin.registry import get_registry
 from zoo.train.session import model_for
 from zoo.train.settings import Settings

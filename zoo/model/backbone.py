@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from zoo.contract import State
 from zoo.errors import UsageError
 from zoo.model.documents import Documents, check_documents
+from zoo.model.layer import Layer
 from zoo.model.metrics import combine_metrics
-from zoo.model.stack import Layer, Stack
+from zoo.model.stack import Stack
 from zoo.residual import Residual
 from zoo.task import IGNORE
 
@@ -164,7 +165,7 @@ class Backbone(Stack):
             for place in layer.places():
                 limit = getattr(place.part, "max_length", None)
                 if limit is not None:
-                    yield limit, "documents" not in place.forward_takes
+                    yield limit, "documents" not in place.signature.forward
 
     def _embed(self, tokens: Tensor, places: Tensor) -> Tensor:
         self._check_length(tokens.shape[1], places)

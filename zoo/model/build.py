@@ -14,8 +14,9 @@ from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone, Positions
 from zoo.model.create import create
+from zoo.model.layer import Layer, NamedMixer
 from zoo.model.shared import SharedModules
-from zoo.model.stack import Layer, NamedMixer, site_roles
+from zoo.model.stack import site_roles
 from zoo.plugin import pattern as patterns
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.isolation import random_numbers_kept
@@ -105,25 +106,26 @@ def find_channel_mixer(name: str, registry: Registry) -> Entry[Any]:
 
 
 def create_residual(
-    scheme: str | Call, *, dim: int, layers: Sequence[Layer], registry: Registry | None = None
+    scheme: str | Call, *, dim: int, layers: int, roles: Sequence[str], registry: Registry | None = None
 ) -> Residual:
-    """The residual scheme for some layers. Its random numbers are its own: the parts draw the same with any scheme.
+    """A residual scheme. Its random numbers are its own, so that the parts of a model draw the same with any scheme.
 
     Args:
         scheme: a name, with options in parentheses if any.
         dim: the model width d.
-        layers: whose sites it serves.
+        layers: how many there are.
+        roles: what stands at each site, ``"token"`` or ``"channel"``.
         registry: where to look; the installed plugins by default.
 
     Raises:
         UsageError: an unknown name or option, or a value that the scheme refuses.
         PluginError: its plugin is broken, or the scheme itself fails.
     """
-    call, roles = patterns.parse_call(scheme) if isinstance(scheme, str) else scheme, site_roles(layers)
+    call = patterns.parse_call(scheme) if isinstance(scheme, str) else scheme
     entry = (registry or get_registry())[RESIDUAL].find(call.name)
     with random_numbers_kept():
         torch.manual_seed((torch.initial_seed() + 1) % 2**63)
-        filled = {"dim": dim, "sites": len(roles), "layers": len(layers), "roles": roles}
+        filled = {"dim": dim, "sites": len(roles), "layers": layers, "roles": tuple(roles)}
         return cast(Residual, create(entry, call.keywords, **filled))
 
 
@@ -184,7 +186,7 @@ def build_model(
         built.append(Layer(mixers, channel, dropout=dropout))
     return Backbone(
         built,
-        create_residual(residual, dim=dim, layers=built, registry=registry),
+        create_residual(residual, dim=dim, layers=len(built), roles=site_roles(built), registry=registry),
         vocabulary=vocab_size,
         dim=dim,
         context=context,

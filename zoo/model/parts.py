@@ -5,7 +5,8 @@ from typing import Literal
 
 from torch import nn
 
-from zoo.model.stack import CHANNEL, Stack
+from zoo.model.layer import CHANNEL
+from zoo.model.stack import Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,6 @@ def parts_of(model: Stack) -> list[Part]:
     return [
         Part(index, place.label, "channel" if role == CHANNEL else "token", place.part)
         for index, layer in enumerate(model.each_layer())
-        for role, places in zip(layer.roles, layer.sites, strict=True)
+        for role, places in zip(layer.roles, layer.sites(), strict=True)
         for place in places
     ]

@@ -93,6 +93,7 @@ class HyperConnections(Streams):
     Source: Zhu et al. 2024, arXiv:2409.19606.
     """
 
+    no_decay: ClassVar[frozenset[str]] = frozenset({"static_read", "static_write", "static_mix", "gains"})
     paper: ClassVar[str] = "Zhu et al. 2024, arXiv:2409.19606"
 
     def __init__(self, dim: int, *, sites: int, layers: int, streams: int = 4, dynamic: bool = True) -> None:

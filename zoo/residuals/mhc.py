@@ -35,6 +35,7 @@ class ManifoldHyperConnections(Streams):
     Source: Xie et al. 2025, arXiv:2512.24880.
     """
 
+    no_decay: ClassVar[frozenset[str]] = frozenset({"read_bias", "write_bias", "mix_bias", "gains"})
     paper: ClassVar[str] = "Xie et al. 2025, arXiv:2512.24880"
 
     def __init__(self, dim: int, *, sites: int, layers: int, streams: int = 4, iterations: int = 20) -> None:

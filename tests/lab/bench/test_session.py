@@ -115,7 +115,7 @@ def among(monkeypatch):
 
     def put(cls):
         def build(pattern, request, device):
-            from zoo.model.stack import Layer, NamedMixer
+            from zoo.model.layer import Layer, NamedMixer
 
             layer = Layer([NamedMixer("own", cls())], None)
             return Contestant(pattern, [layer], pre_norm([layer], request.dim), cls.max_length)

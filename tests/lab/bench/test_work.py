@@ -7,7 +7,7 @@ from zoo.lab.bench.contestants import Contestant, build_contestants, plain_atten
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.work import prepare_work
 from zoo.lab.flops import count_flops
-from zoo.model.stack import Layer, NamedMixer
+from zoo.model.layer import Layer, NamedMixer
 
 from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

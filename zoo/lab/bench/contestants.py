@@ -12,7 +12,8 @@ from zoo.lab.bench.request import Request
 from zoo.model.backbone import Backbone
 from zoo.model.build import build_model, build_seeded, count_active_parameters, count_parameters, create_residual
 from zoo.model.faults import describe_error
-from zoo.model.stack import Layer, NamedMixer, Stack, States
+from zoo.model.layer import Layer, NamedMixer
+from zoo.model.stack import Stack, States, site_roles
 from zoo.plugin.pattern import parse
 from zoo.residual import Residual
 
@@ -97,7 +98,7 @@ def plain_attention(request: Request, device: torch.device) -> Contestant:
     """The contestant that the others are compared with: one layer of `PlainAttention`."""
     mixer = build_seeded(request.seed, lambda: PlainAttention(request.dim, request.heads))
     layers = [Layer([NamedMixer("plain", mixer)], None)]
-    residual = create_residual(request.residual, dim=request.dim, layers=layers)
+    residual = create_residual(request.residual, dim=request.dim, layers=1, roles=site_roles(layers))
     return Contestant(PLAIN, layers, residual).to(device)
 
 
