@@ -135,6 +135,11 @@ class TokenMixer(nn.Module):
     paper: ClassVar[str] = ""
     """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``, or ``"unpublished"``."""
 
+    no_decay: ClassVar[frozenset[str]] = frozenset()
+    """Names of own parameters (outside of submodules) that weight decay leaves alone, e.g. ``{"A_log"}``. Vectors are
+    never decayed. Any module may have it. Optimizers take such parameters for numbers, not for a matrix.
+    """
+
     max_length: int | None = None
     """The longest sequence that it takes, None for any. A mixer whose options decide sets it in its ``__init__``."""
 

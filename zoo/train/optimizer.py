@@ -1,27 +1,98 @@
-"""AdamW with decay on matrices only, and the learning rate of every step."""
+"""The optimizer of a run, found by its name, built on the groups of a model, saved as tensors; the learning rate."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import PluginError, UsageError, ZooError
+from zoo.model.faults import describe_cause
+from zoo.optimizers.adamw import AdamW
+from zoo.optimizers.lion import Lion
+from zoo.optimizers.muon import Muon
+from zoo.optimizers.sgd import SGD
+from zoo.plugin.options import check_given, did_you_mean, options_of
+from zoo.plugin.pattern import Call, parse_call
+from zoo.train.parameter_groups import parameter_groups
 from zoo.train.settings import Settings
 
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": AdamW, "lion": Lion, "muon": Muon, "sgd": SGD}
+"""By name."""
 
-def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); gains, biases and other vectors are not decayed."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.lr,
-        betas=(settings.beta1, settings.beta2),
-        fused=settings.device != "mps",
-    )
+OF_THE_RUN = ("lr", "weight_decay")
+"""Parameters of every optimizer that are settings of their own."""
+
+
+def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """The optimizer that the settings name, on the parameters of a model.
+
+    Raises:
+        UsageError, PluginError: as `create_optimizer`.
+    """
+    return _make(parameter_groups(model, settings.weight_decay), settings)
+
+
+def create_optimizer(
+    optimizer: str | Call, groups: list[dict[str, Any]], *, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """An optimizer from its name and options, e.g. ``"muon(momentum=0.95)"``.
+
+    Args:
+        optimizer: a name, with options in parentheses if any.
+        groups: of parameters, as `parameter_groups` gives them.
+        lr: the learning rate of every group.
+        weight_decay: of the groups that have none of their own.
+
+    Raises:
+        UsageError: an unknown name or option, or a value that the optimizer refuses.
+        PluginError: the optimizer itself fails.
+    """
+    call = parse_call(optimizer) if isinstance(optimizer, str) else optimizer
+    cls = _find(call.name)
+    given, named = _check_options(cls, call), {option.name for option in options_of(cls)}
+    given |= {name: value for name, value in (("lr", lr), ("weight_decay", weight_decay)) if name in named}
+    try:
+        return cls(groups, **given)
+    except ZooError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{call.name}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit or pytest's Skipped too
+        raise PluginError(f"the optimizer {call.name} failed to build: {describe_cause(error, cls)}") from error
+
+
+def check_optimizer(settings: Settings) -> None:
+    """Refuse an optimizer that cannot train, before a model is built.
+
+    Raises:
+        UsageError, PluginError: as `create_optimizer`, and as `state_bytes`.
+    """
+    device = "cpu" if settings.device == "auto" else settings.device
+    for role, shape in (("matrix", (3, 2)), ("embedding", (3, 2)), ("vector", (2,))):
+        _measure({"params": [torch.ones(shape, device=device)], "weight_decay": 0.0, "role": role}, settings)
+
+
+def state_bytes(model: nn.Module, settings: Settings) -> int:
+    """How many bytes the optimizer keeps beside the parameters and their gradients, measured.
+
+    It makes a step with a copy of each parameter alone, once for each shape.
+
+    Raises:
+        PluginError: the optimizer fails in its first step, or keeps what no checkpoint can hold.
+    """
+    sizes: dict[tuple[Any, ...], int] = {}
+    total = 0
+    for group in parameter_groups(model, settings.weight_decay):
+        for parameter in group["params"]:
+            key = (group["role"], parameter.shape, parameter.dtype)
+            if key not in sizes:
+                sizes[key] = _measure(group | {"params": [parameter.detach().clone()]}, settings)
+            total += sizes[key]
+    return total
 
 
 def learning_rate(settings: Settings, step: int) -> float:
@@ -57,11 +128,15 @@ def decay_begins(settings: Settings) -> int | None:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors: ``<parameter>|<quantity>``."""
+    """The optimizer's state as named tensors: ``<parameter>|<quantity>``.
+
+    Raises:
+        PluginError: it keeps something that is no tensor, which a checkpoint does not hold.
+    """
     return {
         f"{name}|{quantity}": value
         for name, parameter in model.named_parameters()
-        for quantity, value in optimizer.state.get(parameter, {}).items()
+        for quantity, value in _state_of(optimizer, parameter)
     }
 
 
@@ -71,3 +146,66 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     for key, value in tensors.items():
         name, quantity = key.rsplit("|", 1)
         optimizer.state[parameters[name]][quantity] = value.clone()
+
+
+def _find(name: str) -> type[torch.optim.Optimizer]:
+    if name not in OPTIMIZERS:
+        hint = did_you_mean(name, OPTIMIZERS)
+        raise UsageError(f"no optimizer is named {name!r}{hint}; there are: {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
+
+
+def _check_options(cls: type[torch.optim.Optimizer], call: Call) -> dict[str, Any]:
+    """The options, checked against the class."""
+    known = [option for option in options_of(cls) if option.name not in ("params", *OF_THE_RUN)]
+    names = [option.name for option in known]
+    for name in call.keywords:
+        if name in OF_THE_RUN:
+            raise UsageError(f"{call.name}: {name} is a setting of its own, and no option of the optimizer")
+        if name not in names:
+            has = f"its options: {', '.join(names)}" if names else "it has no options"
+            raise UsageError(f"{call.name} has no option {name!r}{did_you_mean(name, names)}; {has}")
+    for option in known:
+        if option.required and option.name not in call.keywords:
+            raise UsageError(f"{call.name} needs a value for its option {option.name!r}: {call.name}({option.name}=…)")
+    return check_given(cls, call.keywords, call.name)
+
+
+def _make(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
+    return create_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def _measure(group: dict[str, Any], settings: Settings) -> int:
+    """The bytes of state after a step of the optimizer on a group of one tensor alone."""
+    parameter = nn.Parameter(group["params"][0])
+    optimizer = _make([group | {"params": [parameter]}], settings)
+    parameter.grad = torch.zeros_like(parameter)
+    before = [dict(group) for group in optimizer.param_groups]
+    try:
+        optimizer.step()
+    except Exception as error:
+        cause = describe_cause(error, type(optimizer))
+        raise PluginError(f"the optimizer {settings.optimizer} failed in its first step: {cause}") from error
+    for old, new in zip(before, optimizer.param_groups, strict=True):
+        if changed := [name for name in new if name != "params" and not _same(old.get(name), new[name])]:
+            raise PluginError(
+                f"{type(optimizer).__name__} keeps {changed[0]!r} in its parameter groups, which no checkpoint holds: "
+                "keep it as a tensor in the state of each parameter"
+            )
+    return sum(value.nbytes for _, value in _state_of(optimizer, parameter))
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, Tensor) and isinstance(new, Tensor):
+        return torch.equal(old, new)
+    return old is new or bool(old == new)
+
+
+def _state_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Iterator[tuple[str, Tensor]]:
+    for quantity, value in optimizer.state.get(parameter, {}).items():
+        if not isinstance(value, Tensor):
+            raise PluginError(
+                f"{type(optimizer).__name__} keeps {quantity!r} of each parameter as {type(value).__name__}, and a "
+                "checkpoint holds tensors only: keep it as a tensor"
+            )
+        yield str(quantity), value

@@ -16,11 +16,9 @@ from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import autocast
 from zoo.train.find_data import source_of
 from zoo.train.machine import prepare_machine, settle
+from zoo.train.optimizer import check_optimizer, state_bytes
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
-
-_MOMENTS = 2
-"""What AdamW keeps of each parameter: the mean of its gradient, and of the gradient's square."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Memory:
     """Bytes, by what they hold.
 
     Attributes:
-        optimizer: the moments of AdamW.
+        optimizer: its state, e.g. AdamW's averages of gradients.
         activations: what the forward pass of a micro-batch keeps for the backward pass; less if compiled.
     """
 
@@ -67,11 +65,12 @@ def make_plan(settings: Settings) -> Plan:
     """
     settings = settle(settings)
     device = prepare_machine(settings)
+    check_optimizer(settings)
     source = source_of(settings)
     batch = source.draw(context=settings.context, batch=2, seed=settings.seed, step=0)
     model = model_for(source, settings, get_registry()).to(device)
     size = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    memory = Memory(size, size, _MOMENTS * size, measure_activations(model, batch, settings))
+    memory = Memory(size, size, state_bytes(model, settings), measure_activations(model, batch, settings))
     return Plan(settings, count_parameters(model), count_active_parameters(model), memory)
 
 

@@ -24,6 +24,7 @@ from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, settle
+from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.report import finish
@@ -96,6 +97,7 @@ def start(
     """
     settings = settle(settings)
     device = prepare_machine(settings)
+    check_optimizer(settings)
     source, text = found or (source_of(settings), text_path(settings.data))
     model = model_for(source, settings, get_registry()).to(device)
     environment = _environment(settings, source) | {"data_path": text}

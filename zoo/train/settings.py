@@ -15,11 +15,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from zoo.data.documents import Documents
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
-from zoo.plugin.pattern import parse
+from zoo.plugin.pattern import Call, parse, parse_call
 
 DEFAULT_PRESET = "quick"
 TASK_PRESET = "synthetic"
 """Where the settings start from when the data is a task."""
+
+OF_ADAMW = ("beta1", "beta2")
+"""Settings of earlier versions that are options of the optimizer now."""
 
 
 def seconds(value: Any) -> Any:
@@ -75,8 +78,7 @@ class Settings(BaseModel):
     )
     decay: float = Field(0.2, gt=0, le=1, description="with wsd, the fraction of the steps in which the rate falls")
     weight_decay: float = Field(0.1, ge=0, description="on matrices only")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the gradient")
-    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW's memory of its square")
+    optimizer: str = Field("adamw", description="adamw, lion, muon or sgd, with options: adamw(beta2=0.99)")
     clip: Limit = Field(1.0, description="largest norm of the gradient; none for any")
     seed: int = Field(0, ge=0, lt=2**31, description="of the parameters, the batches and the dropout")
 
@@ -115,10 +117,11 @@ def resolve(
         UsageError: an unknown preset or setting, an unreadable file, a value that is out of range or of a wrong type.
         PluginError: the task's plugin is broken or missing.
     """
-    given = read_file(file) if file is not None else {}
-    given |= read_assignments(assignments)
-    given |= {name: value for name, value in (flags or {}).items() if value is not None}
-    settings = validate(_defaults(preset, given.get("data"), flags or {}) | given)
+    saved = read_file(file) if file is not None else {}
+    later = read_assignments(assignments) | {name: value for name, value in (flags or {}).items() if value is not None}
+    given = saved | later
+    defaults = _defaults(preset, given.get("data"), flags or {})
+    settings = validate(modernize(modernize(defaults) | saved) | later)
     if "layers" not in given and settings.layers is not None:
         # the depth of a preset is for patterns that fit into it; a longer one is not cut
         longer = max(settings.layers, len(parse(settings.mixer).layers()))
@@ -148,8 +151,10 @@ def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[s
 def validate(values: Mapping[str, Any]) -> Settings:
     """Settings from plain values; the first thing that is wrong is told in one line.
 
-    The text ``none`` is no value, except for a setting that takes text, of which it may be the value.
+    The text ``none`` is no value, except for a setting that takes text, of which it may be the value. Settings of an
+    earlier version are read as what they became.
     """
+    values = modernize(values)
     for name in values:
         if name not in Settings.model_fields:
             known = Settings.model_fields
@@ -162,6 +167,22 @@ def validate(values: Mapping[str, Any]) -> Settings:
         reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         name = str(first["loc"][0])
         raise UsageError(f"{name}={values[name]!r} should be {reason}") from None
+
+
+def modernize(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that may be of an earlier version, in which AdamW's averages were settings, as they are written now.
+
+    Raises:
+        UsageError: they name another optimizer beside.
+    """
+    betas = {name: values[name] for name in OF_ADAMW if name in values}
+    rest = {name: value for name, value in values.items() if name not in betas}
+    if not betas:
+        return rest
+    call = parse_call(str(rest.get("optimizer", Settings.model_fields["optimizer"].default)))
+    if call.name != "adamw":
+        raise UsageError(f"{', '.join(betas)}: options of adamw, and the optimizer is {call}: leave them out")
+    return rest | {"optimizer": str(Call("adamw", tuple((call.keywords | betas).items())))}
 
 
 def _means_nothing(name: str, value: Any) -> bool:
@@ -215,7 +236,11 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text!r} should read --set key=value")
-    return name.strip().replace("-", "_"), _value(value.strip())
+    name = name.strip().replace("-", "_")
+    if name in OF_ADAMW:
+        call = f"adamw({name}={value.strip()})"
+        raise UsageError(f"--set {text}: {name} is an option of the optimizer, write --optimizer '{call}'")
+    return name, _value(value.strip())
 
 
 def _value(text: str) -> Any:

@@ -22,6 +22,7 @@ from zoo.model.faults import describe_error, explain
 from zoo.plugin.registry import get_registry
 from zoo.train.find_data import source_of, text_path
 from zoo.train.machine import settle
+from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import plugins_of
 from zoo.train.session import model_for
 from zoo.train.settings import Settings, validate
@@ -217,7 +218,9 @@ def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
             check_pattern(
                 pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
             )
-        sources[data] = source_of(settle(tier.settings(request.patterns[0], data, request.settings)))
+        settled = settle(tier.settings(request.patterns[0], data, request.settings))
+        check_optimizer(settled)
+        sources[data] = source_of(settled)
     return sources
 
 
