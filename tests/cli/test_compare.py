@@ -230,6 +230,9 @@ def test_a_mistake_in_any_pattern_is_refused_at_once(zoo, tmp_path):
         (["correlation", "--set", "foo"], ["--set 'foo' should read --set key=value"]),
         (["correlation", "--set", "steps=3"], ["write --budget steps:…"]),
         (["correlation", "--dim", "0"], ["dim=0 should be"]),
+        (["correlation", "--optimizer", "moun"], ["no optimizer is named 'moun' (did you mean 'muon'?)"]),
+        (["correlation", "--set", "beta2=0.9"], ["write --optimizer 'adamw(beta2=0.9)'"]),
+        (["--resume", "x", "--optimizer", "sgd"], ["leave out --optimizer"]),
         (
             ["correlation", "--resume", "x"],
             ["--resume goes on", "as it was planned: leave out PATTERN"],

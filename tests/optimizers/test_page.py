@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from zoo.plugin.options import options_of
+from zoo.testing.optimizers import LAWS
 from zoo.train.optimizer import OPTIMIZERS, check_optimizer
 from zoo.train.session import start
 from zoo.train.settings import Settings
@@ -21,10 +22,15 @@ def given():
     return space
 
 
+def test_the_example_keeps_the_laws(capsys):
+    exec(BLOCKS[2], given())
+    assert capsys.readouterr().out.split() == [word for name in LAWS for word in (name, "passed")]
+
+
 @pytest.mark.slow
 def test_the_example_trains(tmp_path, monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "signs", given()["Signs"])
-    tiny = {"mixer": "dot-product", "data": "parity", "layers": 1, "dim": 8, "steps": 3, "batch": 2, "context": 64}
+    tiny = {"mixer": "dot-product", "data": "parity", "layers": 1, "dim": 8, "steps": 3, "batch": 2, "context": 40}
     settings = Settings(**tiny, heads=1, optimizer="signs(momentum=0.8)", evaluation_tokens=64, device="cpu", threads=1)
     summary = start(settings, root=tmp_path)
     assert summary.steps == 3
@@ -39,3 +45,9 @@ def test_every_optimizer_and_option_is_listed():
 def test_every_call_of_the_page_is_one():
     for call in re.findall(r"--optimizer '?([\w=().]+)'?", PAGE):
         check_optimizer(Settings(optimizer=call))
+
+
+def test_every_law_is_listed_with_its_promise():
+    assert dict(re.findall(r"^\| `([\w-]+)` \| ([^|]*\.) \|$", PAGE, re.MULTILINE)) == {
+        name: law.promise for name, law in LAWS.items()
+    }
