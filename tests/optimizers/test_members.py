@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import zoo.optimizers.muon
 from zoo.optimizers.adamw import AdamW
 from zoo.optimizers.lion import Lion
-from zoo.optimizers.muon import Muon
+from zoo.optimizers.muon import Muon, orthogonalize
 from zoo.optimizers.sgd import SGD
 from zoo.plugin.options import options_of
 from zoo.train.optimizer import OPTIMIZERS
@@ -75,7 +76,8 @@ def test_lion_steps_by_the_sign_of_an_average():
     assert parameter.tolist() == pytest.approx([0.85 * 0.95 + 0.1, -0.85 * 0.95 + 0.1, 1.9 * 0.95 - 0.1])
 
 
-def test_muon_is_that_of_torch_for_hidden_matrices_and_adamw_for_the_rest():
+def test_muon_is_that_of_torch_for_hidden_matrices_and_adamw_for_the_rest(monkeypatch):
+    monkeypatch.setattr(zoo.optimizers.muon, "precision_on", lambda device: torch.bfloat16)  # as torch does everywhere
     groups, plain = drawn(), drawn()
     trained(Muon(groups, lr=0.1), tensors(groups))
     hidden = {"params": plain[0]["params"][:2], "weight_decay": 0.1}
@@ -101,6 +103,7 @@ def test_a_step_of_muon_is_orthogonal_and_as_large_as_one_of_adamw():
     values = torch.linalg.svdvals(matrix.detach()) / (0.2 * 24**0.5)
     assert values.min() > 0.6
     assert values.max() < 1.3
+    assert torch.equal(orthogonalize(torch.zeros(2, 3), 5, torch.float32), torch.zeros(2, 3))
     assert 0.15 < float(matrix.detach().square().mean().sqrt()) < 0.25
 
 
