@@ -1,6 +1,7 @@
 import os
 import signal
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,13 @@ torch.set_num_threads(1)
 
 # A shell that starts the tests in the background has Ctrl-C ignored, which they would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def registered():
+    """Registers classes by name, for one test."""
+    from zoo.plugin.local import register
+    from zoo.plugin.registry import forget
+
+    yield register
+    forget()

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
+from zoo.optimizers.plugin import zoo_optimizers
 from zoo.testing.optimizers import LAWS, OptimizerCase, judge
-from zoo.train.optimizer import OPTIMIZERS
 
 from .broken import BROKEN, Control, NeedsEveryGradient
 
@@ -27,7 +27,7 @@ def verdicts(optimizer, laws=tuple(LAWS), **options):
     return {name: found for name in laws if (found := judge(LAWS[name], case)).status != "passed"}
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", zoo_optimizers())
 def test_the_built_in_optimizers_keep_every_law(name):
     assert verdicts(name) == {}
 

@@ -11,9 +11,9 @@ import zoo.optimizers.muon
 from zoo.optimizers.adamw import AdamW
 from zoo.optimizers.lion import Lion
 from zoo.optimizers.muon import Muon, orthogonalize
+from zoo.optimizers.plugin import zoo_optimizers
 from zoo.optimizers.sgd import SGD
 from zoo.plugin.options import options_of
-from zoo.train.optimizer import OPTIMIZERS
 
 SHAPES = {"matrix": [(6, 4), (3, 5), (2, 4, 3)], "embedding": [(7, 4)], "vector": [(5,), ()]}
 
@@ -126,7 +126,7 @@ def test_state_loaded_the_way_of_torch_is_what_muon_works_on():
     assert same(trained(first, tensors(groups)), trained(second, tensors(others)))
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS.values())
+@pytest.mark.parametrize("cls", zoo_optimizers().values())
 def test_parameters_need_no_groups_and_a_closure_is_called(cls):
     parameters = [nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(2))]
 
@@ -139,7 +139,7 @@ def test_parameters_need_no_groups_and_a_closure_is_called(cls):
     assert all((parameter < 1).all() for parameter in parameters)
 
 
-@pytest.mark.parametrize("cls", OPTIMIZERS.values())
+@pytest.mark.parametrize("cls", zoo_optimizers().values())
 def test_a_docstring_has_a_summary_an_equation_every_option_and_the_source(cls):
     text = inspect.getdoc(cls)
     assert text.splitlines()[0].endswith(".")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from zoo.optimizers.plugin import zoo_optimizers
 from zoo.plugin.options import options_of
 from zoo.testing.optimizers import LAWS
-from zoo.train.optimizer import OPTIMIZERS, check_optimizer
+from zoo.train.optimizer import check_optimizer
 from zoo.train.session import start
 from zoo.train.settings import Settings
 
@@ -28,8 +29,8 @@ def test_the_example_keeps_the_laws(capsys):
 
 
 @pytest.mark.slow
-def test_the_example_trains(tmp_path, monkeypatch):
-    monkeypatch.setitem(OPTIMIZERS, "signs", given()["Signs"])
+def test_the_example_trains(tmp_path, registered):
+    registered("signs", given()["Signs"])
     tiny = {"mixer": "dot-product", "data": "parity", "layers": 1, "dim": 8, "steps": 3, "batch": 2, "context": 40}
     settings = Settings(**tiny, heads=1, optimizer="signs(momentum=0.8)", evaluation_tokens=64, device="cpu", threads=1)
     summary = start(settings, root=tmp_path)
@@ -38,7 +39,7 @@ def test_the_example_trains(tmp_path, monkeypatch):
 
 def test_every_optimizer_and_option_is_listed():
     rows = dict(re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([^|]*)\|", PAGE, re.MULTILINE))
-    for name, cls in OPTIMIZERS.items():
+    for name, cls in zoo_optimizers().items():
         assert re.findall(r"`(\w+)`", rows[name]) == [option.name for option in options_of(cls)][3:]
 
 

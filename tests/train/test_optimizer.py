@@ -7,8 +7,8 @@ from torch import nn
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError, ZooError
 from zoo.model.build import build_model
+from zoo.optimizers.plugin import zoo_optimizers
 from zoo.train.optimizer import (
-    OPTIMIZERS,
     check_optimizer,
     decay_begins,
     learning_rate,
@@ -203,8 +203,8 @@ class Demanding(torch.optim.SGD):
         (torch.optim.LBFGS, r"^the optimizer mine failed in its first step: TypeError"),
     ],
 )
-def test_an_optimizer_that_cannot_be_saved_or_run_is_refused_at_once(cls, message, monkeypatch):
-    monkeypatch.setitem(OPTIMIZERS, "mine", cls)
+def test_an_optimizer_that_cannot_be_saved_or_run_is_refused_at_once(cls, message, registered):
+    registered("mine", cls)
     with pytest.raises(ZooError, match=message):
         check_optimizer(Settings(optimizer="mine"))
 
@@ -254,9 +254,9 @@ def test_what_an_optimizer_keeps_is_measured():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "adagrad"])
-def test_the_state_goes_through_named_tensors_and_back(name, monkeypatch):
-    monkeypatch.setitem(OPTIMIZERS, "adagrad", torch.optim.Adagrad)
+@pytest.mark.parametrize("name", [*zoo_optimizers(), "adagrad"])
+def test_the_state_goes_through_named_tensors_and_back(name, registered):
+    registered("adagrad", torch.optim.Adagrad)
     torch.manual_seed(0)
     models = [nn.Linear(3, 2) for _ in range(2)]
     optimizers = [make_optimizer(model, Settings(optimizer=name)) for model in models]

@@ -6,9 +6,9 @@ import signal
 import pytest
 import torch
 
+from zoo.optimizers.plugin import zoo_optimizers
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
-from zoo.train.optimizer import OPTIMIZERS
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
 
@@ -29,9 +29,9 @@ def outcome(path):
     return [file.read_bytes() for file in files]
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "adagrad(lr_decay=0.1)"])
-def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(OPTIMIZERS, "adagrad", torch.optim.Adagrad)  # any class of torch.optim will do
+@pytest.mark.parametrize("name", [*zoo_optimizers(), "adagrad(lr_decay=0.1)"])
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_path, registered):
+    registered("adagrad", torch.optim.Adagrad)  # any class of torch.optim will do
     settings = tiny(optimizer=name, steps=12)
     start(settings, root=tmp_path, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
@@ -42,10 +42,10 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_pat
 
 def test_every_optimizer_trains_in_its_own_way(tiny, tmp_path):
     weights = set()
-    for name in OPTIMIZERS:
+    for name in zoo_optimizers():
         start(tiny(optimizer=name, steps=2), root=tmp_path, out=tmp_path / name)
         weights.add(outcome(tmp_path / name)[0])
-    assert len(weights) == len(OPTIMIZERS)
+    assert len(weights) == len(zoo_optimizers())
 
 
 def test_a_run_of_an_earlier_version_goes_on_exactly(tiny, tmp_path):

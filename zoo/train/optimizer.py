@@ -2,27 +2,19 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import PluginError, UsageError, ZooError
-from zoo.model.faults import describe_cause
-from zoo.optimizers.adamw import AdamW
-from zoo.optimizers.lion import Lion
-from zoo.optimizers.muon import Muon
-from zoo.optimizers.sgd import SGD
-from zoo.plugin.options import check_given, did_you_mean, options_of
+from zoo.errors import PluginError
+from zoo.model.create import create
+from zoo.model.tracebacks import describe_cause
+from zoo.plugin.kinds import OPTIMIZER
 from zoo.plugin.pattern import Call, parse_call
+from zoo.plugin.registry import Registry, get_registry
 from zoo.train.parameter_groups import parameter_groups
 from zoo.train.settings import Settings
-
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": AdamW, "lion": Lion, "muon": Muon, "sgd": SGD}
-"""By name."""
-
-OF_THE_RUN = ("lr", "weight_decay")
-"""Parameters of every optimizer that are settings of their own."""
 
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -35,7 +27,12 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimize
 
 
 def create_optimizer(
-    optimizer: str | Call, groups: list[dict[str, Any]], *, lr: float, weight_decay: float
+    optimizer: str | Call,
+    groups: list[dict[str, Any]],
+    *,
+    lr: float,
+    weight_decay: float,
+    registry: Registry | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer from its name and options, e.g. ``"muon(momentum=0.95)"``.
 
@@ -44,25 +41,16 @@ def create_optimizer(
         groups: of parameters, as `parameter_groups` gives them.
         lr: the learning rate of every group.
         weight_decay: of the groups that have none of their own.
+        registry: where to look; the installed plugins by default.
 
     Raises:
         UsageError: an unknown name or option, or a value that the optimizer refuses.
-        PluginError: the optimizer itself fails.
+        PluginError: its plugin is broken or missing, or the optimizer itself fails.
     """
     call = parse_call(optimizer) if isinstance(optimizer, str) else optimizer
-    cls = _find(call.name)
-    given, named = _check_options(cls, call), {option.name for option in options_of(cls)}
-    given |= {name: value for name, value in (("lr", lr), ("weight_decay", weight_decay)) if name in named}
-    try:
-        return cls(groups, **given)
-    except ZooError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"{call.name}: {error}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit or pytest's Skipped too
-        raise PluginError(f"the optimizer {call.name} failed to build: {describe_cause(error, cls)}") from error
+    entry = (registry or get_registry())[OPTIMIZER].find(call.name)
+    made = create(entry, call.keywords, params=groups, lr=lr, weight_decay=weight_decay)
+    return cast(torch.optim.Optimizer, made)
 
 
 def check_optimizer(settings: Settings) -> None:
@@ -146,29 +134,6 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     for key, value in tensors.items():
         name, quantity = key.rsplit("|", 1)
         optimizer.state[parameters[name]][quantity] = value.clone()
-
-
-def _find(name: str) -> type[torch.optim.Optimizer]:
-    if name not in OPTIMIZERS:
-        hint = did_you_mean(name, OPTIMIZERS)
-        raise UsageError(f"no optimizer is named {name!r}{hint}; there are: {', '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name]
-
-
-def _check_options(cls: type[torch.optim.Optimizer], call: Call) -> dict[str, Any]:
-    """The options, checked against the class."""
-    known = [option for option in options_of(cls) if option.name not in ("params", *OF_THE_RUN)]
-    names = [option.name for option in known]
-    for name in call.keywords:
-        if name in OF_THE_RUN:
-            raise UsageError(f"{call.name}: {name} is a setting of its own, and no option of the optimizer")
-        if name not in names:
-            has = f"its options: {', '.join(names)}" if names else "it has no options"
-            raise UsageError(f"{call.name} has no option {name!r}{did_you_mean(name, names)}; {has}")
-    for option in known:
-        if option.required and option.name not in call.keywords:
-            raise UsageError(f"{call.name} needs a value for its option {option.name!r}: {call.name}({option.name}=…)")
-    return check_given(cls, call.keywords, call.name)
 
 
 def _make(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:

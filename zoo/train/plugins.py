@@ -11,7 +11,7 @@ from zoo.errors import UsageError
 from zoo.model.build import find_channel_mixer
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
-from zoo.plugin.kinds import CORPUS, MIXER, TASK, TOKENIZER, Kind
+from zoo.plugin.kinds import CORPUS, MIXER, OPTIMIZER, RESIDUAL, TASK, TOKENIZER, Kind
 from zoo.plugin.local import LOCAL
 from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
@@ -21,12 +21,12 @@ from zoo.train.settings import Settings
 ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
 
 
-def plugins_of(settings: Settings, *, with_data: bool = True) -> dict[str, dict[str, str]]:
+def plugins_of(settings: Settings, *, with_training: bool = True) -> dict[str, dict[str, str]]:
     """What gives each member that a run of these settings uses.
 
     Args:
         settings: of the run.
-        with_data: or only what its model is made of.
+        with_training: or only what its model is made of.
 
     Returns:
         By recorded name: its ``distribution``, its ``version``, the ``source_sha256`` of its code, see
@@ -34,7 +34,7 @@ def plugins_of(settings: Settings, *, with_data: bool = True) -> dict[str, dict[
         ``file_sha256``. A mixer is recorded by its name, everything else as ``kind:name``.
     """
     registry = get_registry()
-    used = [*_used(settings, registry), *(_used_for_data(settings, registry) if with_data else ())]
+    used = [*_used(settings, registry), *(_used_in_training(settings, registry) if with_training else ())]
     return dict(sorted((_recorded_name(entry.kind, name), _record(entry)) for name, entry in used))
 
 
@@ -92,7 +92,8 @@ def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
 
 def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
     """The members of which the model is made, with the name that the settings use."""
-    default = parse_call(settings.channel_mixer)
+    default, residual = parse_call(settings.channel_mixer), parse_call(settings.residual)
+    yield residual.name, registry[RESIDUAL].find(residual.name)
     for layer in parse(settings.mixer).layers(settings.layers):
         for call in layer.mixers:
             yield call.name, registry[MIXER].find(call.name)
@@ -100,8 +101,10 @@ def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[A
         yield channel.name, find_channel_mixer(channel.name, registry)
 
 
-def _used_for_data(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
-    """The task, or what a text is read with."""
+def _used_in_training(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
+    """The optimizer, and the task or what a text is read with."""
+    optimizer = parse_call(settings.optimizer)
+    yield optimizer.name, registry[OPTIMIZER].find(optimizer.name)
     task = task_call(settings.data)
     if task is not None:
         yield task.name, registry[TASK].find(task.name)
