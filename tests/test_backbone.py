@@ -11,7 +11,7 @@ from zoo.errors import PatternError, PluginError, UsageError
 from zoo.model.backbone import IGNORE, Backbone
 from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
 from zoo.model.layer import Layer, NamedMixer
-from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
@@ -20,7 +20,7 @@ from zoo.testing.whole_model import WholeModel
 
 from .stacks import pre_norm
 
-BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
+BUILT_IN = [plugin for plugin in get_registry().plugins if not plugin.of(MIXER)]
 
 VOCABULARY, DIM, CONTEXT = 11, 16, 12
 

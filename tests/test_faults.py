@@ -15,12 +15,12 @@ from zoo.model.backbone import Backbone
 from zoo.model.faults import describe_error, explaining
 from zoo.model.layer import Layer, NamedMixer
 from zoo.plugin.catalogue import Entry, Origin, Plugin
-from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Registry, get_registry
 
 from .stacks import pre_norm
 
-BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
+BUILT_IN = [plugin for plugin in get_registry().plugins if not plugin.of(MIXER)]
 
 DIM = 8
 

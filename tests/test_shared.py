@@ -11,7 +11,7 @@ from zoo.errors import PatternError, UsageError
 from zoo.lab.size import measure_size
 from zoo.model.build import check_pattern, count_active_parameters, count_parameters, reinitialize
 from zoo.model.shared import load_state_tensors, state_tensors
-from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case
 from zoo.testing.laws import LAWS
@@ -55,7 +55,7 @@ class Bidirectional(TokenMixer):
 
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
 CLASSES = {"counting": Counting, "bidirectional": Bidirectional}
-BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
+BUILT_IN = [plugin for plugin in get_registry().plugins if not plugin.of(MIXER)]
 REGISTRY = Registry([*BUILT_IN, Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
 
 

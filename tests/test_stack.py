@@ -386,7 +386,7 @@ def test_a_scheme_without_its_methods_says_which():
         ("pre-norm(norms=rms)", "pre-norm has no option 'norms' (did you mean 'norm'?); its options: "),
         ("pre-norm(norm=batch)", "pre-norm: option norm='batch' should be 'rms', 'layer' or 'none'"),
         ("pre-norm(initial_scale=0)", "pre-norm: initial_scale=0.0 is of learned scales: set scale=learned as well"),
-        ("dense(sites=3)", "dense: sites is filled by the host: leave it out"),
+        ("dense(sites=3)", "dense has no option 'sites'"),
         ("mhc(streams=1)", "mhc: streams=1 should be 2 or more"),
         ("attention-residuals(block=0)", "attention-residuals: block=0 should be 1 or more"),
     ],

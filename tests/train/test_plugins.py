@@ -95,10 +95,12 @@ def test_a_run_records_the_source_of_its_mixers(run):
     assert {name: plugin["distribution"] for name, plugin in plugins.items()} == {
         "channel-mixer:swiglu": "mixer-zoo",
         "dot-product": "mixer-zoo",
+        "optimizer:adamw": "mixer-zoo",
+        "residual:pre-norm": "mixer-zoo",
         "scaled": "scaling",
         "tokenizer:byte": "mixer-zoo",
     }
-    assert len({plugin["source_sha256"] for plugin in plugins.values()}) == 4
+    assert len({plugin["source_sha256"] for plugin in plugins.values()}) == 6
 
 
 def test_resuming_with_changed_code_is_told_and_goes_on(run, scaling):
@@ -135,7 +137,13 @@ def test_another_version_is_told_once(run, scaling):
 
 def test_a_task_is_looked_for_among_tasks(scaling):
     recorded = plugins_of(Settings(mixer="dot-product", data="mqar(vocab=64, pairs=2, length=16)"))
-    assert list(recorded) == ["channel-mixer:swiglu", "dot-product", "task:mqar"]
+    assert list(recorded) == [
+        "channel-mixer:swiglu",
+        "dot-product",
+        "optimizer:adamw",
+        "residual:pre-norm",
+        "task:mqar",
+    ]
     assert check_plugins(recorded) == {}
     other = {"task:mqar": recorded["task:mqar"] | {"source_sha256": "ab"}}
     version = recorded["task:mqar"]["version"]
@@ -147,7 +155,10 @@ def test_a_task_is_looked_for_among_tasks(scaling):
 
 def test_a_token_mixer_in_the_place_of_a_channel_mixer_is_recorded(scaling, tiny):
     assert scaling.site.exists()
+    others = {"optimizer:adamw", "residual:pre-norm", "tokenizer:byte"}
     for settings in (tiny(channel_mixer="scaled"), tiny(mixer="dot-product/scaled")):
-        assert set(plugins_of(settings)) == {"dot-product", "scaled"}
-    assert set(plugins_of(tiny())) == {"dot-product"}
-    assert set(plugins_of(tiny(mixer="dot-product/mlp", channel_mixer="scaled"))) == {"dot-product"}
+        assert set(plugins_of(settings)) == {"dot-product", "scaled"} | others
+    assert (
+        set(plugins_of(tiny(mixer="dot-product/mlp", channel_mixer="scaled")))
+        == {"channel-mixer:mlp", "dot-product"} | others
+    )

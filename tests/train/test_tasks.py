@@ -21,6 +21,8 @@ from zoo.train.sample import answered_example
 from zoo.train.session import resume, start
 from zoo.train.settings import resolve
 
+from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
+
 TASK = "delayed-copy(length=12, vocab=4, delay=2, test_lengths=(24,))"
 SMALL = {
     "mixer": "correlation",
@@ -43,7 +45,7 @@ class Parrot(Backbone):
     """Answers every token with itself, a little louder at even positions."""
 
     def __init__(self, vocabulary):
-        super().__init__([], vocabulary=vocabulary, dim=vocabulary, context=4)
+        super().__init__([], pre_norm([], vocabulary), vocabulary=vocabulary, dim=vocabulary, context=4)
         with torch.no_grad():
             self.embedding.weight.copy_(torch.eye(vocabulary))
 

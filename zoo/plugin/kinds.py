@@ -4,7 +4,7 @@ A new kind is a row here, a hook specification in `zoo.plugin.hookspecs`, a base
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -21,17 +21,14 @@ class Kind:
         plural: in words, e.g. ``"channel mixers"``.
         base: the class that every member inherits from, ``"module:Class"``; it is imported when it is needed.
         filled: parameters of a member's ``__init__`` that the host always gives, and that are no options.
+        words: what one member is, in an error; by default its name.
     """
 
     name: str
     plural: str
     base: str
-    filled: frozenset[str] = field(default=frozenset())
-
-    @property
-    def words(self) -> str:
-        """What one member is, in an error: ``channel mixer``."""
-        return self.name.replace("-", " ")
+    filled: frozenset[str] = frozenset()
+    words: str = ""
 
     @property
     def hook(self) -> str:
@@ -50,12 +47,14 @@ class Kind:
         return getattr(import_module(module), name)
 
     def __str__(self) -> str:
-        return self.words
+        return self.words or self.name.replace("-", " ")
 
 
 MIXER = Kind("mixer", "mixers", "zoo.contract:TokenMixer", frozenset({"dim"}))
 CHANNEL_MIXER = Kind("channel-mixer", "channel mixers", "zoo.contract:ChannelMixer", frozenset({"dim"}))
-RESIDUAL = Kind("residual", "residuals", "zoo.residual:Residual", frozenset({"dim", "sites", "layers", "roles"}))
+RESIDUAL = Kind(
+    "residual", "residuals", "zoo.residual:Residual", frozenset({"dim", "sites", "layers", "roles"}), "residual scheme"
+)
 TASK = Kind("task", "tasks", "zoo.task:Task")
 CORPUS = Kind("corpus", "corpora", "zoo.corpus:Corpus")
 TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.tokenizer:Tokenizer")

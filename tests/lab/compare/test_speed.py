@@ -11,7 +11,7 @@ from zoo import Mixed, TokenMixer
 from zoo.lab.compare import speed
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.plugin.catalogue import Entry, Origin, Plugin
-from zoo.plugin.kinds import CHANNEL_MIXER
+from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.find_data import source_of
 from zoo.train.settings import Settings
@@ -19,7 +19,7 @@ from zoo.train.step import TrainingStep
 
 from .samples import COPY, TINY
 
-BUILT_IN = [plugin for plugin in get_registry().plugins if plugin.of(CHANNEL_MIXER)]
+BUILT_IN = [plugin for plugin in get_registry().plugins if not plugin.of(MIXER)]
 
 SECONDS = 0.03
 STEPS = 12
