@@ -90,10 +90,12 @@ def test_a_new_kind_costs_a_row_a_hook_and_a_base_class(flavour, tmp_path, monke
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["name"], listed["kind"], listed["summary"]) == ("vanilla", "flavour", "Tastes of vanilla.")
     assert [option["name"] for option in listed["options"]] == ["sweet"]
-    assert run(["info", "flavour:vanilla"]) == 0
+    assert run(["-p", str(file), "info", "flavour:vanilla"]) == 0
     assert "whether there is sugar in it" in capsys.readouterr().out
-    assert run(["plugins"]) == 0
+    assert run(["-p", str(file), "plugins"]) == 0
     assert "vanilla" in capsys.readouterr().out
+    monkeypatch.setenv("ZOO_PLUGIN_FILES", str(file))
+    forget()
     with pytest.raises(UsageError, match=r"^no flavour is named 'vanila' \(did you mean 'vanilla'\?\)"):
         get_registry()[flavour].find("vanila")
     with pytest.raises(UsageError, match=r"^vanilla has no option 'salty'"):

@@ -55,18 +55,18 @@ def test_the_folder_is_named_after_time_and_patterns(zoo, tmp_path, monkeypatch)
 
 def test_a_contestant_that_fails_is_told_and_the_code_is_1(zoo, tmp_path):
     out = tmp_path / "out"
-    result = zoo("bench", "corelation", "involution", *TINY, "--what", "memory", "--out", out)
+    result = zoo("bench", "dot-product(heads=7)", "involution", *TINY, "--what", "memory", "--out", out)
     assert result.code == 1
-    assert "failed: corelation: not built: no mixer is named 'corelation' (did you mean 'correlation'?)" in result.out
+    assert "failed: dot-product(heads=7): not built: dot-product: heads=7 does not divide" in result.out
     assert "\ninvolution " in result.out
-    assert "corelation: not built: " in (out / "report.html").read_text()
+    assert "dot-product(heads=7): not built: " in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["corelation"], ["no mixer is named 'corelation'", "did you mean 'correlation'"]),
-        (["x", "y"], ["none of the 2 patterns can be built"]),
+        (["x", "y"], ["no mixer is named 'x'"]),
         (["correlation", "--lengths", "8,many"], ["--lengths", "whole numbers"]),
         (["correlation", "--what", "tran"], ["--what", "did you mean 'train'"]),
         (["correlation", "--repeats", "0"], ["--repeats 0 should be 1 or more"]),

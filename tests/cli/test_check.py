@@ -155,7 +155,7 @@ def test_on_a_terminal_it_is_coloured(zoo, file):
         (["dot-product", "--options", "heads=("], "expected"),
         (["dot-product", "--options", "hats=2"], "has no option 'hats'"),
         (["dot-product", "--only", "shape", "--skip", "shape"], "no law is left to ask"),
-        (["./gone.py:Mine"], "there is no file ./gone.py"),
+        (["./gone.py:Mine"], "there is no plugin file"),
         (["dot-product,"], "expected"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_file_that_prints_and_changes_global_state_does_not_spoil_the_json(zoo
     result = zoo("check", "./mine.py:Sound", "--only", "shape", "--examples", 1, "--json")
     assert json.loads(result.out)["laws"][0]["status"] == "passed"
     assert "compiling" in result.err
-    assert "note: ./mine.py changed global state when it was run, now restored: random numbers of torch" in result.err
+    assert "mine.py changed global state when it was run, now restored: random numbers of torch" in result.err
 
 
 def test_a_file_that_skips_itself_is_told_in_a_line(zoo, file, tmp_path):

@@ -179,7 +179,9 @@ def test_plugins_as_json_have_tracebacks(zoo, distribution):
     distribution("bad-mixers", BROKEN)
     result = zoo("plugins", "--json")
     assert result.code == 4
-    bad, built_in, channel_mixers, tasks = json.loads(result.out)
+    bad, *own = json.loads(result.out)
+    own = {plugin["entry_point"]: plugin for plugin in own}
+    built_in, channel_mixers, tasks = own["built-in"], own["channel-mixers"], own["tasks"]
     assert list(bad) == FIELDS
     assert (bad["distribution"], bad["status"], bad["gives"]) == ("bad-mixers", "broken", {})
     assert bad["traceback"].startswith("Traceback")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.files import with_file_names
+from zoo.cli.files import class_in_file, with_file_names
 from zoo.cli.output import console, print_json, say
 from zoo.train.shell import join
 
@@ -48,14 +48,13 @@ def check(
     tells what each law is.
     """
     from zoo.errors import UsageError
-    from zoo.plugin.local import find_class
     from zoo.testing.check import Request, check_subject
     from zoo.testing.subject import subject_of
 
     if tier not in ("quick", "full"):
         raise UsageError(f"--tier {tier} should be quick or full")
     _keep_out_of_the_way()
-    subject = subject_of(find_class(mixer) or with_file_names(mixer), _read(options))
+    subject = subject_of(class_in_file(mixer) or with_file_names(mixer), _read(options))
     request = Request(
         only=only or None,
         skip=skip or (),

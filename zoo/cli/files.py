@@ -1,24 +1,28 @@
 """Plugins that are files: those that ``--plugin`` names, and those within a pattern."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from zoo.cli.output import warn
 from zoo.errors import UsageError
 
-_ENVIRONMENT = (
-    "ZOO_PLUGIN_FILES"  # zoo.plugin.files has it too, and with it pluggy, for which `zoo --help` does not wait
-)
+if TYPE_CHECKING:
+    from zoo.plugin.catalogue import Plugin
+
+_ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
+# zoo.plugin.files has this name too, and with it pluggy, for which `zoo --help` does not wait.
+_ENVIRONMENT = "ZOO_PLUGIN_FILES"
 
 
 def allow_changed(given: bool) -> bool:
     """Let this command, and the processes that it starts, use saved runs whose plugin files were edited since."""
     if given:
-        os.environ["ZOO_ALLOW_CHANGED"] = "1"
+        os.environ[_ALLOW_CHANGED] = "1"
     return given
 
 
@@ -31,6 +35,22 @@ AllowChanged: TypeAlias = Annotated[
     ),
 ]
 """The option of a command that goes on with something saved."""
+
+
+@contextmanager
+def for_one_command() -> Iterator[None]:
+    """Put back what a command said of plugin files: another one in the same process has its own."""
+    before = {name: os.environ.get(name) for name in (_ENVIRONMENT, _ALLOW_CHANGED)}
+    try:
+        yield
+    finally:
+        if before != {name: os.environ.get(name) for name in before}:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                os.environ |= {} if value is None else {name: value}
+            from zoo.plugin.registry import forget_added
+
+            forget_added()
 
 
 def use_files(paths: Iterable[Path]) -> None:
@@ -49,11 +69,26 @@ def use_files(paths: Iterable[Path]) -> None:
     from zoo.plugin.registry import get_registry
 
     for path in given:
-        plugin = load_file(Path(path))
-        if plugin.changes:
-            warn(f"{path} changed global state when it was run, now restored: {', '.join(plugin.changes)}")
+        _warn_of_changes(load_file(Path(path)))
     get_registry.cache_clear()
     get_registry()
+
+
+def class_in_file(place: str) -> type[Any] | None:
+    """The class that ``./mine.py:Mine`` names, without registering it; None for any other text.
+
+    Raises:
+        UsageError: no such file or class, or a file that fails.
+    """
+    if ".py" not in place:
+        return None
+    from zoo.plugin.files import load_file
+    from zoo.plugin.local import files_in, find_class
+
+    cls = find_class(place)
+    for path in files_in(place) if cls is not None else ():
+        _warn_of_changes(load_file(path))
+    return cls
 
 
 def with_file_names(pattern: str) -> str:
@@ -68,3 +103,8 @@ def with_file_names(pattern: str) -> str:
 
     use_files(local.files_in(pattern))
     return local.with_file_names(pattern)
+
+
+def _warn_of_changes(plugin: "Plugin") -> None:
+    if plugin.changes:
+        warn(f"{plugin.origin} changed global state when it was run, now restored: {', '.join(plugin.changes)}")

@@ -13,7 +13,7 @@ import typer
 from zoo.cli.bench import bench
 from zoo.cli.check import check
 from zoo.cli.compare import compare
-from zoo.cli.files import use_files
+from zoo.cli.files import for_one_command, use_files
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     invocation = Invocation()
     command = typer.main.get_command(app)
     try:
-        with command.make_context("zoo", list(arguments), obj=invocation) as context:
+        with for_one_command(), command.make_context("zoo", list(arguments), obj=invocation) as context:
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:

@@ -33,7 +33,7 @@ def files_of(environ: Mapping[str, str]) -> list[Path]:
 def load_file(path: Path) -> Plugin:
     """Run a file, unless that was done before, and find what it gives: the members of its hooks, or else its classes.
 
-    Without a hook a class is given under its own name in lower case, ``RunningMean`` as ``running-mean``.
+    Without a hook a class is given under its own name in lower case, ``MyMixer`` as ``my-mixer``.
 
     Raises:
         UsageError: there is no such file, it fails, or it gives nothing.
@@ -50,7 +50,7 @@ def forget_files() -> None:
 
 
 def class_name(cls: type[Any]) -> str:
-    """The name of a class as a pattern spells it: ``RunningMean`` is ``running-mean``."""
+    """The name of a class as a pattern spells it: ``MyMixer`` is ``my-mixer``."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
     return words.replace("_", "-").lower().strip("-")
 

@@ -122,9 +122,15 @@ def add(plugin: Plugin) -> None:
 
 def forget() -> None:
     """Discover everything anew on the next use, and drop what was added."""
-    _ADDED.clear()
-    forget_files()
     _discovered.cache_clear()
+    forget_files()
+    _ADDED.clear()
+    get_registry.cache_clear()
+
+
+def forget_added() -> None:
+    """Drop the files that were added, and look again at those that the environment names."""
+    _ADDED[:] = [plugin for plugin in _ADDED if plugin.origin.file is None]
     get_registry.cache_clear()
 
 
