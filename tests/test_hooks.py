@@ -10,11 +10,14 @@ from zoo import TokenMixer, watch_stream
 from zoo.errors import PluginError
 from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.traffic import write_shares
-from zoo.model.backbone import Backbone, Layer, NamedMixer
+from zoo.model.backbone import Backbone
 from zoo.model.build import create_channel_mixer
 from zoo.model.faults import explaining
 from zoo.model.hooks import hook_read, hook_write
+from zoo.model.layer import Layer, NamedMixer
 from zoo.model.parts import parts_of
+
+from .stacks import pre_norm
 
 DIM, TOKENS = 8, torch.tensor([[1, 2, 3], [4, 0, 2]])
 
@@ -47,11 +50,8 @@ class FailsAt(Means):
 
 def model_of(*rows, channel=None):
     torch.manual_seed(0)
-    layers = [
-        Layer([NamedMixer(f"m{i}", mixer) for i, mixer in enumerate(row)], channel, dim=DIM, write_scale=0.5, dropout=0)
-        for row in rows
-    ]
-    return Backbone(layers, vocabulary=5, dim=DIM, context=4)
+    layers = [Layer([NamedMixer(f"m{i}", mixer) for i, mixer in enumerate(row)], channel) for row in rows]
+    return Backbone(layers, pre_norm(layers, DIM, scale=0.5), vocabulary=5, dim=DIM, context=4)
 
 
 def shared_model():

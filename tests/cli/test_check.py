@@ -92,12 +92,71 @@ def test_as_json(zoo, file):
     result = zoo("check", file, "--only", "shape", "--only", "causality", "--json")
     assert result.code == 3
     told = json.loads(result.out)
-    assert list(told) == ["mixer", "seed", "examples", "tier", "laws"]
+    assert list(told) == ["mixer", "seed", "examples", "thorough", "strict", "laws"]
     assert [law["law"] for law in told["laws"]] == ["shape", "causality"]
     assert [law["status"] for law in told["laws"]] == ["passed", "failed"]
     for law in told["laws"]:
-        assert list(law) == ["law", "status", "message", "counterexample", "seconds"]
+        assert list(law) == ["law", "grade", "status", "message", "counterexample", "seconds"]
+        assert law["grade"] == "sound"
     assert told["laws"][1]["counterexample"]["t"] == 2
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def of_the_readme(tmp_path, monkeypatch):
+    """The README's mixer, as a file."""
+    monkeypatch.chdir(tmp_path)
+    page = README.read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(page.split("```python\n")[1].split("```")[0])
+    return "./mine.py"
+
+
+@pytest.mark.parametrize("examples", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_the_readme_s_mixer_passes_with_two_lines_of_advice(zoo, of_the_readme, examples):
+    skip = ["--skip", "checkpointing"] if examples == 1 else []  # which imports torch's compiler
+    result = zoo("check", of_the_readme, "--examples", examples, *skip)
+    assert result.code == 0
+    assert "failed" not in result.out + result.err
+    lines = result.out.splitlines()
+    advice = [line for line in lines if line.startswith("advice")]
+    assert len(advice) == 2
+    assert lines[-3].startswith("Advice (results are right without it; --strict makes it count):")
+    assert lines[-2:] == advice
+    assert "the docstring has no equation" in advice[0]
+    assert 'set `paper` to where it comes from, or to "unpublished"' in advice[1]
+    assert "2 advice" in result.err
+
+
+def test_with_strict_advice_counts_and_is_asked_again_so(zoo, of_the_readme):
+    result = zoo("check", of_the_readme, "--only", "paper", "--strict")
+    assert result.code == 3
+    assert f"again: zoo check {of_the_readme} --only paper --strict" in result.out
+    assert "Advice" not in result.out
+    result = zoo("check", of_the_readme, "--only", "paper", "--json")
+    assert result.code == 0
+    (law,) = json.loads(result.out)["laws"]
+    assert (law["grade"], law["status"]) == ("finish", "advice")
+
+
+GATE = """
+from zoo import ChannelMixer
+
+class Gate(ChannelMixer):
+    def forward(self, x):
+        return x.cumsum(1)
+"""
+
+
+def test_a_channel_mixer(zoo, file, tmp_path):
+    result = zoo("check", "channel-mixer:mlp(expansion=2)", "--only", "token-wise", "--examples", 2)
+    assert result.code == 0
+    assert "passed   token-wise" in result.out
+    (tmp_path / "gate.py").write_text(GATE)
+    result = zoo("check", "channel-mixer:./gate.py:Gate", "--only", "token-wise")
+    assert result.code == 3
+    assert "when the token stands alone (b=1, t=2)" in result.out
 
 
 def test_laws_are_left_out(zoo, file):
@@ -150,7 +209,8 @@ def test_on_a_terminal_it_is_coloured(zoo, file):
     [
         (["nobody"], "no mixer is named 'nobody'"),
         (["dot-product", "--only", "causalty"], "did you mean 'causality'"),
-        (["dot-product", "--tier", "slow"], "--tier slow should be quick or full"),
+        (["channel-mixer:swiglo"], "no channel mixer is named 'swiglo' (did you mean 'swiglu'?)"),
+        (["channel-mixer:mlp", "--only", "causality"], "no law of channel mixers is named 'causality'"),
         (["dot-product", "--examples", 0], "examples=0 should be 1 or more"),
         (["dot-product", "--options", "heads=("], "expected"),
         (["dot-product", "--options", "hats=2"], "has no option 'hats'"),

@@ -199,6 +199,36 @@ class WithoutPaper(Projected):
     paper = ""
 
 
+class PaperIsBlank(Projected):
+    """The source is a space."""
+
+    paper = " "
+
+
+class WithoutEquation(Projected):
+    """There is a sentence, and no equation.
+
+    Options:
+        bias: whether the output projection has one.
+    """
+
+    def __init__(self, dim, *, bias: bool = False):
+        super().__init__(dim)
+        self.out = nn.Linear(dim, dim, bias=bias)
+
+
+class RefusesItsChoice(Projected):
+    """One of its two choices fails when it is built, by an error of Python.
+
+    Options:
+        kind: of the mean.
+    """
+
+    def __init__(self, dim, *, kind: Literal["plain", "grand"] = "plain"):
+        super().__init__(dim)
+        self.kind = {"plain": 0}[kind]
+
+
 class TakesAnything(Projected):
     """The option takes anything, and its default is a list, which a pattern gives back as a tuple.
 
@@ -250,8 +280,11 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("options-refused", DoesNotNameOption),
     ("documentation", WithoutDocstring),
     ("documentation", SaysNothingOfOption),
-    ("documentation", WithoutPaper),
+    ("paper", WithoutPaper),
     ("options-round-trip", TakesAnything),
     ("options-refused", DividesByTemperature),
     ("documentation", SummarisesAtLength),
+    ("documentation", WithoutEquation),
+    ("paper", PaperIsBlank),
+    ("options-refused", RefusesItsChoice),
 ]

@@ -357,6 +357,6 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("step-gradients", StepsWithoutGradient),
     ("lengths", ClampsBeyondLength),
     ("state-rows", LooksRowsUpByNumber),
-    ("state-rows", TakesPositionOfFirstRow),
+    ("row-phases", TakesPositionOfFirstRow),
     ("purity", StepWritesInPlace),
 ]

@@ -12,13 +12,15 @@ import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from zoo.testing import laws
+from zoo.testing.kinds import SUITES, Suite
 from zoo.testing.law import Law
 from zoo.testing.search import search
-from zoo.testing.subject import subject_of
+from zoo.testing.subject import Subject
 
 from .told import TOLD
 
@@ -90,14 +92,20 @@ def mutants(module: str) -> Iterator[Mutant]:
         wanted += 1
 
 
+@cache
+def _subject(suite: Suite, mixer: type) -> Subject:
+    return suite.subject(mixer)[1]
+
+
 def escaped(mutant: Mutant, broken: list[tuple[str, type]]) -> str | None:
     """A control that the mutant no longer catches, or no longer tells rightly; None if there is none."""
     weakened = {law.id: law for law in mutant.laws()}
     suspects = [pair for pair in broken if pair[0] in weakened]
+    suite = SUITES["channel-mixer" if mutant.module == "channel" else "mixer"]
     # the function that was changed is mostly called like its law: its controls are tried first
     suspects.sort(key=lambda pair: pair[0].replace("-", "_") not in mutant.function)
     for law, mixer in suspects:
-        breach = search(weakened[law], subject_of(mixer), examples=20, seed=0).breach
+        breach = search(weakened[law], _subject(suite, mixer), examples=20, seed=0).breach
         told = TOLD.get((law, mixer.__name__), "")
         if breach is None or not re.match(told, breach[1]):
             return f"{law}: {mixer.__name__}"

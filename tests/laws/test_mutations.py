@@ -5,11 +5,14 @@ import dataclasses
 import pytest
 import torch
 
-from zoo.testing import LAWS, check_mixer, tolerances
+from zoo.testing import check_mixer, tolerances
+from zoo.testing.check import Checker, Request
+from zoo.testing.kinds import SUITES
 
 from .broken_forward import MasksSoftly
+from .channel import BROKEN as CHANNEL_BROKEN
 from .mutations import MODULES, escaped, mutants, unchanged
-from .test_controls import BROKEN
+from .test_controls import BROKEN, CONTROLS
 
 MUTANTS = [mutant for module in MODULES for mutant in mutants(module)]
 
@@ -22,22 +25,28 @@ def test_there_is_something_to_weaken():
 @pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_the_laws_as_they_are_let_no_control_pass(module):
-    assert escaped(unchanged(module), BROKEN) is None
+    assert escaped(unchanged(module), _controls(module)) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_weaker_law_lets_a_control_pass(mutant):
-    assert escaped(mutant, BROKEN) is not None
+    assert escaped(mutant, _controls(mutant.module)) is not None
+
+
+def _controls(module):
+    return CHANNEL_BROKEN if module == "channel" else BROKEN
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_a_law_that_asks_nothing_catches_nothing(name, monkeypatch):
-    idle = {law: dataclasses.replace(one, check=lambda case: None) for law, one in LAWS.items() if law == name}
-    monkeypatch.setattr("zoo.testing.check.LAWS", {**LAWS, **idle})
-    verdicts = [_caught(mixer, name) for law, mixer in BROKEN if law == name]
-    assert set(verdicts) == {False}
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_a_law_that_asks_nothing_catches_nothing(suite):
+    idle = {name: dataclasses.replace(law, check=lambda case: None) for name, law in suite.laws.items()}
+    deaf = dataclasses.replace(suite, laws=idle)
+    for law, cls in [(law, cls) for of, law, cls in CONTROLS if of == suite.kind.name]:
+        request = Request(suite=deaf, only=[law], examples=2, strict=True)
+        (result,) = Checker(suite.subject(cls)[1]).results(request)
+        assert result.status == "passed", (law, cls)
 
 
 def test_a_wider_tolerance_lets_a_faint_leak_pass(monkeypatch):
@@ -47,5 +56,5 @@ def test_a_wider_tolerance_lets_a_faint_leak_pass(monkeypatch):
 
 
 def _caught(mixer, law):
-    (result,) = check_mixer(mixer, only=[law], tier="full")
+    (result,) = check_mixer(mixer, only=[law], thorough=True, strict=True)
     return result.status == "failed"

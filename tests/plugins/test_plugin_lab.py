@@ -156,7 +156,7 @@ def test_it_is_measured(zoo):
     )  # fmt: skip
     assert [contestant["name"] for contestant in told["contestants"]] == ["plain sdpa", "fading"]
     (contestant,) = [each for each in told["contestants"] if each["name"] == "fading"]
-    assert contestant["parameters"] == 16 * 16 + 16  # its projection, and the norm of its read
+    assert contestant["parameters"] == 16 * 16 + 2 * 16  # its projection, and the norms of its read and of the end
 
 
 @pytest.mark.parametrize(

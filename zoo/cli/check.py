@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 BROKEN = 3
 """The exit code when a law is broken."""
 
-_STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim", "expected": "yellow"}
+_STYLES = {"passed": "green", "advice": "cyan", "failed": "bold red", "skipped": "dim", "expected": "yellow"}
 
 
 def check(
     *,
     mixer: Annotated[
-        str, typer.Argument(metavar="MIXER", help="A name, a pattern (a whole model), or a class: ./mine.py:Mine.")
+        str,
+        typer.Argument(
+            metavar="MIXER",
+            help="A name, a pattern (a whole model), a class: ./mine.py:Mine, or KIND:NAME, e.g. channel-mixer:swiglu.",
+        ),
     ],
     options: Annotated[
         str, typer.Option(metavar="OPTIONS", help="Fixed options, 'max_lag=3, rope=false'; the others are drawn.")
@@ -37,40 +41,43 @@ def check(
     skip: Annotated[list[str] | None, typer.Option(metavar="LAW", help="Leave this law out; can be repeated.")] = None,
     examples: Annotated[int, typer.Option(metavar="N", help="Cases that are drawn for a law.")] = 20,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same cases.")] = 0,
-    tier: Annotated[str, typer.Option(metavar="TIER", help="quick, or full: also torch.compile.")] = "quick",
+    thorough: Annotated[bool, typer.Option("--thorough", help="Also ask what takes long: torch.compile.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Advice counts: exit code 3 for it, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that a mixer or a model keeps the laws.
 
     Shape, causality, streaming, batch independence, gradients and more. Cases are drawn: sizes, options, parameters,
-    reads and ways to cut them. What breaks a law is made as small as it gets, and told. A pattern of several layers
-    is checked as a whole model, from tokens to logits. A file is run. Exit code 3 if a law is broken; docs/laws.md
-    tells what each law is.
+    reads and ways to cut them. What breaks a law is made as small as it gets, and reported. A pattern of several layers
+    is checked as a whole model, from tokens to logits. A file is run. Exit code 3 if a law is broken that makes results
+    wrong; what would make the mixer better to use is advice, unless --strict is given. docs/laws.md says what each law
+    is.
     """
-    from zoo.errors import UsageError
     from zoo.testing.check import Request, check_subject
-    from zoo.testing.subject import subject_of
+    from zoo.testing.kinds import find_subject
 
-    if tier not in ("quick", "full"):
-        raise UsageError(f"--tier {tier} should be quick or full")
     _keep_out_of_the_way()
-    subject = subject_of(class_in_file(mixer) or with_file_names(mixer), _read(options))
+    suite, subject = find_subject(class_in_file(mixer) or with_file_names(mixer), _read(options))
     request = Request(
+        suite=suite,
         only=only or None,
         skip=skip or (),
         examples=examples,
         seed=seed,
-        tier="full" if tier == "full" else "quick",
+        thorough=thorough,
+        strict=strict,
         expected_failures=subject.expected_failures,
     )
     screen, results = console(sys.stdout), []
     for result in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
         results.append(result)
-        if not json:
-            _print(screen, result, _again(mixer, options, result.law, request))
+        if not json and result.status != "advice":
+            _print(screen, result, _again(mixer, options, result.law, request), request)
     if json:
-        print_json({"mixer": mixer, "seed": seed, "examples": examples, "tier": tier, "laws": list(map(vars, results))})
+        head = {"mixer": mixer, "seed": seed, "examples": examples, "thorough": thorough, "strict": strict}
+        print_json({**head, "laws": list(map(vars, results))})
     else:
+        _print_advice(screen, results)
         _sum_up(results)
     if any(result.status == "failed" for result in results):
         raise typer.Exit(BROKEN)
@@ -103,11 +110,9 @@ def _shown(
             yield next(results)
 
 
-def _print(screen: "Console", result: "LawResult", again: str) -> None:
+def _print(screen: "Console", result: "LawResult", again: str, request: "Request") -> None:
     """One line for a law; below it, if it is broken, what it promises and how to see it again."""
     from rich.text import Text
-
-    from zoo.testing.laws import LAWS
 
     line = Text.assemble(
         (f"{result.status:<9}", _STYLES[result.status]), f"{result.law:<21}", f"{result.seconds:6.1f} s"
@@ -116,8 +121,20 @@ def _print(screen: "Console", result: "LawResult", again: str) -> None:
         line.append(f"  {result.message}", style="bold" if result.status == "failed" else "dim")
     screen.print(line, soft_wrap=True)
     if result.status == "failed":
-        for text in (LAWS[result.law].promise, f"again: {again}"):
+        for text in (request.suite.laws[result.law].promise, f"again: {again}"):
             screen.print(Text(f"{'':9}{text}", style="dim"), soft_wrap=True)
+
+
+def _print_advice(screen: "Console", results: "list[LawResult]") -> None:
+    """What would make it better to use, a line each."""
+    from rich.text import Text
+
+    advice = [result for result in results if result.status == "advice"]
+    if advice:
+        screen.print(Text("\nAdvice (results are right without it; --strict makes it count):"), soft_wrap=True)
+    for result in advice:
+        line = Text.assemble((f"{'advice':<9}", _STYLES["advice"]), f"{result.law:<21}{result.message}")
+        screen.print(line, soft_wrap=True)
 
 
 def _again(mixer: str, options: str, law: str, request: "Request") -> str:
@@ -129,8 +146,7 @@ def _again(mixer: str, options: str, law: str, request: "Request") -> str:
         words += ["--examples", str(request.examples)]
     if request.seed:
         words += ["--seed", str(request.seed)]
-    if request.tier != "quick":
-        words += ["--tier", request.tier]
+    words += ["--thorough"] * request.thorough + ["--strict"] * request.strict
     return join(words)
 
 
@@ -138,7 +154,11 @@ def _sum_up(results: "list[LawResult]") -> None:
     """How many of each; laws come in such an order that the first one broken often explains the others."""
     counts = Counter(result.status for result in results)
     seconds = sum(result.seconds for result in results)
-    parts = [f"{counts[status]} {status}" for status in ("failed", "expected", "passed", "skipped") if counts[status]]
+    parts = [
+        f"{counts[status]} {status}"
+        for status in ("failed", "expected", "advice", "passed", "skipped")
+        if counts[status]
+    ]
     say(f"{', '.join(parts) or 'no law asked'}, in {seconds:.1f} s")
     failed = [result.law for result in results if result.status == "failed"]
     if len(failed) > 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contract import TokenMixer
+from zoo.errors import ZooError
 from zoo.testing.running import drawn
 from zoo.testing.subject import LAYERS, SHAPES, Sizes, Subject
 from zoo.testing.whole_model import VOCABULARY
@@ -16,7 +17,7 @@ from zoo.testing.whole_model import VOCABULARY
 
 @dataclass(frozen=True)
 class Case:
-    """A case, told by little enough to be written down.
+    """A case, described by little enough to be written down.
 
     Args:
         subject: what is checked.
@@ -37,6 +38,12 @@ class Case:
         sizes = {"dim": self.sizes.dim, "heads": self.sizes.heads, "layer": self.seed % LAYERS}
         return self.subject.build(self.options, **sizes, seed=self.seed if seed is None else seed)
 
+    def at_layer(self, index: int) -> TokenMixer:
+        """The mixer to judge, in another layer of its model."""
+        sizes = {"dim": self.sizes.dim, "heads": self.sizes.heads, "layer": index}
+        built = self.subject.build(self.options, **sizes, seed=self.seed + index)
+        return drawn(built.double(), self.seed + index)
+
     @cached_property
     def mixer(self) -> TokenMixer:
         """The mixer to judge: in float64, so that no leak hides behind rounding, with noise on its parameters, so that
@@ -45,13 +52,32 @@ class Case:
         return drawn(self.build().double(), self.seed)
 
     @cached_property
+    def builds(self) -> bool:
+        """Whether it can be built with these options at these sizes."""
+        try:
+            with torch.random.fork_rng(devices=[]):
+                _ = self.mixer
+        except ZooError:
+            return False
+        return True
+
+    @cached_property
+    def runs(self) -> bool:
+        """Whether it writes anything to judge."""
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return self.subject.run(self.mixer, self.reads).shape == self.reads.shape
+        except Exception:
+            return False
+
+    @cached_property
     def reads(self) -> Tensor:
         """``(b, t, d)`` in float64, or tokens ``(b, t)``."""
         return self.longer(self.sizes.time)
 
     def longer(self, time: int, batch: int | None = None) -> Tensor:
         """Reads of another length, no longer than the mixer takes."""
-        time = min(time, self.mixer.max_length or time)
+        time = min(time, getattr(self.mixer, "max_length", None) or time)
         batch = self.sizes.batch if batch is None else batch
         generator = torch.Generator().manual_seed(self.seed)
         if self.subject.whole_model:
@@ -75,7 +101,7 @@ class Case:
             parts.append("in training mode")
         return f"({', '.join(parts)})"
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The case as plain values."""
         batch, time, dim, heads = self.sizes
         sizes = {"b": batch, "t": time, "dim": dim, "heads": heads, "seed": self.seed}

@@ -1,11 +1,12 @@
-"""All laws, or some of them, asked of one mixer or model."""
+"""All laws of a kind, or some of them, asked of one member."""
 
 import contextlib
 import importlib.util
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -14,12 +15,13 @@ from zoo.contract import TokenMixer
 from zoo.errors import UsageError, check_seed
 from zoo.plugin.options import did_you_mean
 from zoo.testing.case import Case
-from zoo.testing.law import Law, Tier
-from zoo.testing.laws import LAWS
-from zoo.testing.running import evaluating, one_thread, write
-from zoo.testing.subject import Sizes, Subject, subject_of, told
+from zoo.testing.covering import Covering
+from zoo.testing.kinds import MIXER, Suite, suite_of
+from zoo.testing.law import Grade, Law
+from zoo.testing.running import one_thread
+from zoo.testing.subject import Sizes, Subject, format_error
 
-Status: TypeAlias = Literal["passed", "failed", "skipped", "expected"]
+Status: TypeAlias = Literal["passed", "advice", "failed", "skipped", "expected"]
 
 EXAMPLES = 20
 
@@ -30,13 +32,16 @@ class LawResult:
 
     Attributes:
         law: its id.
-        status: ``"expected"`` is a failure that was declared, with its reason in the message.
+        grade: ``"sound"`` or ``"finish"``.
+        status: ``"advice"`` is a broken law of finish where that does not count; ``"expected"`` is a failure that was
+            declared, with its reason in the message.
         message: one line: what was seen, or why the law was not asked; empty if it holds.
         counterexample: the smallest case found that breaks it: sizes, seed, options and cuts.
         seconds: how long it took.
     """
 
     law: str
+    grade: Grade
     status: Status
     message: str = ""
     counterexample: dict[str, Any] | None = None
@@ -48,22 +53,26 @@ class Request:
     """Which laws are asked, and how hard.
 
     Args:
+        suite: the laws that there are.
         only: ids of laws; None asks all.
         skip: ids of laws that are left out.
         examples: cases a law.
         seed: of what is drawn.
-        tier: ``"full"`` also asks what takes long.
-        expected_failures: laws that the mixer cannot keep, by id, each with the reason.
+        thorough: also ask what takes long.
+        strict: a broken law of finish is a failure too.
+        expected_failures: laws that the member cannot keep, by id, each with the reason.
 
     Raises:
-        UsageError: an id that no law has, or no examples.
+        UsageError: an id that no law of the kind has, or no examples.
     """
 
+    suite: Suite = MIXER
     only: Sequence[str] | None = None
     skip: Sequence[str] = ()
     examples: int = EXAMPLES
     seed: int = 0
-    tier: Tier = "quick"
+    thorough: bool = False
+    strict: bool = False
     expected_failures: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,16 +81,21 @@ class Request:
         check_seed(self.seed)
         if not isinstance(self.expected_failures, Mapping):
             raise UsageError('expected_failures should be a dict from ids of laws to reasons, {"gradcheck": "…"}')
+        known = self.suite.laws
         for name in [*(self.only or ()), *self.skip, *self.expected_failures]:
-            if name not in LAWS:
-                raise UsageError(f"no law is named {name!r}{did_you_mean(name, LAWS)}; there are: {', '.join(LAWS)}")
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UsageError(
+                    f"no law of {self.suite.kind.plural} is named {name!r}{hint}; there are: {', '.join(known)}"
+                )
         if not self.laws:
             raise UsageError("no law is left to ask")
 
     @property
     def laws(self) -> list[Law]:
-        """The laws that are told of, in their order."""
-        return [law for law in LAWS.values() if (self.only is None or law.id in self.only) and law.id not in self.skip]
+        """The laws that results are wanted for, in their order."""
+        asked = self.suite.laws.values()
+        return [law for law in asked if (self.only is None or law.id in self.only) and law.id not in self.skip]
 
 
 def check_mixer(
@@ -91,11 +105,12 @@ def check_mixer(
     expected_failures: Mapping[str, str] | None = None,
     only: Sequence[str] | None = None,
     examples: int = EXAMPLES,
-    tier: Tier = "quick",
+    thorough: bool = False,
+    strict: bool = False,
     skip: Sequence[str] = (),
     seed: int = 0,
 ) -> list[LawResult]:
-    """Ask the laws of a mixer. A law that is broken is told in its result, and raises nothing.
+    """Ask the laws of a mixer. A law that is broken is reported in its result, and raises nothing.
 
     Args:
         mixer: a registered name, a pattern (of several layers: a whole model), or a `TokenMixer` class.
@@ -103,8 +118,9 @@ def check_mixer(
         expected_failures: laws that the mixer cannot keep, by id, each with the reason; besides those that its class
             declares. One that is kept after all is a failure.
         only: ids of laws; None asks all.
-        examples: cases a law.
-        tier: ``"full"`` also asks what takes long.
+        examples: cases a law; beside them, each choice of an option that they did not have is looked at.
+        thorough: also ask what takes long.
+        strict: a broken law of grade ``"finish"`` has the status ``"failed"`` too, and not ``"advice"``.
         skip: ids of laws that are left out.
         seed: of what is drawn.
 
@@ -115,79 +131,121 @@ def check_mixer(
         UsageError: a name, option, pattern or id that is unknown or cannot be, or Hypothesis is missing.
         PluginError: the plugin of a mixer is broken or missing.
     """
-    subject = subject_of(mixer, options)
+    return check_member(
+        "mixer",
+        mixer,
+        options=options,
+        expected_failures=expected_failures,
+        only=only,
+        examples=examples,
+        thorough=thorough,
+        strict=strict,
+        skip=skip,
+        seed=seed,
+    )
+
+
+def check_member(
+    kind: str,
+    member: str | type,
+    *,
+    options: Mapping[str, Any] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    **how: Any,
+) -> list[LawResult]:
+    """Ask the laws of a member of any kind.
+
+    Args:
+        kind: whose laws: ``"mixer"``, ``"channel-mixer"``, …
+        member: a name or a class.
+        options: that stay as they are.
+        expected_failures: as for `check_mixer`.
+        how: ``only``, ``skip``, ``examples``, ``thorough``, ``strict`` and ``seed``, as for `check_mixer`.
+
+    Returns:
+        One result a law.
+
+    Raises:
+        UsageError: a kind, name, option or id that is unknown or cannot be, or Hypothesis is missing.
+        PluginError: the plugin of the member is broken or missing.
+    """
+    suite, subject = suite_of(kind).subject(member, options)
     expected = subject.expected_failures if expected_failures is None else expected_failures
     if isinstance(expected, Mapping):
         expected = {**subject.expected_failures, **expected}
-    request = Request(
-        only=only,
-        skip=skip,
-        examples=examples,
-        seed=seed,
-        tier=tier,
-        expected_failures=expected,
-    )
-    return list(check_subject(subject, request))
+    return list(check_subject(subject, Request(suite=suite, expected_failures=expected, **how)))
 
 
 def check_subject(subject: Subject, request: Request) -> Iterator[LawResult]:
-    """The results, each as soon as it is there. What the mixer itself prints goes to stderr.
+    """The results, each as soon as it is there. What the member itself prints goes to stderr.
 
     Raises:
-        UsageError: the mixer cannot be built at any size, or Hypothesis is missing.
+        UsageError: the member cannot be built at any size, or Hypothesis is missing.
     """
-    _need_hypothesis()
-    dim, heads = subject.shapes()[0]
-    case, trouble = Case(subject, Sizes(1, 5, dim, heads), subject.some_options(dim, heads)), None
-    for law in request.laws:
-        begin = time.perf_counter()
-        with one_thread(), contextlib.redirect_stdout(sys.stderr):
-            trouble = _trouble(case) if trouble is None else trouble
-            result = _barred(law, trouble, request) if trouble and law.runs else _judge(law, subject, request)
-        yield _with(result, seconds=time.perf_counter() - begin)
+    return Checker(subject).results(request)
 
 
-def _trouble(case: Case) -> str:
-    """Why a mixer does not even run, with the options that it has by default; empty if it does."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            write(evaluating(case.mixer), case.reads)
-    except (Exception, SystemExit) as error:
-        return f"it does not run: {told(error, case.subject)}"
-    return ""
+class Checker:
+    """Asks laws of one subject, and keeps what does not depend on the law.
 
+    Args:
+        subject: what is checked.
+    """
 
-def _barred(law: Law, trouble: str, request: Request) -> LawResult:
-    """One law says why a mixer does not run; the others are left out."""
-    first = next(one for one in request.laws if one.runs)
-    if law.id == first.id:
-        return LawResult(law.id, "failed", trouble)
-    return LawResult(law.id, "skipped", f"it does not run: see {first.id}")
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.covering = Covering(subject)
 
+    def results(self, request: Request) -> Iterator[LawResult]:
+        """One result a law, each as soon as it is there; see `check_subject`."""
+        _need_hypothesis()
+        self.subject.shapes()
+        for law in request.laws:
+            begin = time.perf_counter()
+            with one_thread(), contextlib.redirect_stdout(sys.stderr):
+                result = self._barred(law, request) if law.runs and self.trouble else self._judge(law, request)
+            yield replace(result, seconds=time.perf_counter() - begin)
 
-def _judge(law: Law, subject: Subject, request: Request) -> LawResult:
-    from zoo.testing.search import search
+    @cached_property
+    def trouble(self) -> str:
+        """Why it does not even run, with the options that it has by default; empty if it does."""
+        dim, heads = self.subject.shapes()[0]
+        case = Case(self.subject, Sizes(1, 5, dim, heads), self.subject.some_options(dim, heads))
+        try:
+            with torch.random.fork_rng(devices=[]):
+                self.subject.run(case.mixer, case.reads)
+        except (Exception, SystemExit) as error:
+            return f"it does not run: {format_error(error, self.subject)}"
+        return ""
 
-    asked_for = request.only is not None and law.id in request.only
-    if reason := law.exemption(subject, "full" if asked_for else request.tier):
-        return LawResult(law.id, "skipped", reason)
-    expected = request.expected_failures.get(law.id)
-    found = search(law, subject, examples=request.examples, seed=request.seed)
-    if found.breach is None:
+    def _barred(self, law: Law, request: Request) -> LawResult:
+        """One law says why it does not run; the others are left out."""
+        first = next(one for one in request.laws if one.runs)
+        if law.id == first.id:
+            return LawResult(law.id, law.grade, "failed", self.trouble)
+        return LawResult(law.id, law.grade, "skipped", f"it does not run: see {first.id}")
+
+    def _judge(self, law: Law, request: Request) -> LawResult:
+        from zoo.testing.search import search
+
+        asked_for = request.only is not None and law.id in request.only
+        if reason := law.exemption(self.subject, thorough=request.thorough or asked_for):
+            return LawResult(law.id, law.grade, "skipped", reason)
+        expected = request.expected_failures.get(law.id)
+        broken: Status = "failed" if request.strict or law.grade == "sound" else "advice"
+        found = search(law, self.subject, examples=request.examples, seed=request.seed, covering=self.covering)
+        if found.breach is not None:
+            case, text = found.breach
+            counterexample = case.to_dict() if case else None
+            if expected is not None:
+                return LawResult(law.id, law.grade, "expected", f"{expected}: {text}", counterexample)
+            return LawResult(law.id, law.grade, broken, text, counterexample)
         if not found.looked_at:
-            return LawResult(law.id, "skipped", found.silent)
+            return LawResult(law.id, law.grade, "skipped", found.silent)
         if expected is not None:
-            return LawResult(law.id, "failed", f"it holds, and was expected to fail ({expected}): expect it no longer")
-        return LawResult(law.id, "passed")
-    case, text = found.breach
-    counterexample = case.told() if case else None
-    if expected is not None:
-        return LawResult(law.id, "expected", f"{expected}: {text}", counterexample)
-    return LawResult(law.id, "failed", text, counterexample)
-
-
-def _with(result: LawResult, *, seconds: float) -> LawResult:
-    return LawResult(result.law, result.status, result.message, result.counterexample, seconds)
+            text = f"it holds, and was expected to fail ({expected}): expect it no longer"
+            return LawResult(law.id, law.grade, broken, text)
+        return LawResult(law.id, law.grade, "passed")
 
 
 def _need_hypothesis() -> None:

@@ -1,64 +1,79 @@
-"""The laws as tests of pytest, one a mixer and law."""
+"""The laws as tests of pytest, one a member and law."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from zoo.contract import TokenMixer
-from zoo.testing.check import EXAMPLES, Request, check_mixer
-from zoo.testing.law import Tier
-from zoo.testing.laws import LAWS
+from zoo.testing.check import EXAMPLES, Checker, Request
+from zoo.testing.kinds import Suite, suite_of
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def parametrize_with_laws(
-    mixers: Iterable[str | type[TokenMixer]],
+    members: Iterable[str | type],
     *,
+    kind: str = "mixer",
     options: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
     only: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     examples: int = EXAMPLES,
-    tier: Tier = "quick",
+    thorough: bool = False,
+    strict: bool = True,
     seed: int = 0,
 ) -> Callable[[Test], Test]:
-    """Run a test once for each mixer and law:
+    """Run a test once for each member and law:
 
         @parametrize_with_laws(["my-mixer", "my-mixer, dot-product"])
         def test_laws(law):
             law()
 
     Calling `law` fails the test with what was seen, or skips it with the reason. The arguments are those of
-    `check_mixer`.
+    `check_member`, and `strict` is the default: what a package tests in itself is its finished work, and a test that
+    only advises is read by nobody. With ``strict=False`` a broken law of finish is skipped, with the advice as reason.
     """
     import pytest
 
-    def one(mixer: str | type[TokenMixer], name: str) -> Callable[[], None]:
+    suite = suite_of(kind)
+
+    def checker_of(member: str | type) -> Callable[[], tuple[Suite, Checker]]:
+        @cache  # it is found when the first test runs, and what is learned of it is kept from one law to the next
+        def find() -> tuple[Suite, Checker]:
+            owner, subject = suite.subject(member, options)
+            return owner, Checker(subject)
+
+        return find
+
+    def one(find: Callable[[], tuple[Suite, Checker]], name: str) -> Callable[[], None]:
         def law() -> None:
-            (result,) = check_mixer(
-                mixer,
-                options=options,
-                expected_failures=expected_failures,
+            owner, checker = find()
+            request = Request(
+                suite=owner,
                 only=[name],
                 examples=examples,
-                tier=tier,
+                thorough=thorough,
+                strict=strict,
                 seed=seed,
+                expected_failures={**checker.subject.expected_failures, **(expected_failures or {})},
             )
+            (result,) = checker.results(request)
             if result.status == "failed":
                 case = f"\nin the case {result.counterexample}" if result.counterexample else ""
-                pytest.fail(f"{name}: {result.message}{case}\nlaw: {LAWS[name].promise}", pytrace=False)
-            if result.status == "skipped":
+                promise = owner.laws[name].promise
+                pytest.fail(f"{name}: {result.message}{case}\nlaw: {promise}", pytrace=False)
+            if result.status in ("skipped", "advice"):
                 pytest.skip(result.message)
             if result.status == "expected":
                 pytest.xfail(result.message)
 
         return law
 
-    asked = Request(only=only, skip=skip, tier=tier).laws
-    names = [law.id for law in asked if tier == "full" or law.tier == "quick"]
+    asked = Request(suite=suite, only=only, skip=skip).laws
+    names = [law.id for law in asked if thorough or not law.thorough]
     cases = [
-        pytest.param(one(mixer, name), id=f"{mixer if isinstance(mixer, str) else mixer.__name__}-{name}")
-        for mixer in mixers
+        pytest.param(one(find, name), id=f"{member if isinstance(member, str) else member.__name__}-{name}")
+        for member, find in ((member, checker_of(member)) for member in members)
         for name in names
     ]
     return pytest.mark.parametrize("law", cases)

@@ -4,11 +4,12 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from zoo.contract import Mixed, TokenMixer
+from zoo.contract import Mixed, State, TokenMixer
 
 FIRST_SEED = 987_654_321
 """Far from the seeds that people choose, so that other reads are never by chance the ones that a person drew."""
@@ -42,6 +43,17 @@ def write(mixer: TokenMixer, reads: Tensor, seed: int = 0) -> Tensor:
     """What the mixer writes for whole sequences, under a seed: what it draws is the same for reads of one shape."""
     with seeded(seed):
         return Mixed.of(mixer(reads), mixer).out.clone()
+
+
+def streams(member: nn.Module) -> bool:
+    """Whether it has a state and can be decoded incrementally: a causal token mixer."""
+    return isinstance(member, TokenMixer) and member.causal
+
+
+def stepped(mixer: TokenMixer, reads: Tensor, state: State | None = None, **host: Any) -> tuple[Tensor, State]:
+    """The writes and the state of one step, whether it returned plain writes or a `Mixed`."""
+    written, state = mixer.step(reads, state, **host)
+    return Mixed.of(written, mixer).out, state
 
 
 def evaluating(mixer: TokenMixer) -> TokenMixer:
@@ -86,7 +98,11 @@ def one_thread() -> Iterator[None]:
 def seeded(seed: int) -> Iterator[None]:
     """Run under a seed of the global random numbers, and put them back."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed, where CUDA is not initialised, keeps a formatted stack for later at every call: most of the
+        # time of a law that seeds often.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
         yield
 
 
@@ -100,7 +116,7 @@ def in_pieces(mixer: TokenMixer, reads: Tensor, cuts: Sequence[int]) -> Tensor:
     """The writes of `step`, joined, for pieces that end at each of the cuts and at the end."""
     state, written = None, []
     for start, end in pairwise((0, *cuts, reads.shape[1])):
-        piece, state = mixer.step(reads[:, start:end], state)
+        piece, state = stepped(mixer, reads[:, start:end], state)
         written.append(piece)
     return torch.cat(written, dim=1)
 

@@ -1,21 +1,27 @@
-"""What can be checked: a registered mixer, a mixer class, or a whole model of a pattern."""
+"""What can be checked: a registered member of a kind, a class, or a whole model of a pattern."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from torch import Tensor
+
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
+from zoo.model.backbone import Backbone
 from zoo.model.build import build_model, build_seeded
 from zoo.model.create import create
 from zoo.model.tracebacks import raised_at
 from zoo.plugin import pattern as patterns
 from zoo.plugin import registry
-from zoo.plugin.kinds import MIXER
+from zoo.plugin.kinds import MIXER, Kind
 from zoo.plugin.options import FILLED_BY_HOST, Option, check_given
 from zoo.plugin.registry import Entry, Origin
+from zoo.testing.running import evaluating, write
 from zoo.testing.whole_model import VOCABULARY, WholeModel
 
 SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (64, 4), (128, 4))
@@ -41,17 +47,19 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked.
+    """What is checked: here a module of one width that maps ``(b, t, d)`` to ``(b, t, d)``, or a whole model.
+
+    A kind whose members are something else has a subclass that says how one is built and run.
 
     Args:
-        label: how a person names it.
-        entry: the mixer, or None for a whole model.
+        label: how the user names it.
+        entry: the member, or None for a whole model.
         pattern: of the whole model.
         given: options that stay as they are; the others are drawn.
     """
 
     label: str
-    entry: Entry | None
+    entry: Entry[Any] | None
     pattern: patterns.Pattern | None
     given: Mapping[str, Any]
 
@@ -63,7 +71,7 @@ class Subject:
     @property
     def causal(self) -> bool:
         """Whether it says that no write depends on later reads."""
-        return self.entry is None or self.entry.cls.causal
+        return self.entry is None or getattr(self.entry.cls, "causal", True)
 
     @property
     def free_options(self) -> tuple[Option, ...]:
@@ -74,11 +82,20 @@ class Subject:
     @property
     def expected_failures(self) -> Mapping[str, str]:
         """What the mixer itself says that it cannot keep."""
-        return self.entry.cls.expected_failures if self.entry else {}
+        return getattr(self.entry.cls, "expected_failures", {}) if self.entry else {}
 
     def takes(self, option: str) -> bool:
         """Whether the mixer has an option of that name."""
         return self.entry is not None and any(known.name == option for known in self.entry.options)
+
+    def names(self, keyword: str, method: str = "forward") -> bool:
+        """Whether `forward`, or another method, names a keyword that the host then passes to it."""
+        owner = self.entry.cls if self.entry else Backbone
+        return keyword in inspect.signature(getattr(owner, method)).parameters
+
+    def run(self, member: Any, reads: Tensor) -> Tensor:
+        """Run it in the plainest way, to see whether it runs."""
+        return write(evaluating(member), reads)
 
     def build(self, options: Mapping[str, Any], *, dim: int, heads: int, seed: int, layer: int = 0) -> TokenMixer:
         """A mixer as its user would get it, or a model that is seen as one.
@@ -105,6 +122,10 @@ class Subject:
         Raises:
             UsageError: it refuses all of them.
         """
+        return self._shapes
+
+    @cached_property
+    def _shapes(self) -> list[tuple[int, int]]:
         taken, refusal = [], ""
         for dim, heads in SHAPES:
             try:
@@ -167,6 +188,12 @@ def fits(option: Option, value: Any) -> bool:
     return True
 
 
+def entry_of(cls: type, kind: Kind = MIXER) -> Entry[Any]:
+    """A class that is not registered, as if it were, under its own name."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+    return Entry(name, cls, Origin(cls.__module__, "", cls.__qualname__), kind)
+
+
 def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None = None) -> Subject:
     """What a name, a pattern or a class stands for.
 
@@ -181,9 +208,8 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     """
     given = dict(options or {})
     if not isinstance(mixer, str):
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", mixer.__name__).lower()
-        entry = Entry(name, mixer, Origin(mixer.__module__, "", mixer.__qualname__))
-        return Subject(mixer.__name__, entry, None, check_given(mixer, given, name))
+        entry = entry_of(mixer)
+        return Subject(mixer.__name__, entry, None, check_given(mixer, given, entry.name))
     pattern = patterns.parse(mixer)
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
@@ -200,8 +226,8 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     return Subject(str(pattern), None, pattern, {})
 
 
-def told(error: BaseException, subject: Subject) -> str:
-    """An error in a line, with the place in the mixer's own file where it comes from."""
+def format_error(error: BaseException, subject: Subject) -> str:
+    """An error in a line, with the place in the member's own file where it comes from."""
     cause = " ".join(f"{type(error).__name__}: {error}".split())
     place = raised_at(error, subject.entry.cls) if subject.entry else None
     return f"{cause}, in {Path(place).name}" if place else cause

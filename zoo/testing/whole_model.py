@@ -16,9 +16,14 @@ class WholeModel(TokenMixer):
         self.model = model
         self.max_length = model.max_length
 
-    def forward(self, x: Tensor) -> Mixed:
-        """The logits for whole sequences of tokens, and the mixers' losses and metrics."""
-        logits, _, losses, metrics = self.model(x)
+    def forward(self, x: Tensor, **host: Tensor) -> Mixed:
+        """The logits for whole sequences of tokens, and the mixers' losses and metrics.
+
+        Args:
+            x: tokens, ``(b, t)``.
+            host: what the model takes beside them, ``documents``.
+        """
+        logits, _, losses, metrics = self.model(x, **host)
         return Mixed(logits, losses, metrics)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -7,7 +7,7 @@ parameters, so that none hides behind a zero.
 from collections.abc import Mapping
 
 from zoo.testing.law import Law, by_id
-from zoo.testing.laws import dependence, forward, gradients, module, numerics, options, stream, streaming
+from zoo.testing.laws import dependence, forward, gradients, host, module, numerics, options, stream, streaming
 
 LAWS: Mapping[str, Law] = by_id(
     [
@@ -18,9 +18,12 @@ LAWS: Mapping[str, Law] = by_id(
         dependence.batch_independence,
         streaming.streaming,
         streaming.state_rows,
+        streaming.row_phases,
         streaming.state_value,
         streaming.state_growth,
         streaming.step_gradients,
+        host.documents,
+        host.shared_streaming,
         dependence.lengths,
         forward.determinism,
         forward.seeded_training,
@@ -42,6 +45,7 @@ LAWS: Mapping[str, Law] = by_id(
         options.options_round_trip,
         options.options_refused,
         options.documentation,
+        options.paper,
         module.compiles,
     ]
 )

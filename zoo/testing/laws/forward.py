@@ -9,7 +9,7 @@ from torch import Tensor
 from zoo.contract import Mixed, TokenMixer, not_a_step, not_a_write
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import both_modes, evaluating, in_dtype, modes, other_reads, seeded, write
+from zoo.testing.running import both_modes, evaluating, in_dtype, modes, other_reads, seeded, stepped, streams, write
 from zoo.testing.violation import LawViolation, NotApplicable, first_difference
 
 
@@ -23,11 +23,10 @@ def shape(case: Case) -> None:
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for dtype, device in [(torch.float64, device) for device in devices] + [(torch.float32, "cpu")]:
         reads = in_dtype(case.reads, dtype).to(device)
-        for part in (reads, reads[:1], reads[:, :1], reads[:1, :1]):
-            for running in both_modes(copy.deepcopy(case.mixer).to(device, dtype)):
-                written = running(part)
-                _check_write(case, "forward", written.out if isinstance(written, Mixed) else written, part, dtype)
-                if running.causal:
+        for running in both_modes(copy.deepcopy(case.mixer).to(device, dtype)):
+            for part in (reads, reads[:1], reads[:, :1], reads[:1, :1]):
+                _check_write(case, "forward", running(part), part, dtype)
+                if streams(running):
                     _check_write(case, "step", _first_of(running.step(part)), part, dtype)
 
 
@@ -38,6 +37,7 @@ def _first_of(stepped: object) -> object:
 
 
 def _check_write(case: Case, method: str, written: object, reads: Tensor, dtype: torch.dtype) -> None:
+    written = written.out if isinstance(written, Mixed) else written
     if not isinstance(written, Tensor):
         raise LawViolation(not_a_write(written, method))
     shape = reads.shape if reads.is_floating_point() else (*reads.shape, written.shape[-1])
@@ -135,12 +135,12 @@ def _views(reads: Tensor) -> dict[str, Tensor]:
 
 def _methods(running: TokenMixer) -> dict[str, Callable[[TokenMixer, Tensor], Tensor]]:
     """The ways to write whole sequences."""
-    return {"forward": write, "step": _stepped} if running.causal else {"forward": write}
+    return {"forward": write, "step": _stepped} if streams(running) else {"forward": write}
 
 
 @torch.no_grad()
 def _stepped(running: TokenMixer, reads: Tensor) -> Tensor:
-    return running.step(reads)[0]
+    return stepped(running, reads)[0]
 
 
 @law(

@@ -21,7 +21,7 @@ READS = "the reads"
 @law(
     "gradients",
     bug="The original Leviathan computes its scores outside autograd: its query projection stays what it was drawn as.",
-    most=15,
+    limit=15,
 )
 def gradients(case: Case) -> None:
     """Gradients are finite, and reach the reads and every parameter, from where it begins and elsewhere."""
@@ -88,7 +88,7 @@ LONG = 70
     "gradcheck",
     bug="One of two branches detached, or a backward pass written by hand with a factor missing: it trains, to a worse "
     "loss, and nobody ever finds out.",
-    most=15,
+    limit=15,
 )
 def gradcheck(case: Case) -> None:
     """Gradients agree with finite differences, for the reads and for every parameter."""

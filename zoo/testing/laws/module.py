@@ -24,7 +24,7 @@ standard deviations for a single normal number."""
     "state-dict",
     bug="Random features in a plain tensor or in a buffer with persistent=False: the saved model loads without a "
     "word, and writes noise.",
-    most=15,
+    limit=15,
 )
 def state_dict(case: Case) -> None:
     """What is saved loads strictly into a fresh mixer, which then writes the same; a copy shares nothing."""
@@ -54,7 +54,7 @@ def state_dict(case: Case) -> None:
 def _updated(case: Case) -> TokenMixer:
     """A copy that has learned from its own metrics, as the training loop lets it after each step."""
     mixer = copy.deepcopy(case.mixer).train()
-    for _ in range(3):
+    for _ in range(3 if isinstance(mixer, TokenMixer) else 0):
         with torch.no_grad():
             mixer.after_update(dict(Mixed.of(mixer(case.reads)).metrics))
     return mixer.eval()
@@ -63,7 +63,7 @@ def _updated(case: Case) -> TokenMixer:
 @law(
     "initialisation",
     bug="Weights from numpy's random numbers: the seed of a run says nothing about where it began.",
-    most=10,
+    limit=10,
 )
 def initialisation(case: Case) -> None:
     """Built twice under one seed, a mixer begins with the same parameters and buffers."""
@@ -77,7 +77,8 @@ def initialisation(case: Case) -> None:
     "meta-device",
     bug="A buffer that is filled in __init__: on a large model, which is built without memory and drawn later, it "
     "holds whatever lay there.",
-    most=10,
+    grade="finish",
+    limit=10,
 )
 def meta_device(case: Case) -> None:
     """Built without memory, given it, and drawn by `reset_parameters`, a mixer is the one that was built with it."""
@@ -131,7 +132,7 @@ def _tensors(mixer: TokenMixer) -> dict[str, Tensor]:
 @law(
     "checkpointing",
     bug="An auxiliary loss collected in a global list: recomputed in the backward pass, it is counted twice.",
-    most=15,
+    limit=15,
 )
 def checkpointing(case: Case) -> None:
     """Activation checkpointing changes neither the writes nor the losses nor any gradient."""
@@ -182,8 +183,8 @@ COMPILED_LENGTHS = (7, 33)
     "compile",
     bug="`.item()` in forward, or a branch on the data: torch.compile breaks the graph there, without a word, and the "
     "speed that was promised is gone.",
-    most=1,
-    tier="full",
+    limit=1,
+    thorough=True,
 )
 def compiles(case: Case) -> None:
     """torch.compile takes it whole (fullgraph=True) and changes neither writes nor gradients, at two lengths."""

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from zoo.contract import Mixed, State, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, in_dtype, in_pieces, objective, write
+from zoo.testing.running import evaluating, in_dtype, in_pieces, objective, stepped, streams, write
 from zoo.testing.tolerances import HALF_GRADIENT, STRAY, TOLERANCES
 from zoo.testing.violation import LawViolation, first_difference
 
@@ -25,7 +25,7 @@ LONG = 300
 @law(
     "precision",
     bug="Rotary angles in bfloat16: beyond position 256 neighbours have one angle, and long texts blur.",
-    most=10,
+    limit=10,
 )
 def precision(case: Case) -> None:
     """In lower precision writes, states and gradients keep their dtype, are finite, and lie near those of float64."""
@@ -43,7 +43,7 @@ def precision(case: Case) -> None:
     "autocast",
     bug="A state that is float32 after the prompt and bfloat16 after the first word: it works until something is "
     "compiled or preallocated for it.",
-    most=10,
+    limit=10,
 )
 def autocast(case: Case) -> None:
     """Under autocast to bfloat16 writes and gradients are finite and near those of float64, and states keep their
@@ -71,7 +71,7 @@ def _compare(
     where = f"in {str(half).removeprefix('torch.')} {case.where(reads)}"
     with context():
         out, slope = _with_gradient(mixer, reads)
-        if mixer.causal:
+        if streams(mixer):
             _check_states(mixer, reads, where)
     if dtype is not None and out.dtype != dtype:
         raise LawViolation(f"it writes {out.dtype} {where}")
@@ -113,7 +113,7 @@ def _check_states(mixer: TokenMixer, reads: Tensor, where: str) -> None:
     state, kinds = None, []
     for piece in (reads[:, :1], reads[:, 1:2], reads[:, 2:5], reads[:, 5:6]):
         if piece.shape[1]:
-            _, state = mixer.step(piece, state)
+            _, state = stepped(mixer, piece, state)
             kinds.append(_dtypes(state))
     for before, after in pairwise(kinds):
         if before != after:
@@ -128,7 +128,7 @@ def _dtypes(state: State) -> str:
 @law(
     "extremes",
     bug="A norm without a small constant: padding is all zeros, 0 / 0 is NaN, and one batch ends a week of training.",
-    most=10,
+    limit=10,
     alone=True,
 )
 def extremes(case: Case) -> None:
@@ -168,20 +168,20 @@ def _check_gradients(case: Case, running: TokenMixer, mixed: Mixed, reads: Tenso
 @law(
     "uninitialised-memory",
     bug="`torch.empty` where a loop was meant to fill it all: right on a fresh machine, whose memory is zero.",
-    most=15,
+    limit=15,
 )
 def uninitialised_memory(case: Case) -> None:
     """Nothing that is written comes from memory that nobody wrote: filled with NaN, it does not show."""
     running, reads = evaluating(case.mixer), case.reads
     with torch.no_grad():
         written = write(running, reads)
-        streamed = in_pieces(running, reads, case.pieces) if running.causal else written
+        streamed = in_pieces(running, reads, case.pieces) if streams(running) else written
         with _poisoned():
             if any(not value.isfinite().all() for value in case.build().parameters()):
                 raise LawViolation(f"a parameter is never drawn {case.where(reads)}")
             if found := first_difference(write(running, reads), written):
                 raise LawViolation(f"write {found.time} comes from memory that nobody wrote {case.where(reads)}")
-            if running.causal and (found := first_difference(in_pieces(running, reads, case.pieces), streamed)):
+            if streams(running) and (found := first_difference(in_pieces(running, reads, case.pieces), streamed)):
                 text = f"write {found.time} of step comes from memory that nobody wrote"
                 raise LawViolation(f"{text} {case.where(reads)}")
 

@@ -1,5 +1,6 @@
 """The laws of what a person sees: the options, what is said of a wrong one, and the documentation."""
 
+import re
 import typing
 from typing import Any
 
@@ -7,9 +8,10 @@ import torch
 
 from zoo.contract import Mixed, TokenMixer
 from zoo.errors import UsageError, ZooError
-from zoo.plugin.options import REQUIRED, Option, check_options, options_of
+from zoo.plugin.options import REQUIRED, Option
 from zoo.plugin.pattern import Call, parse_call
 from zoo.testing.case import Case
+from zoo.testing.covering import choices_of
 from zoo.testing.law import law
 from zoo.testing.subject import Subject
 from zoo.testing.violation import LawViolation, NotApplicable
@@ -33,7 +35,7 @@ def options_round_trip(case: Case) -> None:
     for options in (defaults | required, given):
         try:
             call = Call(entry.name, tuple(options.items()))
-            back = check_options(entry.cls, parse_call(str(call)).keywords, entry.name)
+            back = entry.check(parse_call(str(call)).keywords)
             again = Call(entry.name, tuple(back.items()))
         except UsageError as error:
             raise LawViolation(f"options {options} cannot be written into a pattern: {error}") from None
@@ -53,7 +55,8 @@ PROBES: dict[type, tuple[Any, ...]] = {
 @law(
     "options-refused",
     bug="heads=3 for a width of 16: an error from inside einops, thirty frames deep, that names no option.",
-    most=2,
+    grade="finish",
+    limit=2,
     alone=True,
     sane=False,
 )
@@ -71,13 +74,21 @@ def options_refused(case: Case) -> None:
 def _probes(option: Option) -> tuple[Any, ...]:
     """Values worth trying, of the types that the annotation allows."""
     kinds = typing.get_args(option.annotation) or (option.annotation,)
-    return tuple(value for kind in kinds if isinstance(kind, type) for value in PROBES.get(kind, ()))
+    probes = [value for kind in kinds if isinstance(kind, type) for value in PROBES.get(kind, ())]
+    return (*probes, *(value for values in choices_of(option).values() for value in values[:1]))
+
+
+LARGE = 10**8
+"""Parameters of a mixer that is not built for want of memory, and is therefore not run."""
 
 
 def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> None:
     told, dim = f"{option.name}={value!r}", case.sizes.dim
+    chosen = {**case.options, option.name: value}
+    if _is_large(case, subject, chosen):
+        return
     try:
-        mixer = subject.build({**case.options, option.name: value}, dim=dim, heads=case.sizes.heads, seed=case.seed)
+        mixer = subject.build(chosen, dim=dim, heads=case.sizes.heads, seed=case.seed)
     except UsageError as error:
         if option.name not in str(error):
             raise LawViolation(f"{told} is refused by an error that does not name the option: {error}") from None
@@ -87,8 +98,18 @@ def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> No
     _run(mixer, told, dim)
 
 
+def _is_large(case: Case, subject: Subject, chosen: dict[str, Any]) -> bool:
+    """Whether such a mixer is too large to be built, which is no mistake."""
+    try:
+        with torch.device("meta"):
+            late = subject.build(chosen, dim=case.sizes.dim, heads=case.sizes.heads, seed=case.seed)
+    except Exception:  # what is wrong with the value shows when it is built in earnest
+        return False
+    return sum(value.numel() for value in late.parameters()) > LARGE
+
+
 def _run(mixer: TokenMixer, told: str, dim: int) -> None:
-    reads = torch.randn(1, min(5, mixer.max_length or 5), dim)
+    reads = torch.randn(1, min(5, getattr(mixer, "max_length", None) or 5), dim)
     try:
         written = Mixed.of(mixer.eval()(reads)).out
     except Exception as error:
@@ -102,21 +123,47 @@ SUMMARY = 140
 
 @law(
     "documentation",
-    bug="A mixer that nobody but its author can use, under a name that two papers claim.",
-    most=1,
+    bug="A mixer that nobody but its author can use: its options have names and no meanings.",
+    grade="finish",
+    limit=1,
     alone=True,
     runs=False,
+    varies=False,
 )
 def documentation(case: Case) -> None:
-    """A mixer has a docstring of its own, a summary of one sentence, a line for each option, and its paper."""
+    """A mixer has a docstring of its own: a summary of one sentence, the equation, and a line for each option."""
+    doc = check_docstring(case)
+    body = re.split(r"^(?:Options|Cost|Raises|Errors|Source|Sources):", doc, maxsplit=1, flags=re.MULTILINE)[0]
+    if not re.search(r"^[ \t]+\S", body, re.MULTILINE):
+        raise LawViolation("the docstring has no equation: put it below the summary, as an indented block")
+
+
+def check_docstring(case: Case) -> str:
+    """The docstring of what is checked, if it has a summary and says what each option means."""
     entry = case.subject.entry
     assert entry is not None
     if not entry.doc:
         raise LawViolation(f"{entry.cls.__name__} has no docstring: zoo list and zoo info have nothing to say")
     if len(entry.summary) > SUMMARY or not entry.summary.endswith("."):
         raise LawViolation(f"the summary should be one sentence of at most {SUMMARY} characters: {entry.summary!r}")
-    silent = [option.name for option in options_of(entry.cls) if not option.meaning]
+    silent = [option.name for option in entry.options if not option.meaning]
     if silent:
         raise LawViolation(f'no line "name: meaning" in the section "Options:" for {", ".join(silent)}')
-    if not entry.cls.paper:
+    return entry.doc
+
+
+@law(
+    "paper",
+    bug="A mixer under a name that two papers claim: nobody can tell which of them was measured.",
+    grade="finish",
+    limit=1,
+    alone=True,
+    runs=False,
+    varies=False,
+)
+def paper(case: Case) -> None:
+    """A mixer says where it comes from, in its attribute `paper`."""
+    entry = case.subject.entry
+    assert entry is not None
+    if not isinstance(entry.cls.paper, str) or not entry.cls.paper.strip():
         raise LawViolation('set `paper` to where it comes from, or to "unpublished"')
