@@ -1,9 +1,13 @@
 """The checksum of a class changes with the code that it depends on, and with no other."""
 
+import hashlib
 import importlib
+import inspect
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from zoo.plugin.kinds import MIXER, TASK
 from zoo.plugin.registry import get_registry
@@ -113,3 +117,10 @@ def test_the_built_in_mixers_and_tasks_do_not_all_share_one():
     tasks = {entry.name: source_sha256(entry.cls) for entry in registry[TASK].list("mixer-zoo:*")}
     assert tasks["mqar"] != tasks["induction"]
     assert tasks["parity"] == tasks["word-problem"]  # of one module
+
+
+def test_of_torch_the_module_of_the_class_counts_alone():
+    source = Path(inspect.getfile(torch.optim.Adagrad)).read_bytes()
+    name = torch.optim.Adagrad.__module__
+    expected = hashlib.sha256(f"{name} {len(source)}\n".encode() + source).hexdigest()
+    assert source_sha256(torch.optim.Adagrad) == expected

@@ -1,4 +1,3 @@
-import inspect
 import shutil
 from functools import partial
 from itertools import pairwise
@@ -11,7 +10,6 @@ from torch import nn
 from zoo.data.source import Batch
 from zoo.errors import UsageError
 from zoo.lab.inspect.traffic import measure_shares
-from zoo.model.backbone import Backbone
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import evaluate
 from zoo.train.find_data import source_of
@@ -23,9 +21,6 @@ from zoo.train.settings import resolve
 from zoo.train.step import TrainingStep
 
 start, resume = (partial(work, pages=False) for work in (start_with_pages, resume_with_pages))
-takes_documents = pytest.mark.skipif(
-    "documents" not in inspect.signature(Backbone.forward).parameters, reason="the backbone takes no documents yet"
-)
 
 
 @pytest.fixture
@@ -82,7 +77,6 @@ def test_a_run_from_before_the_setting_is_joined(tiny, folder, tmp_path):
     assert resume(tmp_path / "run", steps=6).steps == 6
 
 
-@takes_documents
 def test_the_loss_of_packed_documents_is_that_of_each_alone(tiny, folder):
     settings = tiny(data=str(folder), documents="separate", mixer="correlation, involution", layers=2)
     source = source_of(settings)
@@ -103,7 +97,6 @@ def test_the_loss_of_packed_documents_is_that_of_each_alone(tiny, folder):
     assert abs(evaluate(model, whole, precision="fp32").nats - nats) > 1e-3  # and without documents it is another
 
 
-@takes_documents
 def test_an_inspection_hands_over_the_documents(tiny, folder):
     settings = tiny(data=str(folder), documents="separate")
     source = source_of(settings)
@@ -114,7 +107,6 @@ def test_an_inspection_hands_over_the_documents(tiny, folder):
 
 
 @pytest.mark.slow
-@takes_documents
 def test_a_run_on_documents_goes_on_bit_for_bit_also_from_a_moved_folder(tiny, folder, tmp_path):
     mixer = "dot-product, leviathan-moe, correlation+involution"
     settings = tiny(data=str(folder), documents="separate", mixer=mixer, layers=3, steps=10, accumulate=2)

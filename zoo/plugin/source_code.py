@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 _HOST = "zoo"
 
+_TORCH = "torch"
+
 _COMPUTED: WeakKeyDictionary[type[Any], str | None] = WeakKeyDictionary()
 
 
@@ -18,8 +20,9 @@ def source_sha256(cls: type[Any]) -> str | None:
 
     The package is the top-level one, ``acme`` for ``acme.mixers.mean``: a change of what mixers share is a change of
     each mixer that imports it, and a change of another mixer is not. In ``zoo`` it is the sub-package, ``zoo.tasks``;
-    the version of the zoo tells the rest. An ``__init__.py`` counts where something is imported from it by name.
-    Modules that are imported by a computed name do not count.
+    the version of the zoo tells the rest. A class of torch counts by its module alone, since runs save the version of
+    torch. An ``__init__.py`` counts where something is imported from it by name. Modules that are imported by a
+    computed name do not count.
 
     It is computed once for a class, and so says what was imported, though a file may be edited later in the process.
 
@@ -46,8 +49,10 @@ def _computed(cls: type[Any]) -> str | None:
         if name in sources or not f"{name}.".startswith(f"{package}."):
             continue
         file = _file(name)
-        if file is not None:
-            sources[name] = file.read_bytes().replace(b"\r\n", b"\n")
+        if file is None:
+            continue
+        sources[name] = file.read_bytes().replace(b"\r\n", b"\n")
+        if package != _TORCH:
             pending += _imported(sources[name], name if file.name == "__init__.py" else name.rpartition(".")[0])
     if cls.__module__ not in sources:
         return None
