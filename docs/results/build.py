@@ -41,6 +41,8 @@ def render() -> str:
         identical_arms=identical_arms,
         different_arms=different_arms,
         contention=contention,
+        residuals=residuals,
+        optimizers=optimizers,
         steps=steps,
         summaries=summaries,
         command=command,
@@ -63,7 +65,9 @@ def made_with(folder: str, name: str = "environment.json") -> str:
     told_all = read(folder, name)
     told_all = told_all.get("environment", told_all)
     versions = f"Python {told_all['python']}, torch {told_all['torch']}, zoo {told_all['zoo']}"
-    return f"{told_all['cpu']['name']}, {told_all['cpu']['cores']} cores; {versions}"
+    device = told_all.get("device", "cpu")
+    where = f"{device.removeprefix('cuda: ')}, " if device.startswith("cuda") else ""
+    return f"{where}{told_all['cpu']['name']}, {told_all['cpu']['cores']} cores; {versions}"
 
 
 def comparison(folder: str) -> str:
@@ -161,6 +165,26 @@ def contention(folder: str) -> str:
 def _seconds(measured: list[float], unit: float) -> list[str]:
     """What was measured, and its median over a unit."""
     return [", ".join(f"{seconds:.1f}" for seconds in sorted(measured)), f"{statistics.median(measured) / unit:.2f}"]
+
+
+def residuals(folder: str) -> str:
+    """The loss of each residual scheme with each mixer."""
+    losses = read(folder, "residuals.json")["losses"]
+    mixers = list(next(iter(losses.values())))
+    rows = [[f"`{scheme}`", *(f"{row[mixer]:.3f}" for mixer in mixers)] for scheme, row in losses.items()]
+    return _table(["scheme", *(f"`{mixer}`" for mixer in mixers)], rows)
+
+
+def optimizers(folder: str) -> str:
+    """What each learning rate gave, and the loss and the steps of each seed at the best one."""
+    found = read(folder, "optimizers.json")
+    rows = []
+    for name, one in found["results"].items():
+        tried = ", ".join(f"{float(lr):g}: {loss:.3f}" for lr, loss in one["tried"].items())
+        ends = ", ".join(f"{curve[str(found['steps'])]:.3f}" for curve in one["curves"].values())
+        steps = ", ".join("not reached" if step is None else f"{step:,}" for step in one["steps"].values())
+        rows.append([f"`{name}`", tried, f"{one['lr']:g}", ends, steps])
+    return _table(["optimizer", "loss by learning rate", "best", "loss of each seed", "steps"], rows)
 
 
 def ratios(folder: str, kind: str, to: str) -> str:

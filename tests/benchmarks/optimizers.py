@@ -9,25 +9,15 @@ import argparse
 import json
 from pathlib import Path
 
-from zoo.files.logs import read_rows
-from zoo.train.session import resume, start
+from runs import curves
+
 from zoo.train.settings import Settings, resolve
 
 RATES = {
-    "adamw(beta2=0.99)": (1e-3, 2e-3, 4e-3, 8e-3),
-    "muon(beta2=0.99)": (2e-3, 4e-3, 8e-3, 1.6e-2),
+    "adamw(beta2=0.99)": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+    "muon(beta2=0.99)": (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
 }
 """Optimizers, the one to be beaten first, and the learning rates that are tried with each."""
-
-
-def curve(settings: Settings, path: Path) -> dict[int, float]:
-    """The validation loss of a run by step; a run that was made before is read, one that was stopped goes on."""
-    if not path.exists():
-        start(settings, root=path.parent, out=path, pages=False)
-    elif not (path / "summary.json").exists():
-        resume(path, pages=False)
-    rows = read_rows(path / "metrics.jsonl")
-    return {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}
 
 
 def reached(losses: dict[int, float], goal: float) -> int | None:
@@ -46,32 +36,46 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=50, help="steps between evaluations")
     parser.add_argument("--tokens", type=int, default=65536, help="of the validation text, in each evaluation")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of each run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--rates", type=int, default=None, help="how many of the rates to try, from the lowest")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    def run(optimizer: str, lr: float, seed: int) -> dict[int, float]:
-        flags = {"mixer": args.mixer, "data": args.data, "steps": args.steps, "device": "cpu", "precision": "fp32"}
-        flags |= {"optimizer": optimizer, "lr": lr, "seed": seed, "evaluate_every": args.every, "threads": args.threads}
-        flags |= {"warmup": min(100, args.steps // 10), "sample_tokens": 0}
+    def run(wanted: list[tuple[str, float, int]]) -> list[dict[int, float]]:
+        """The curves of runs, each given by its optimizer, learning rate and seed."""
+        return list(curves(dict(run_of(*one) for one in wanted), args.jobs).values())
+
+    def run_of(optimizer: str, lr: float, seed: int) -> tuple[Path, Settings]:
+        flags = {"mixer": args.mixer, "data": args.data, "steps": args.steps, "device": args.device}
+        flags |= {"precision": "fp32", "optimizer": optimizer, "lr": lr, "seed": seed, "threads": args.threads}
+        flags |= {"evaluate_every": args.every, "warmup": min(100, args.steps // 10), "sample_tokens": 0}
         flags |= {"evaluation_tokens": args.tokens, "final_evaluation_tokens": args.tokens}
         name = f"{optimizer.partition('(')[0]}-{lr:g}-{seed}"
-        return curve(resolve(preset="nanogpt-cpu", flags=flags), args.out / name)
+        return args.out / name, resolve(preset="nanogpt-cpu", flags=flags)
+
+    rates = {optimizer: tried[: args.rates] for optimizer, tried in RATES.items()}
+    tuning = [(optimizer, lr, args.seeds) for optimizer, tried in rates.items() for lr in tried]
+    ends = dict(zip(tuning, (found[args.steps] for found in run(tuning)), strict=True))
+    best = {optimizer: min(tried, key=lambda lr: ends[optimizer, lr, args.seeds]) for optimizer, tried in rates.items()}
+    seeds = [(optimizer, lr, seed) for optimizer, lr in best.items() for seed in range(args.seeds)]
+    found = dict(zip(seeds, run(seeds), strict=True))
 
     results, goal = {}, {}
-    for optimizer, rates in RATES.items():
-        tried = {lr: run(optimizer, lr, args.seeds)[args.steps] for lr in rates[: args.rates]}
-        best = min(tried, key=lambda lr: tried[lr])
+    for optimizer, lr in best.items():
+        tried = {lr: ends[optimizer, lr, args.seeds] for lr in rates[optimizer]}
         print(f"{optimizer}: {', '.join(f'{lr:g} -> {loss:.4f}' for lr, loss in tried.items())}", flush=True)
-        curves = {seed: run(optimizer, best, seed) for seed in range(args.seeds)}
-        goal = goal or {seed: losses[args.steps] for seed, losses in curves.items()}
-        steps = {seed: reached(losses, goal[seed]) for seed, losses in curves.items()}
-        results[optimizer] = {"tried": tried, "lr": best, "curves": curves, "steps": steps}
-        for seed, losses in curves.items():
+        own = {seed: found[optimizer, lr, seed] for seed in range(args.seeds)}
+        goal = goal or {seed: losses[args.steps] for seed, losses in own.items()}
+        steps = {seed: reached(losses, goal[seed]) for seed, losses in own.items()}
+        results[optimizer] = {"tried": tried, "lr": lr, "curves": own, "steps": steps}
+        for seed, losses in own.items():
             at = ", ".join(f"{step}: {losses[step]:.4f}" for step in list(losses)[:: max(1, len(losses) // 5)])
-            print(f"  seed {seed}, lr {best:g}: {losses[args.steps]:.4f}; {goal[seed]:.4f} at {steps[seed]} ({at})")
-    (args.out / "optimizers.json").write_text(json.dumps(results, indent=2))
+            print(f"  seed {seed}, lr {lr:g}: {losses[args.steps]:.4f}; {goal[seed]:.4f} at {steps[seed]} ({at})")
+    environment = json.loads((run_of(*seeds[0])[0] / "env.json").read_text())
+    written = {"steps": args.steps, "results": results, "environment": environment}
+    (args.out / "optimizers.json").write_text(json.dumps(written, indent=2))
 
 
 if __name__ == "__main__":
