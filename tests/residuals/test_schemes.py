@@ -6,7 +6,10 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves
 
 import zoo
+from zoo.errors import UsageError
 from zoo.model.build import create_residual, reinitialize
+from zoo.plugin.kinds import RESIDUAL
+from zoo.plugin.registry import Entry, Origin, Plugin, Registry
 from zoo.residuals.plugin import zoo_residuals
 
 from .models import DIM, PATTERN, SCHEMES, VOCABULARY, build, draw, perturbed
@@ -21,6 +24,20 @@ def test_every_scheme_is_tried_and_says_what_it_is():
     for cls in RESIDUALS.values():
         assert cls.paper
         assert all(text in cls.__doc__ for text in ("closed", "Source:", "where"))
+
+
+class OneSite(zoo.Residual):
+    """Forgets the sites that it was made for."""
+
+    def __init__(self, dim, *, sites):
+        super().__init__(dim, sites=1)
+
+
+def test_a_scheme_of_other_sites_is_refused():
+    origin = Origin("acme", "1", "one", is_installed=False)
+    registry = Registry([Plugin(origin, (Entry("one-site", OneSite, origin, RESIDUAL),))])
+    with pytest.raises(UsageError, match=r"^one-site has sites=1, and the model has 3: pass on `sites`$"):
+        create_residual("one-site", dim=DIM, layers=2, roles=("token", "channel", "token"), registry=registry)
 
 
 @each_scheme

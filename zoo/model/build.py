@@ -118,7 +118,7 @@ def create_residual(
         registry: where to look; the installed plugins by default.
 
     Raises:
-        UsageError: an unknown name or option, or a value that the scheme refuses.
+        UsageError: an unknown name or option, a value that the scheme refuses, or a scheme of other sites.
         PluginError: its plugin is broken, or the scheme itself fails.
     """
     call = patterns.parse_call(scheme) if isinstance(scheme, str) else scheme
@@ -126,7 +126,10 @@ def create_residual(
     with random_numbers_kept():
         torch.manual_seed((torch.initial_seed() + 1) % 2**63)
         filled = {"dim": dim, "sites": len(roles), "layers": layers, "roles": tuple(roles)}
-        return cast(Residual, create(entry, call.keywords, **filled))
+        made = cast(Residual, create(entry, call.keywords, **filled))
+    if made.sites != len(roles):
+        raise UsageError(f"{entry.name} has sites={made.sites}, and the model has {len(roles)}: pass on `sites`")
+    return made
 
 
 def build_model(
