@@ -9,8 +9,9 @@ from torch import nn
 from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, PluginError, UsageError
 from zoo.model.backbone import IGNORE, Backbone
-from zoo.model.build import count_active_parameters, count_parameters, list_mixers, reinitialize
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import list_mixers
+from zoo.model.parameters import count_active_parameters, count_parameters, reinitialize
 from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry
 from zoo.testing.case import Case

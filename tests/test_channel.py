@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from zoo.errors import UsageError
-from zoo.model.build import count_parameters, create_channel_mixer
+from zoo.model.members import create_channel_mixer
+from zoo.model.parameters import count_parameters
 from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import get_registry

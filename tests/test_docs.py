@@ -17,6 +17,7 @@ from zoo.testing import check_mixer
 
 ROOT = Path(__file__).parents[1]
 WRITING = (ROOT / "docs" / "writing-a-mixer.md").read_text(encoding="utf-8")
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -97,8 +98,51 @@ def test_the_page_of_plugins_lists_every_hook_and_kind():
         assert f"| `{kind.name}` | `{kind.base_name}` | `{kind.hook}()` |" in page
 
 
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """A folder of its own for what a page writes, and the registry as it was."""
+    monkeypatch.chdir(tmp_path)
+    yield {"__name__": "__main__"}
+    monkeypatch.undo()
+    zoo.plugin.registry.forget()
+
+
+def run_blocks(page, space):
+    blocks = python_blocks(page)
+    assert blocks
+    for block in blocks:
+        exec(block, space)
+
+
+def test_the_page_of_the_api_runs(session, tmp_path, capsys):
+    quick, _ = API.split("## Compare")
+    run_blocks(quick, session)
+    said = capsys.readouterr().out
+    assert re.search(r"^\d\.\d\d nats per token$", said, re.MULTILINE)
+    assert "[('causality', 'passed'), ('streaming', 'passed')]" in said
+    assert said.count("def ") >= 1
+    assert zoo.load_run(tmp_path / "runs" / "decay").step == 5
+
+
+@pytest.mark.slow
+def test_the_api_s_comparison_and_bench_run(session, tmp_path, capsys):
+    _, slow = API.split("## Compare")
+    run_blocks("```python\nimport zoo\n```\n" + slow, session)
+    said = capsys.readouterr().out
+    assert "one seed says nothing about chance" in said
+    assert "plain sdpa" in said
+    assert (tmp_path / "comparisons" / "first" / "report.html").is_file()
+    assert {cell.length for cell in session["measured"].cells} == {32, 64}
+
+
+def test_the_page_of_the_api_has_every_function():
+    functions = {name for name in zoo.__all__ if name.islower()} - {"hookimpl"}
+    assert [name for name in sorted(functions) if f"zoo.{name}(" not in API] == []
+
+
 def test_links_between_pages_lead_somewhere():
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "plugins").glob("*/*.md"))]:
+    top = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for page in [*top, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "plugins").glob("*/*.md"))]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 

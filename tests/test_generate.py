@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from zoo import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
-from zoo.model.generate import choose, sample_tokens
+from zoo.model.generate import choose, generate, sample_tokens
 from zoo.model.layer import Layer, NamedMixer
 
 from .stacks import pre_norm
@@ -214,3 +215,51 @@ def test_a_model_of_limited_reach_goes_on_from_the_half_that_it_last_saw(mixer):
     assert text.shape[1] == 21
     # a prompt of nine is cut to three; four more fit, then the last three of seven begin anew
     assert mixer.pieces == [3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "prompt", [torch.tensor([1, 2, 3]), torch.tensor([1, 2, 3], dtype=torch.uint8), [1, 2, 3], np.uint8([1, 2, 3])]
+)
+def test_a_prompt_of_any_whole_numbers_is_continued(model, prompt):
+    expected = sampled(model, PROMPT[:1], temperature=0.8, seed=5)
+    assert torch.equal(generate(model, prompt, tokens=6, seed=5), expected[0])
+    assert torch.equal(generate(model, PROMPT, tokens=6, seed=5), sampled(model, temperature=0.8, seed=5))
+
+
+def test_generating_leaves_every_module_in_its_mode(model):
+    model.train()
+    model.residual.eval()
+    model.dropout = 0.5
+    before = [module.training for module in model.modules()]
+    assert torch.equal(generate(model, PROMPT, tokens=6), sampled(model.eval(), temperature=0.8))
+    model.train()
+    model.residual.eval()
+    with pytest.raises(UsageError):
+        generate(model, PROMPT, tokens=0)
+    generate(model, PROMPT, tokens=1)
+    assert [module.training for module in model.modules()] == before
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("def ", "the prompt is text and a model reads tokens: pass tokenizer.encode(prompt)"),
+        ([], "the prompt is empty: give at least one token to begin with"),
+        ([0.5], "the prompt is (1,) of float64: pass tokens, (b, t) or (t,), as whole numbers"),
+        (
+            torch.zeros(1, 1, 1).long(),
+            "the prompt is (1, 1, 1) of int64: pass tokens, (b, t) or (t,), as whole numbers",
+        ),
+        ([1, 7], "the prompt has tokens from 1 to 7, and the model has those from 0 to 6"),
+        ([-1], "the prompt has tokens from -1 to -1, and the model has those from 0 to 6"),
+    ],
+)
+def test_a_prompt_that_is_no_tokens_is_refused(model, prompt, text):
+    with pytest.raises(UsageError) as error:
+        generate(model, prompt)
+    assert str(error.value) == text
+
+
+def test_what_is_no_model_is_refused(mixer):
+    with pytest.raises(UsageError, match=r"^a model of zoo.build_model is needed, and this is a RunningSum$"):
+        generate(mixer, [1])

@@ -11,10 +11,10 @@ from zoo.errors import PluginError
 from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.traffic import write_shares
 from zoo.model.backbone import Backbone
-from zoo.model.build import create_channel_mixer
 from zoo.model.faults import explaining
 from zoo.model.hooks import hook_read, hook_write
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import create_channel_mixer
 from zoo.model.parts import parts_of
 
 from .stacks import pre_norm

@@ -9,11 +9,13 @@ import torch
 import zoo
 from zoo.cli.main import run
 from zoo.errors import UsageError
-from zoo.plugin.files import ENVIRONMENT
+from zoo.plugin.files import ENVIRONMENT, load_file
 from zoo.plugin.kinds import CHANNEL_MIXER, MIXER
 from zoo.plugin.local import find_class, with_file_names
 from zoo.plugin.registry import forget, get_registry
-from zoo.train.plugins import check_plugins
+from zoo.plugin.source_code import source_file
+from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
+from zoo.train.settings import Settings
 
 MINE = '''
 from zoo import TokenMixer
@@ -140,6 +142,13 @@ def test_a_mistake_is_one_line_with_what_to_do(tmp_path, capsys, source, place, 
         assert line.startswith("error: ")
 
 
+def test_a_script_that_is_passed_as_a_plugin_is_told_to_guard_what_it_does(mine, capsys):
+    mine.write_text(MINE + "\nimport zoo\nzoo.create_mixer('dot-product', dim=8)\n")
+    assert run(["-p", str(mine), "list"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{mine} fails in line 22: UsageError: a plugin file uses members while it is loaded: put that" in line
+
+
 def test_a_file_is_used_by_commands(mine, capsys):
     assert run(["-p", str(mine), "list", "--json"]) == 0
     assert "my-mean" in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
@@ -236,8 +245,55 @@ def monkeypatch_free_environment():
 
 def test_what_was_registered_in_a_process_has_to_be_registered_again():
     with pytest.raises(
-        UsageError, match=r"^the mixer 'halved' was registered in the process that used it: zoo.register"
+        UsageError,
+        match=r"^the mixer 'halved' was registered in the process that used it: define it in a file",
     ):
         check_plugins({"halved": {"distribution": "local", "version": ""}})
     zoo.register("halved", Halved)
     assert check_plugins({"halved": {"distribution": "local", "version": ""}}) == {}
+
+
+REGISTERS = (
+    MINE
+    + """
+import zoo
+
+zoo.register("mean-of-mine", MyMean)
+"""
+)
+
+
+def test_a_file_may_register_its_classes(mine, monkeypatch):
+    mine.write_text(REGISTERS)
+    monkeypatch.setenv(ENVIRONMENT, str(mine))
+    forget()
+    entry = get_registry()[MIXER].find("mean-of-mine")
+    assert (entry.origin.distribution, entry.origin.file) == ("mine", str(mine))
+    assert "my-mean" not in get_registry()[MIXER].names
+
+
+@pytest.mark.parametrize(("name", "source"), [("my-mean", MINE), ("another-name", MINE), ("mean-of-mine", REGISTERS)])
+def test_what_a_script_registered_comes_from_its_file_in_another_process(mine, monkeypatch, name, source):
+    mine.write_text(source)
+    zoo.register(name, load_file(mine).members[0].cls)
+    settings = Settings(mixer=name)
+    recorded = plugins_of(settings)
+    assert recorded[name] == recorded[name] | {"distribution": "local", "class": "MyMean", "file": str(mine)}
+    forget()
+    with pytest.raises(UsageError, match=rf"^the mixer '{name}' came from the file {mine}: pass it with -p {mine}$"):
+        check_plugins(recorded)
+    monkeypatch.setenv(ENVIRONMENT, str(mine))
+    forget()
+    assert check_plugins(recorded) == {}
+    registry = with_recorded_origins({"plugins": recorded})
+    assert type(zoo.create_mixer(name, dim=8, registry=registry)).__name__ == "MyMean"
+    mine.write_text(source + "# edited")
+    forget()
+    with pytest.raises(UsageError, match="has changed since this began"):
+        check_plugins(recorded)
+
+
+def test_a_class_of_a_prompt_has_no_file():
+    assert source_file(Halved) == __file__
+    typed = type("Typed", (Halved,), {"__module__": Halved.__module__})  # as after `python -i script.py`
+    assert source_file(typed) is None

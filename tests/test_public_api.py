@@ -15,8 +15,8 @@ from zoo.plugin.registry import HOST
 
 PUBLIC = {
     "IGNORE", "Backbone", "ChannelMixer", "Corpus", "Examples", "Mixed", "Panel", "RMSNorm", "Residual", "State",
-    "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "build_model", "create_mixer", "hookimpl",
-    "list_mixers", "load_run", "register", "watch_stream",
+    "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "bench", "build_model", "compare", "create_mixer",
+    "generate", "hookimpl", "list_mixers", "load_data", "load_run", "register", "save_run", "watch_stream",
 }  # fmt: skip
 
 
@@ -62,6 +62,9 @@ def test_a_star_import_brings_the_public_names():
             "(pattern, *, vocab_size, dim=128, layers=None, heads=4, context=256, channel_mixer='swiglu', "
             "residual='pre-norm', positions='none', dropout=0.0, tie_embeddings=True, readout=None, registry=None)",
         ),
+        ("generate", "(model, prompt, *, tokens=256, temperature=0.8, top_k=None, top_p=None, seed=0)"),
+        ("load_data", "(data, *, tokenizer='byte', validation_fraction=0.1, documents='joined')"),
+        ("save_run", "(model, folder=None, *, data=None, tokenizer=None, step=0)"),
         ("load_run", "(path, *, device='cpu', allow_changed=False)"),
         ("watch_stream", "(model)"),
     ],

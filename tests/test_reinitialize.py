@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zoo import build_model, create_mixer, list_mixers
-from zoo.model.build import reinitialize
+from zoo.model.parameters import reinitialize
 
 VOCABULARY, SIGMAS = 256, 5
 CAUSAL = [name for name in list_mixers() if create_mixer(name, dim=16).causal]

@@ -9,7 +9,8 @@ from torch import nn
 from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, UsageError
 from zoo.lab.size import measure_size
-from zoo.model.build import check_pattern, count_active_parameters, count_parameters, reinitialize
+from zoo.model.build import check_pattern
+from zoo.model.parameters import count_active_parameters, count_parameters, reinitialize
 from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.plugin.kinds import MIXER
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry, get_registry

@@ -4,8 +4,8 @@ from torch import nn
 
 from zoo import Mixed, TokenMixer, watch_stream
 from zoo.model.backbone import Backbone
-from zoo.model.build import create_channel_mixer
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import create_channel_mixer
 
 from .stacks import pre_norm
 

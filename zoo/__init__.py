@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from zoo.contract import State as State
     from zoo.contract import TokenMixer as TokenMixer
     from zoo.corpus import Corpus as Corpus
+    from zoo.data.load import load_data as load_data
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
+    from zoo.lab.api import bench as bench
+    from zoo.lab.api import compare as compare
     from zoo.model.backbone import Backbone as Backbone
     from zoo.model.build import build_model as build_model
-    from zoo.model.build import create_mixer as create_mixer
-    from zoo.model.build import list_mixers as list_mixers
+    from zoo.model.generate import generate as generate
+    from zoo.model.members import create_mixer as create_mixer
+    from zoo.model.members import list_mixers as list_mixers
     from zoo.model.norm import RMSNorm as RMSNorm
     from zoo.model.watch import watch_stream as watch_stream
     from zoo.panel import Panel as Panel
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from zoo.plugin.local import register as register
     from zoo.residual import Residual as Residual
     from zoo.run import load_run as load_run
+    from zoo.save import save_run as save_run
     from zoo.task import IGNORE as IGNORE
     from zoo.task import Examples as Examples
     from zoo.task import Task as Task
@@ -44,12 +49,17 @@ _HOME = {
     "Tokenizer": "zoo.tokenizer",
     "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
+    "bench": "zoo.lab.api",
     "build_model": "zoo.model.build",
-    "create_mixer": "zoo.model.build",
+    "compare": "zoo.lab.api",
+    "create_mixer": "zoo.model.members",
+    "generate": "zoo.model.generate",
     "hookimpl": "zoo.plugin.hookspecs",
-    "list_mixers": "zoo.model.build",
+    "list_mixers": "zoo.model.members",
+    "load_data": "zoo.data.load",
     "load_run": "zoo.run",
     "register": "zoo.plugin.local",
+    "save_run": "zoo.save",
     "watch_stream": "zoo.model.watch",
 }
 

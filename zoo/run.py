@@ -1,7 +1,7 @@
 """A finished or unfinished run, loaded to be used: its model, its tokenizer, its text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,9 +33,9 @@ class Run:
     """
 
     path: Path
-    settings: Settings
-    model: Backbone
-    tokenizer: Tokenizer | None
+    settings: Settings = field(repr=False)
+    model: Backbone = field(repr=False)
+    tokenizer: Tokenizer | None = field(repr=False)
     step: int
     warnings: tuple[str, ...] = ()
 
@@ -76,6 +76,27 @@ class Run:
             seed=seed,
         )
         return _decoded(self.tokenizer, sampled)
+
+    def sample(
+        self,
+        prompt: str = "\n",
+        *,
+        tokens: int = 256,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """A prompt and its continuation.
+
+        Args:
+            prompt, tokens, temperature, top_k, top_p, seed: as for `generate`.
+
+        Raises:
+            UsageError: as `generate`.
+        """
+        pieces = self.generate(prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        return prompt + "".join(pieces)
 
 
 def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = False) -> Run:

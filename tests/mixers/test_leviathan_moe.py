@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 import zoo
 from mixers.correlation import Correlation
 from mixers.leviathan_moe import LeviathanMoE
-from zoo.model.build import count_active_parameters, count_parameters
+from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.testing.running import drawn
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from zoo.model.build import create_residual
+from zoo.model.members import create_residual
 from zoo.residuals.mhc import sinkhorn
 
 from .models import perturbed

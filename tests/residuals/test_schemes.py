@@ -7,7 +7,8 @@ from torch.utils._pytree import tree_leaves
 
 import zoo
 from zoo.errors import UsageError
-from zoo.model.build import create_residual, reinitialize
+from zoo.model.members import create_residual
+from zoo.model.parameters import reinitialize
 from zoo.plugin.kinds import RESIDUAL
 from zoo.plugin.registry import Entry, Origin, Plugin, Registry
 from zoo.residuals.plugin import zoo_residuals

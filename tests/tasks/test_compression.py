@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.model.build import reinitialize
+from zoo.model.parameters import reinitialize
 from zoo.tasks.compression import Compression
 from zoo.tasks.position_decoder import position_code
 

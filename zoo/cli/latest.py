@@ -28,7 +28,8 @@ def resolve_latest(path: Path, root: Path, *, sign: str, what: str) -> Path:
     """
     if path != LATEST:
         return path
-    found = [folder for folder in root.glob("*") if (folder / sign).is_file()] if root.is_dir() else []
+    folders = [folder for folder in root.glob("*") if not folder.name.startswith(".")] if root.is_dir() else []
+    found = [folder for folder in folders if (folder / sign).is_file()]
     if not found:
         raise UsageError(f"there is no {what} in {root}/ yet, so none is the latest: name its folder")
     # an event has whole seconds: of two that were begun in the same one, the file that was written last decides

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Dataset(Source):
         train_bytes: the length of the training text in UTF-8.
         validation_bytes: the length of the validation text in UTF-8.
         separator: the token that ends a document, where documents are separate.
+        settings: see `Source.settings`.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Dataset(Source):
     train_bytes: int
     validation_bytes: int
     separator: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def vocab_size(self) -> int:
@@ -64,7 +67,7 @@ class Dataset(Source):
         if self.separator is not None and context < 2:
             raise UsageError("context=1 leaves separate documents nothing to predict: choose a --context of 2 or more")
 
-    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
+    def draw(self, *, context: int, batch: int, step: int, seed: int = 0) -> Batch:
         """Windows of the training split, drawn at random."""
         from zoo.data.batches import draw_batch  # and with it torch, for which preparing a text does not wait
 
@@ -117,7 +120,9 @@ def prepare(
         tokens.flags.writeable = False
     sizes = len(train_text.encode()), len(validation_text.encode())
     separator = _separator(made) if corpus.documents == "separate" else None
-    return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes, separator)
+    settings: dict[str, Any] = {"data": data if isinstance(data, str) else corpus.name, "tokenizer": spec}
+    settings |= {"validation_fraction": validation_fraction, "documents": corpus.documents}
+    return Dataset(corpus.name, corpus.sha256, made, train, validation, *sizes, separator, settings)
 
 
 def split_text(corpus: Text, validation_fraction: float) -> tuple[str, str]:

@@ -42,6 +42,41 @@ def load_source(
     return TaskData(create_task(call, registry), str(call))
 
 
+def load_data(
+    data: str | Path,
+    *,
+    tokenizer: str = "byte",
+    validation_fraction: float = 0.1,
+    documents: Documents = "joined",
+) -> Source:
+    """A text or a task to train a model on in a loop of your own.
+
+    Args:
+        data: a corpus, e.g. ``"python-stdlib"``; a task, e.g. ``"mqar(pairs=8, length=128)"``; or the path of a UTF-8
+            text file or of a folder of them.
+        tokenizer: of a text: ``"byte"``, ``"char"`` or ``"bpe(vocab_size=4096)"``.
+        validation_fraction: of a text: the share at its end that is not trained on.
+        documents: of a text: whether its files are one text, ``"joined"``, or documents that do not see each other,
+            ``"separate"``.
+
+    Returns:
+        Its ``vocab_size`` is what `build_model` asks for. ``draw(context=…, batch=…, step=…)`` gives a batch with
+        ``inputs`` and ``targets``, ``(b, t)`` each; ``held_out(context=…, batch=…)`` gives those that are not trained
+        on. A text has a ``tokenizer`` and its tokens, ``train`` and ``validation``, ``(t,)`` each.
+
+    Raises:
+        UsageError: a task, a text or a tokenizer that cannot be had.
+        PluginError: a plugin that it needs is broken or missing.
+    """
+    if not isinstance(data, str | Path):
+        raise UsageError(f"data is the name of a corpus or a task, or a path, not {type(data).__name__}")
+    name = str(data)
+    is_named = isinstance(data, str) and (corpus_call(data) is not None or task_call(data) is not None)
+    if isinstance(data, Path) or (not is_named and Path(data).expanduser().exists()):
+        name = str(Path(data).expanduser().absolute())
+    return load_source(name, tokenizer=tokenizer, validation_fraction=validation_fraction, documents=documents)
+
+
 def task_call(data: str, registry: Registry | None = None) -> Call | None:
     """The task that `data` names, with its options; None if it names a text.
 

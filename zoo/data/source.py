@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.task import IGNORE
 
@@ -58,12 +58,14 @@ class Source(ABC):
         sha256: the checksum of the data.
         tokenizer: between text and tokens; None where there is no text.
         lengths: others than the training length at which a trained model is tested.
+        settings: the settings of a run that name this data and say how it is read.
     """
 
     name: str
     sha256: str
     tokenizer: "Tokenizer | None"
     lengths: tuple[int, ...] = ()
+    settings: "Mapping[str, Any]"
 
     @property
     @abstractmethod
@@ -79,8 +81,15 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
-        """Sequences to train on, a pure function of the arguments."""
+    def draw(self, *, context: int, batch: int, step: int, seed: int = 0) -> Batch:
+        """Sequences to train on, a pure function of the arguments.
+
+        Args:
+            context: tokens of each.
+            batch: how many.
+            step: other steps give other sequences.
+            seed: so do other seeds.
+        """
 
     @abstractmethod
     def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:

@@ -1,9 +1,10 @@
 """A task made ready for training: examples as a pure function of the step, and a test that is kept apart."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,11 @@ class TaskData(Source):
         """Other lengths at which the model is tested."""
         return tuple(self.task.test_lengths)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The settings of a run that name the task."""
+        return {"data": self.name}
+
     @cached_property
     def sha256(self) -> str:  # type: ignore[override]
         """The checksum of the test's inputs and targets, at the training length."""
@@ -68,7 +74,7 @@ class TaskData(Source):
                 "context out, and set the length as an option of the task"
             )
 
-    def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
+    def draw(self, *, context: int, batch: int, step: int, seed: int = 0) -> Batch:
         """Sequences to train on: new ones, or the next of the training set, which is shuffled anew in each epoch."""
         if self.task.train_examples is None:
             generator = _generator(seed, step, _FRESH)

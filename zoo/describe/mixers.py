@@ -10,7 +10,8 @@ from zoo.contract import TokenMixer
 from zoo.describe.members import describe_entry
 from zoo.describe.parts import parse_doc, source_file, tell_origin
 from zoo.errors import PluginError, ZooError
-from zoo.model.build import count_active_parameters, count_parameters, create_mixer
+from zoo.model.members import create_mixer
+from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.model.tracebacks import describe_cause
 from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import Call

@@ -9,7 +9,7 @@ from zoo.errors import UsageError
 from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
 from zoo.model.backbone import Backbone
-from zoo.model.build import find_channel_mixer
+from zoo.model.members import find_channel_mixer
 from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import Call, parse, parse_call
 from zoo.plugin.registry import get_registry

@@ -11,7 +11,7 @@ import torch
 from zoo.errors import PluginError, UsageError
 from zoo.lab.size import measure_state, measure_training_flops
 from zoo.model.backbone import Backbone
-from zoo.model.build import count_parameters
+from zoo.model.parameters import count_parameters
 from zoo.plugin.pattern import parse
 from zoo.train.settings import Settings
 

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
-from zoo.model.build import count_active_parameters, count_parameters
+from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.model.parts import parts_of
 
 

@@ -13,6 +13,7 @@ from zoo.errors import UsageError
 from zoo.model.documents import Documents, check_documents
 from zoo.model.layer import Layer
 from zoo.model.metrics import combine_metrics
+from zoo.model.recipe import Recipe
 from zoo.model.stack import Stack
 from zoo.residual import Residual
 from zoo.task import IGNORE
@@ -80,6 +81,8 @@ class Backbone(Stack):
         self.unembedding = None if tie_embeddings else nn.Embedding.from_pretrained(torch.empty(vocabulary, dim), False)
         self.max_length: int | None = min((limit for limit, _ in self._limits()), default=None)
         """The longest sequence that it takes, None for any: as long as its positions and its mixers reach."""
+        self.recipe: Recipe | None = None
+        """What `zoo.build_model` built it from; None for a model that was put together by hand."""
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -1,11 +1,11 @@
-"""From names and patterns to modules: the public way to build a mixer or a model."""
+"""From a pattern, or from classes, to a language model."""
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -13,135 +13,31 @@ from torch import nn
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone, Positions
-from zoo.model.create import create
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import create_channel_mixer, create_mixer, create_residual, find_channel_mixer
+from zoo.model.recipe import Recipe
 from zoo.model.shared import SharedModules
 from zoo.model.stack import site_roles
 from zoo.plugin import pattern as patterns
-from zoo.plugin.catalogue import Entry
+from zoo.plugin.classes import ClassNames, Layers, Member
 from zoo.plugin.isolation import random_numbers_kept
 from zoo.plugin.kinds import CHANNEL_MIXER, MIXER, RESIDUAL
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import Registry, get_registry
-from zoo.residual import Residual
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def list_mixers(glob: str = "*") -> list[str]:
-    """The names of the registered mixers that match, in natural order."""
-    registry = get_registry()
-    return [registry[MIXER].display_name(entry) for entry in registry[MIXER].list(glob)]
-
-
-def create_mixer(
-    mixer: str | Call,
-    *,
-    dim: int,
-    heads: int = 4,
-    layer_index: int = 0,
-    layers: int = 1,
-    context: int = 256,
-    registry: Registry | None = None,
-) -> TokenMixer:
-    """One mixer from its name and options, e.g. ``"correlation(max_lag=3)"``.
-
-    Args:
-        mixer: a name, with options in parentheses if any.
-        dim: the model width d.
-        heads, layer_index, layers, context: what the mixer gets for its parameters of these names where the call sets
-            none.
-        registry: where to look; the installed plugins by default.
-
-    Raises:
-        UsageError: an unknown name or option, or a value that the mixer refuses.
-        PluginError: the mixer's plugin is broken, or the mixer itself fails.
-    """
-    call = patterns.parse_call(mixer) if isinstance(mixer, str) else mixer
-    entry = (registry or get_registry())[MIXER].find(call.name)
-    filled = {"dim": dim, "heads": heads, "layer_index": layer_index, "layers": layers, "context": context}
-    return cast(TokenMixer, create(entry, call.keywords, **filled))
-
-
-def create_channel_mixer(
-    channel_mixer: str | Call,
-    *,
-    dim: int,
-    heads: int = 4,
-    layer_index: int = 0,
-    layers: int = 1,
-    context: int = 256,
-    registry: Registry | None = None,
-) -> nn.Module | None:
-    """One channel mixer from its name and options, e.g. ``"swiglu(expansion=2)"``; None for an empty one.
-
-    The arguments are those of `create_mixer`. Any token mixer may stand in its place.
-
-    Raises:
-        UsageError: an unknown name or option, or a value that it refuses.
-        PluginError: its plugin is broken, or it fails itself.
-    """
-    call = patterns.parse_call(channel_mixer) if isinstance(channel_mixer, str) else channel_mixer
-    entry = find_channel_mixer(call.name, registry or get_registry())
-    if getattr(entry.cls, "empty", False):
-        entry.check(call.keywords)
-        return None
-    filled = {"dim": dim, "heads": heads, "layer_index": layer_index, "layers": layers, "context": context}
-    return cast(nn.Module, create(entry, call.keywords, **filled))
-
-
-def find_channel_mixer(name: str, registry: Registry) -> Entry[Any]:
-    """The channel mixer of that name, or else the token mixer.
-
-    Raises:
-        UsageError: there is neither.
-        PluginError: the plugin that should give it is broken or missing.
-    """
-    try:
-        return registry[CHANNEL_MIXER].find(name)
-    except UsageError:
-        if any(entry.name == name.rpartition(":")[2] for entry in registry[MIXER].entries):
-            return registry[MIXER].find(name)
-        raise
-
-
-def create_residual(
-    scheme: str | Call, *, dim: int, layers: int, roles: Sequence[str], registry: Registry | None = None
-) -> Residual:
-    """A residual scheme. Its random numbers are its own, so that the parts of a model draw the same with any scheme.
-
-    Args:
-        scheme: a name, with options in parentheses if any.
-        dim: the model width d.
-        layers: how many there are.
-        roles: what stands at each site, ``"token"`` or ``"channel"``.
-        registry: where to look; the installed plugins by default.
-
-    Raises:
-        UsageError: an unknown name or option, a value that the scheme refuses, or a scheme of other sites.
-        PluginError: its plugin is broken, or the scheme itself fails.
-    """
-    call = patterns.parse_call(scheme) if isinstance(scheme, str) else scheme
-    entry = (registry or get_registry())[RESIDUAL].find(call.name)
-    with random_numbers_kept():
-        torch.manual_seed((torch.initial_seed() + 1) % 2**63)
-        filled = {"dim": dim, "sites": len(roles), "layers": layers, "roles": tuple(roles)}
-        made = cast(Residual, create(entry, call.keywords, **filled))
-    if made.sites != len(roles):
-        raise UsageError(f"{entry.name} has sites={made.sites}, and the model has {len(roles)}: pass on `sites`")
-    return made
-
-
 def build_model(
-    pattern: str | patterns.Pattern,
+    pattern: Layers,
     *,
     vocab_size: int,
     dim: int = 128,
     layers: int | None = None,
     heads: int = 4,
     context: int = 256,
-    channel_mixer: str = "swiglu",
-    residual: str = "pre-norm",
+    channel_mixer: Member = "swiglu",
+    residual: Member = "pre-norm",
     positions: Positions = "none",
     dropout: float = 0.0,
     tie_embeddings: bool = True,
@@ -150,8 +46,11 @@ def build_model(
 ) -> Backbone:
     """A language model of a pattern of mixers.
 
+    Wherever a name stands, a class may stand, and a class with options: ``functools.partial(Mine, factor=2)``.
+
     Args:
-        pattern: e.g. ``"correlation*3, dot-product"``, see docs/pattern-language.md.
+        pattern: e.g. ``"correlation*3, dot-product"``, see docs/pattern-language.md; or a list of layers from the
+            bottom of the stack up, each a class or a pattern: ``[Mine, "dot-product"]``.
         vocab_size: how many tokens there are.
         dim: the model width d.
         layers: the pattern is cycled until so many layers are filled; None takes it once.
@@ -167,17 +66,18 @@ def build_model(
 
     Raises:
         PatternError: a pattern that cannot be read.
-        UsageError: sizes, names or options that cannot be, a mixer that is not causal, or one that takes fewer
-            tokens than the context has.
+        UsageError: sizes, names, classes or options that cannot be, a mixer that is not causal, or one that takes
+            fewer tokens than the context has.
         PluginError: a mixer's plugin is broken or missing.
     """
     _check_sizes(vocab_size=vocab_size, dim=dim, heads=heads, context=context, layers=layers)
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout} should be at least 0 and less than 1")
     text = pattern if isinstance(pattern, str) else None
-    parsed = patterns.parse(pattern) if isinstance(pattern, str) else pattern
-    rows = _rows(parsed, layers)
-    default_channel = patterns.parse_call(channel_mixer)
+    names = ClassNames(registry or get_registry())
+    rows = _rows(names.pattern(pattern), layers)
+    default_channel = names.call(channel_mixer, CHANNEL_MIXER, MIXER)
+    scheme, registry = names.call(residual, RESIDUAL), names.registry
     built, shared = [], SharedModules()
     for index, row in enumerate(rows):
         filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows), "context": context}
@@ -187,9 +87,9 @@ def build_model(
         with _pointing_at(call, text if row.channel else None):
             channel = shared.module(call, partial(_fitting_channel_mixer, call, registry=registry, filled=filled))
         built.append(Layer(mixers, channel, dropout=dropout))
-    return Backbone(
+    model = Backbone(
         built,
-        create_residual(residual, dim=dim, layers=len(built), roles=site_roles(built), registry=registry),
+        create_residual(scheme, dim=dim, layers=len(built), roles=site_roles(built), registry=registry),
         vocabulary=vocab_size,
         dim=dim,
         context=context,
@@ -198,6 +98,19 @@ def build_model(
         readout=readout,
         tie_embeddings=tie_embeddings,
     )
+    model.recipe = Recipe(
+        pattern=tuple(pattern) if isinstance(pattern, list) else pattern,
+        layers=layers,
+        dim=dim,
+        heads=heads,
+        context=context,
+        channel_mixer=channel_mixer,
+        residual=residual,
+        positions=positions,
+        dropout=dropout,
+        tie_embeddings=tie_embeddings,
+    )
+    return model
 
 
 def build_seeded(seed: int, build: Callable[[], Module]) -> Module:
@@ -250,45 +163,6 @@ def check_pattern(
         if row.channel is not None:
             with _pointing_at(row.channel, pattern):
                 find_channel_mixer(row.channel.name, registry).check(row.channel.keywords)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """How many numbers are trained; tied ones count once."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-def count_active_parameters(module: nn.Module) -> int:
-    """How many of them take part in the computation of one token; less than all in a sparse mixture of experts.
-
-    A module that uses only some of its parameters says how many in its attribute ``active_parameters``.
-    """
-    idle = 0
-    for part in module.modules():
-        active = getattr(part, "active_parameters", None)
-        if isinstance(active, int):
-            idle += count_parameters(part) - active
-    return count_parameters(module) - idle
-
-
-def reinitialize(module: nn.Module, seed: int) -> None:
-    """Draw all parameters anew, e.g. after building on the meta device and ``to_empty``.
-
-    As when it was built, a module has the last word on what it contains: its children are reset before it.
-    """
-    torch.manual_seed(seed)
-    for part in _children_first(module, set()):
-        reset = getattr(part, "reset_parameters", None)
-        if callable(reset):
-            reset()
-
-
-def _children_first(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
-    """The module and all that it contains, each once, in the order in which building completes them."""
-    if module not in seen:
-        seen.add(module)
-        for child in module.children():
-            yield from _children_first(child, seen)
-        yield module
 
 
 def _rows(pattern: patterns.Pattern, layers: int | None) -> tuple[patterns.Layer, ...]:

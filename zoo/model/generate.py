@@ -1,12 +1,49 @@
 """Sampling text from a model, token by token, by its streaming state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.errors import UsageError, ZooError, check_seed
 from zoo.model.backbone import Backbone
+
+
+def generate(
+    model: nn.Module,
+    prompt: Tensor | np.ndarray | Sequence[int],
+    *,
+    tokens: int = 256,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Continue prompts with a model, in evaluation mode; its mode is as before afterwards.
+
+    Args:
+        model: of `zoo.build_model`, on any device, compiled or not.
+        prompt: tokens, ``(b, t)``, or ``(t,)`` for a single prompt, e.g. of ``tokenizer.encode``.
+        tokens, temperature, top_k, top_p, seed: see `sample_tokens`.
+
+    Returns:
+        The sampled tokens, ``(b, n)`` or ``(n,)``, int64, without the prompt.
+
+    Raises:
+        UsageError: another model, a prompt that is no tokens of the model, or a value out of range.
+        ZooError: logits that are not finite.
+    """
+    model = unwrapped(model)
+    read = _read_prompt(model, prompt)
+    rows = read if read.ndim == 2 else read[None]
+    with evaluating(model):
+        sampled = sample_tokens(
+            model, rows, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
+        drawn = torch.stack(list(sampled), dim=1)
+    return drawn if read.ndim == 2 else drawn[0]
 
 
 def sample_tokens(
@@ -80,6 +117,49 @@ def choose(
         unlikely = ordered.cumsum(-1) - ordered >= max(top_p, smallest)
         logits = logits.masked_fill(unlikely.scatter(-1, order, unlikely), -torch.inf)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+
+
+def _read_prompt(model: Backbone, prompt: object) -> Tensor:
+    """A prompt as int64 on the device of the model."""
+    if isinstance(prompt, str):
+        raise UsageError("the prompt is text and a model reads tokens: pass tokenizer.encode(prompt)")
+    array = prompt if isinstance(prompt, Tensor) else torch.from_numpy(np.array(prompt, ndmin=1))
+    if array.ndim not in (1, 2) or (array.numel() and (array.is_floating_point() or array.dtype == torch.bool)):
+        raise UsageError(
+            f"the prompt is {tuple(array.shape)} of {str(array.dtype).removeprefix('torch.')}: "
+            "pass tokens, (b, t) or (t,), as whole numbers"
+        )
+    read = array.to(model.embedding.weight.device, torch.int64)
+    if read.numel() and not 0 <= int(read.min()) <= int(read.max()) < model.vocabulary:
+        raise UsageError(
+            f"the prompt has tokens from {int(read.min())} to {int(read.max())}, and the model has those from 0 to "
+            f"{model.vocabulary - 1}"
+        )
+    return read
+
+
+def unwrapped(model: nn.Module) -> Backbone:
+    """The language model in what `torch.compile` gives for it.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    if not isinstance(inner, Backbone):
+        raise UsageError(f"a model of zoo.build_model is needed, and this is a {type(inner).__name__}")
+    return inner
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode; each of its modules is in the mode of before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _check(prompt: Tensor, tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:

@@ -6,7 +6,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,16 +26,33 @@ ENVIRONMENT = "ZOO_PLUGIN_FILES"
 
 _LOADED: dict[Path, Plugin] = {}
 
+_RUNNING: dict[Path, list[Entry[Any]]] = {}
+"""What each file that is being run has handed to `zoo.register`, the innermost file last."""
+
 
 def files_of(environ: Mapping[str, str]) -> list[Path]:
     """The files that `ENVIRONMENT` names, each once."""
     return list(dict.fromkeys(Path(text) for text in environ.get(ENVIRONMENT, "").split(os.pathsep) if text))
 
 
-def load_file(path: Path) -> Plugin:
-    """Run a file, unless that was done before, and find what it gives: the members of its hooks, or else its classes.
+@contextmanager
+def passing_files(paths: Iterable[Path]) -> Iterator[None]:
+    """Have the processes that are started meanwhile load these files, too."""
+    before = os.environ.get(ENVIRONMENT)
+    given = [str(path.expanduser().absolute()) for path in (*files_of(os.environ), *paths)]
+    os.environ[ENVIRONMENT] = os.pathsep.join(dict.fromkeys(given))
+    try:
+        yield
+    finally:
+        del os.environ[ENVIRONMENT]
+        os.environ |= {} if before is None else {ENVIRONMENT: before}
 
-    Without a hook a class is given under its own name in lower case, ``MyMixer`` as ``my-mixer``.
+
+def load_file(path: Path) -> Plugin:
+    """Run a file, unless that was done before, and find what it gives.
+
+    That is what its hooks return and what it hands to `zoo.register`; or else its classes, each under its own name in
+    lower case, ``MyMixer`` as ``my-mixer``.
 
     Raises:
         UsageError: there is no such file, it fails, or it gives nothing.
@@ -42,6 +61,16 @@ def load_file(path: Path) -> Plugin:
     if path not in _LOADED:
         _LOADED[path] = _loaded(path)
     return _LOADED[path]
+
+
+def is_loading() -> bool:
+    """Whether a file is being run as a plugin."""
+    return bool(_RUNNING)
+
+
+def add_to_file(entry: Entry[Any]) -> None:
+    """Count a class among what the file gives that is being run."""
+    list(_RUNNING.values())[-1].append(entry)
 
 
 def forget_files() -> None:
@@ -58,11 +87,17 @@ def class_name(cls: type[Any]) -> str:
 def _loaded(path: Path) -> Plugin:
     if not path.is_file():
         raise UsageError(f"there is no plugin file {path}")
-    with isolated() as changes:
-        module = _run(path)
+    if path in _RUNNING:  # it asks for a member, and the registry for what it gives
+        raise UsageError("a plugin file uses members while it is loaded: put that behind if __name__ == '__main__'")
+    _RUNNING[path] = []
+    try:
+        with isolated() as changes:
+            module = _run(path)
+    finally:
+        registered = _RUNNING.pop(path)
     origin = Origin(path.stem, "", path.name, str(path), is_installed=False)
     try:
-        members = tuple(_members(module, origin))
+        members = tuple(_members(module, origin, registered))
     except PluginError as error:
         raise UsageError(f"{path}: {error}") from None
     if not members:
@@ -71,8 +106,10 @@ def _loaded(path: Path) -> Plugin:
     return Plugin(origin, members, changes=tuple(changes))
 
 
-def _members(module: ModuleType, origin: Origin) -> Iterator[Entry[Any]]:
-    """What the hooks of a file give; without a hook, its classes."""
+def _members(module: ModuleType, origin: Origin, registered: Iterable[Entry[Any]]) -> Iterator[Entry[Any]]:
+    """What a file registered and what its hooks give; without either, its classes."""
+    by_name = {(entry.kind.name, entry.name): replace(entry, origin=origin) for entry in registered}
+    yield from by_name.values()
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -84,6 +121,8 @@ def _members(module: ModuleType, origin: Origin) -> Iterator[Entry[Any]]:
         for kind in kinds.KINDS:
             for implementation in getattr(manager.hook, kind.hook).get_hookimpls():
                 yield from members_of(implementation.function(), origin, kind)
+        return
+    if by_name:
         return
     for name, value in vars(module).items():
         own = kind_of_class(value) if getattr(value, "__module__", None) == module.__name__ else None
@@ -106,7 +145,7 @@ def _run(path: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit or pytest's Skipped too
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         frames = traceback.extract_tb(error.__traceback__)
         last = [frame for frame in frames if frame.filename == str(path)]
         line = f" in line {last[-1].lineno}" if last else ""

@@ -7,7 +7,7 @@ from typing import Any
 from zoo.errors import PluginError, UsageError
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry, Origin, Plugin
-from zoo.plugin.files import load_file
+from zoo.plugin.files import add_to_file, is_loading, load_file
 from zoo.plugin.members import check_class, check_name, kind_of_class
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.registry import add
@@ -21,6 +21,8 @@ _PLACE = re.compile(r"(?P<path>~?[\w./-]*\.py)(?::(?P<name>[A-Za-z_]\w*))?")
 
 def register(name: str, cls: type[Any], *, kind: str | None = None) -> None:
     """Register a class in this process, e.g. of a notebook.
+
+    In a file that is loaded as a plugin the class is registered as a part of that plugin.
 
     Args:
         name: lower-case letters, digits and ``-``. A class that was registered under it before is replaced.
@@ -39,7 +41,10 @@ def register(name: str, cls: type[Any], *, kind: str | None = None) -> None:
         entry = Entry(check_name(name, found), check_class(name, cls, found), origin, found)
     except PluginError as error:
         raise UsageError(str(error)) from None
-    add(Plugin(origin, (entry,)))
+    if is_loading():
+        add_to_file(entry)
+    else:
+        add(Plugin(origin, (entry,)))
 
 
 def files_in(pattern: str) -> list[Path]:

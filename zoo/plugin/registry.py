@@ -5,6 +5,7 @@ import inspect
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
@@ -36,6 +37,7 @@ class Registry:
 
     def __init__(self, plugins: Iterable[Plugin], origins: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self.plugins = plugins = tuple(plugins)
+        self._origins = origins
         self._catalogues = {
             kind.name: Catalogue(
                 kind,
@@ -77,7 +79,7 @@ class Registry:
 
     def with_plugin(self, plugin: Plugin) -> "Registry":
         """The same registry with one more plugin."""
-        return Registry([*self.plugins, plugin])
+        return Registry([*self.plugins, plugin], self._origins)
 
 
 _ADDED: list[Plugin] = []
@@ -118,6 +120,21 @@ def add(plugin: Plugin) -> None:
         _ADDED[:] = before
         get_registry.cache_clear()
         raise
+
+
+@contextmanager
+def adding(plugins: Iterable[Plugin]) -> Iterator[None]:
+    """Add plugins for a while, in place of added ones that give the same names."""
+    before, plugins = list(_ADDED), tuple(plugins)
+    given = {(entry.kind.name, entry.name) for plugin in plugins for entry in plugin.members}
+    kept = (p for p in before if given.isdisjoint((entry.kind.name, entry.name) for entry in p.members))
+    _ADDED[:] = [*kept, *plugins]
+    get_registry.cache_clear()
+    try:
+        yield
+    finally:
+        _ADDED[:] = before
+        get_registry.cache_clear()
 
 
 def forget() -> None:

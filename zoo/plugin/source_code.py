@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,16 @@ def source_sha256(cls: type[Any]) -> str | None:
     if cls not in _COMPUTED:
         _COMPUTED[cls] = _computed(cls)
     return _COMPUTED[cls]
+
+
+def source_file(cls: type[Any]) -> str | None:
+    """The absolute path of the file in which a class is defined; None for a class of a notebook or a prompt."""
+    file = _file(cls.__module__)
+    if file is None:
+        return None
+    text = file.read_text(encoding="utf-8", errors="replace")
+    # what is typed after `python -i script.py` belongs to the module of the script, too
+    return str(file.absolute()) if re.search(rf"^\s*class {re.escape(cls.__name__)}\b", text, re.MULTILINE) else None
 
 
 def file_sha256(path: str | Path) -> str:

@@ -90,7 +90,13 @@ def find_source(
 def find_run_source(
     run: RunDirectory, settings: Settings, registry: Registry, *, given: str | None = None
 ) -> tuple[Source, str | None]:
-    """The data with which a run was begun, see `find_source`."""
+    """The data with which a run was begun, see `find_source`.
+
+    Raises:
+        UsageError: as there, or the run was saved without its data.
+    """
+    if not settings.data:
+        raise UsageError(f"{run.path} was saved without its data: zoo.save_run(…, data=zoo.load_data(…)) names them")
     environment = run.environment
     checksum, recorded = environment.get("data_sha256", ""), environment.get("data_path")
     return find_source(settings, sha256=checksum, recorded=recorded, given=given, registry=registry)

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from zoo.data.source import Batch
 from zoo.model.backbone import Backbone
-from zoo.model.build import count_active_parameters, count_parameters
+from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import autocast
 from zoo.train.find_data import source_of

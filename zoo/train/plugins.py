@@ -3,38 +3,44 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from zoo.data.load import task_call
 from zoo.data.text import corpus_call
 from zoo.errors import UsageError
-from zoo.model.build import find_channel_mixer
+from zoo.model.members import find_channel_mixer
 from zoo.plugin import kinds
-from zoo.plugin.catalogue import Entry
+from zoo.plugin.catalogue import Entry, Plugin
 from zoo.plugin.kinds import CORPUS, MIXER, OPTIMIZER, RESIDUAL, TASK, TOKENIZER, Kind
 from zoo.plugin.local import LOCAL
 from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
-from zoo.plugin.source_code import file_sha256, source_sha256
+from zoo.plugin.source_code import file_sha256, source_file, source_sha256
 from zoo.train.settings import Settings
 
 ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
 
 
-def plugins_of(settings: Settings, *, with_training: bool = True) -> dict[str, dict[str, str]]:
+def plugins_of(settings: Settings, *, with_data: bool = True, with_optimizer: bool = True) -> dict[str, dict[str, str]]:
     """What gives each member that a run of these settings uses.
 
     Args:
         settings: of the run.
-        with_training: or only what its model is made of.
+        with_data: with what it learns from, too.
+        with_optimizer: with what trains it, too.
 
     Returns:
         By recorded name: its ``distribution``, its ``version``, the ``source_sha256`` of its code, see
         `zoo.plugin.source_code.source_sha256`, if it has a source file; and where it is not installed ``file`` and
-        ``file_sha256``. A mixer is recorded by its name, everything else as ``kind:name``.
+        ``file_sha256``, if it has one, and of what `zoo.register` registered the name of its ``class``. A mixer is
+        recorded by its name, everything else as ``kind:name``.
     """
     registry = get_registry()
-    used = [*_used(settings, registry), *(_used_in_training(settings, registry) if with_training else ())]
+    used = [*_used(settings, registry), *(_used_as_data(settings, registry) if with_data else ())]
+    if with_optimizer:
+        optimizer = parse_call(settings.optimizer)
+        used.append((optimizer.name, registry[OPTIMIZER].find(optimizer.name)))
     return dict(sorted((_recorded_name(entry.kind, name), _record(entry)) for name, entry in used))
 
 
@@ -57,10 +63,7 @@ def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: b
     registry, changed = get_registry(), {}
     for recorded_name, before in recorded.items():
         kind, name = split_recorded(recorded_name)
-        plain = name.rpartition(":")[2]
-        if "file" in before or before["distribution"] == LOCAL:
-            _check_passed(kind, plain, before, registry)
-        now = _record(registry[kind].find(f"{before['distribution']}:{plain}"))
+        now = _record(_entry_now(kind, name, before, registry))
         change = _change(name, before, now)
         if change and "file" in before and not (allow_changed or os.environ.get(ALLOW_CHANGED)):
             raise UsageError(f"{change}; go on all the same with --allow-changed")
@@ -82,12 +85,23 @@ def split_recorded(recorded: str) -> tuple[Kind, str]:
 
 
 def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
-    """The registry in which plain names mean what they meant when `plugins_of` recorded them."""
+    """The registry in which plain names mean what they meant when `plugins_of` recorded them.
+
+    Raises:
+        UsageError: a file was not passed, or nobody registered a class that was registered then.
+    """
     origins: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for recorded, plugin in environment["plugins"].items():
+    registry = get_registry()
+    for recorded, before in environment["plugins"].items():
         kind, name = split_recorded(recorded)
-        origins[kind.name][name] = plugin["distribution"]
-    return get_registry().with_recorded_origins(origins)
+        origins[kind.name][name] = before["distribution"]
+        if not _was_installed(before):
+            entry = _entry_now(kind, name, before, registry)
+            origins[kind.name][name] = entry.origin.distribution
+            plain = name.rpartition(":")[2]
+            if entry.name != plain:
+                registry = registry.with_plugin(Plugin(entry.origin, (replace(entry, name=plain),)))
+    return registry.with_recorded_origins(origins)
 
 
 def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
@@ -101,10 +115,8 @@ def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[A
         yield channel.name, find_channel_mixer(channel.name, registry)
 
 
-def _used_in_training(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
-    """The optimizer, and the task or what a text is read with."""
-    optimizer = parse_call(settings.optimizer)
-    yield optimizer.name, registry[OPTIMIZER].find(optimizer.name)
+def _used_as_data(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
+    """The task, or what a text is read with."""
     task = task_call(settings.data)
     if task is not None:
         yield task.name, registry[TASK].find(task.name)
@@ -124,19 +136,39 @@ def _record(entry: Entry[Any]) -> dict[str, str]:
     record = {"distribution": origin.distribution, "version": origin.version}
     if source is not None:
         record["source_sha256"] = source
-    if not origin.is_installed and origin.file is not None:
-        record |= {"file": origin.file, "file_sha256": file_sha256(origin.file)}
+    if not origin.is_installed:
+        file = origin.file or source_file(entry.cls)
+        record |= {} if origin.file else {"class": entry.cls.__name__}
+        record |= {"file": file, "file_sha256": file_sha256(file)} if file else {}
     return record
 
 
-def _check_passed(kind: Kind, name: str, before: Mapping[str, str], registry: Registry) -> None:
-    """Refuse to go on without what was not installed when a run began."""
-    given = [entry for entry in registry[kind].entries if entry.name == name and not entry.origin.is_installed]
-    if given:
-        return
+def _was_installed(before: Mapping[str, str]) -> bool:
+    return "file" not in before and before["distribution"] != LOCAL
+
+
+def _entry_now(kind: Kind, name: str, before: Mapping[str, str], registry: Registry) -> Entry[Any]:
+    """What gives a recorded member now. What was not installed may come from a file or from `zoo.register`, either way.
+
+    Raises:
+        PluginError, UsageError: as `check_plugins`.
+    """
+    plain = name.rpartition(":")[2]
+    if _was_installed(before):
+        return registry[kind].find(f"{before['distribution']}:{plain}")
+    passed = [entry for entry in registry[kind].entries if not entry.origin.is_installed]
+    for entry in passed:
+        if entry.name == plain:
+            return entry
+    for entry in passed:  # a file gives a class under its own name, whatever it was registered as in a script
+        if entry.origin.file and entry.cls.__name__ == before.get("class"):
+            return entry
     if "file" in before:
-        raise UsageError(f"the {kind} {name!r} came from the file {before['file']}: pass it with -p {before['file']}")
-    raise UsageError(f"the {kind} {name!r} was registered in the process that used it: zoo.register it again first")
+        raise UsageError(f"the {kind} {plain!r} came from the file {before['file']}: pass it with -p {before['file']}")
+    raise UsageError(
+        f"the {kind} {plain!r} was registered in the process that used it: define it in a file and pass that with "
+        "-p FILE, or zoo.register it again"
+    )
 
 
 def _change(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str | None:

@@ -32,6 +32,9 @@ from zoo.train.shell import quote
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
 
+SAVED_BY = "saved_by"
+"""In env.json of a run that ``zoo train`` did not make: what did."""
+
 
 class _TakenError(UsageError):
     """A place where something lies."""
@@ -61,7 +64,7 @@ class RunDirectory:
             UsageError: `out` exists, or no folder can be made there.
             ZooError: the folder cannot be written.
         """
-        run = cls(_make_folder(out) if out is not None else _make_named_folder(root, _run_name(mixer, config)))
+        run = cls(_make_folder(out) if out is not None else _make_named_folder(root, run_name(mixer, config)))
         with run.discarded_on_failure():
             run.write_config(config)
         return run
@@ -112,6 +115,18 @@ class RunDirectory:
     def learned_text(self) -> bool:
         """Whether it learned a text and not a task: its data need not be there any more to tell."""
         return (self.path / "tokenizer.json").is_file()
+
+    def check_resumable(self) -> None:
+        """Refuse a run that no optimizer can go on with.
+
+        Raises:
+            UsageError: ``zoo train`` did not make it.
+        """
+        if SAVED_BY in self.environment:
+            raise UsageError(
+                f"{self.path} was saved by {self.environment[SAVED_BY]} and has no state of an optimizer to resume: "
+                "train the model of zoo.load_run further in Python"
+            )
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the settings, in place of the earlier ones."""
@@ -206,7 +221,8 @@ class RunDirectory:
         write_sealed(self.path, "summary.json", row_line(summary))
 
 
-def _run_name(mixer: str, config: Mapping[str, Any]) -> str:
+def run_name(mixer: str, config: Mapping[str, Any]) -> str:
+    """The name of a new run: ``<utc time>-<pattern>-<hash of the settings>``."""
     words = re.sub(r"[^a-z0-9]+", "-", mixer.lower()).strip("-")
     slug = words if len(words) <= 40 else words[:40].rpartition("-")[0] or words[:40]
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]

@@ -7,14 +7,14 @@ from zoo.data.source import IGNORE, Source
 from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
-from zoo.model.generate import sample_tokens
+from zoo.model.generate import generate
 from zoo.tokenizer import Tokenizer
 
 PROMPT = "\n"
 
 
 def sample(model: Backbone, source: Source, *, tokens: int, seed: int) -> str:
-    """Text of so many tokens, or an answered example of a task; the model is left in training mode."""
+    """Text of so many tokens, or an answered example of a task, of a model in training mode."""
     if isinstance(source, TaskData):
         return answered_example(model, source)
     assert source.tokenizer is not None
@@ -27,17 +27,8 @@ def sample_text(model: Backbone, tokenizer: Tokenizer, *, prompt: str, tokens: i
         ids = tokenizer.encode(prompt)
     except UsageError:  # the vocabulary of a small text may lack the characters of the default prompt
         ids, prompt = np.zeros(1, dtype=np.int64), ""
-    device = next(model.parameters()).device
-    pieces = sample_tokens(
-        model.eval(),
-        torch.as_tensor(ids.astype(np.int64), device=device)[None],
-        tokens=tokens,
-        temperature=0.8,
-        seed=seed,
-    )
-    text = prompt + tokenizer.decode([int(piece) for piece in pieces])
-    model.train()
-    return text
+    sampled = generate(model, ids, tokens=tokens, temperature=0.8, seed=seed)
+    return prompt + tokenizer.decode(sampled.tolist())
 
 
 @torch.no_grad()

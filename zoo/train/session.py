@@ -14,8 +14,9 @@ from zoo.data.source import Source
 from zoo.data.tokenize import tokenizer_as_json
 from zoo.files.environment import describe_environment
 from zoo.model.backbone import Backbone
-from zoo.model.build import build_model, build_seeded, count_parameters
+from zoo.model.build import build_model, build_seeded
 from zoo.model.faults import explaining
+from zoo.model.parameters import count_parameters
 from zoo.plugin.pattern import parse
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.checkpoint import load_checkpoint
@@ -134,6 +135,7 @@ def resume(
         Interrupted: Ctrl-C; everything is saved.
     """
     run = RunDirectory.open(path)
+    run.check_resumable()
     with run.lock():
         if (finished := _finished(run, steps)) is not None:
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"

@@ -5,8 +5,8 @@ import torch
 from zoo import Mixed, TokenMixer
 from zoo.data.source import Batch
 from zoo.model.backbone import Backbone
-from zoo.model.build import create_channel_mixer
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import create_channel_mixer
 
 from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

@@ -10,9 +10,11 @@ from zoo.contract import TokenMixer
 from zoo.errors import UsageError, ZooError
 from zoo.lab.bench.request import Request
 from zoo.model.backbone import Backbone
-from zoo.model.build import build_model, build_seeded, count_active_parameters, count_parameters, create_residual
+from zoo.model.build import build_model, build_seeded
 from zoo.model.faults import describe_error
 from zoo.model.layer import Layer, NamedMixer
+from zoo.model.members import create_residual
+from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.model.stack import Stack, States, site_roles
 from zoo.plugin.pattern import parse
 from zoo.residual import Residual

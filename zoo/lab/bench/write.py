@@ -114,7 +114,7 @@ def _environment(bench: Bench) -> dict[str, Any]:
     plugins: dict[str, Any] = {}
     for pattern in bench.request.patterns:
         if pattern not in bench.unbuilt:
-            plugins |= plugins_of(validate({"mixer": pattern, "layers": None}), with_training=False)
+            plugins |= plugins_of(validate({"mixer": pattern, "layers": None}), with_data=False, with_optimizer=False)
     environment = describe_environment(plugins=plugins, data_sha256="", device=bench.request.device)
     del environment["data_sha256"]  # nothing is read
     return environment

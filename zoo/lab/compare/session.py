@@ -9,6 +9,7 @@ from zoo.lab.compare.plan import Plan, make_plan
 from zoo.lab.compare.report import write_results
 from zoo.lab.compare.request import Request, check_request
 from zoo.lab.compare.results import Results, gather
+from zoo.plugin.local import LOCAL
 from zoo.train.shell import quote
 
 __all__ = ["GridInterrupted", "begin", "carry_on", "go_on", "plan_request"]
@@ -24,7 +25,7 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
     """The plan and the folder of a comparison: new ones, or those of the same one that was begun in `out`.
 
     Raises:
-        UsageError: a request that cannot be, or another comparison in `out`.
+        UsageError: a request that cannot be, a member that only this process knows, or another comparison in `out`.
     """
     check_request(request)
     if out is not None and Folder.holds_one(out):
@@ -38,6 +39,7 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
     if out is not None:
         Folder.check_free(out)  # before the search for sizes, which takes a while
     plan = make_plan(request)
+    _check_known_to_all(plan)
     return plan, Folder.create(plan, root=root, out=out)
 
 
@@ -74,3 +76,14 @@ def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Re
         for plugin in results.changed:
             onlooker.notice(f"not all runs are of the same code: {plugin}")
         return results
+
+
+def _check_known_to_all(plan: Plan) -> None:
+    """Refuse what `zoo.register` has registered: each run has a process of its own, which knows nothing of it."""
+    for recorded, plugin in plan.plugins.items():
+        if plugin["distribution"] == LOCAL:
+            place = f"./{Path(plugin['file']).name}" if "file" in plugin else "./mine.py"
+            raise UsageError(
+                f"{recorded} is registered in this process only, and every run of a comparison has its own: "
+                f"name the class by its file, {place}:{plugin['class']}"
+            )

@@ -16,7 +16,7 @@ from zoo.files.strict_json import to_json
 from zoo.lab.inspect.drawing import draw
 from zoo.lab.inspect.inspection import Inspection
 from zoo.lab.inspect.offers import Failed, Shown, failure_of
-from zoo.model.build import count_parameters
+from zoo.model.parameters import count_parameters
 from zoo.pages.picture import render
 from zoo.run import Run
 from zoo.train.inspection import FOLDER, INDEX, picture_name, read_index

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.contract import Mixed, TokenMixer
-from zoo.model.build import reinitialize
+from zoo.model.parameters import reinitialize
 from zoo.testing.case import Case
 from zoo.testing.law import law
 from zoo.testing.running import evaluating, in_dtype, objective, seeded, write
