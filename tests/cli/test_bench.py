@@ -24,6 +24,7 @@ def _quick(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_tables_and_files(zoo, tmp_path):
     out = tmp_path / "out"
     result = zoo("bench", "correlation", *TINY, "--what", "decode,forward", "--out", out)
@@ -37,6 +38,7 @@ def test_tables_and_files(zoo, tmp_path):
     assert len(rows) == 2 * 3 * 2
 
 
+@pytest.mark.slow
 def test_json(zoo, tmp_path):
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", "--json")
     told = json.loads(result.out)
@@ -46,6 +48,7 @@ def test_json(zoo, tmp_path):
     assert [cell["length"] for cell in told["cells"]] == [8, 8, 16, 16, 32, 32]
 
 
+@pytest.mark.slow
 def test_the_folder_is_named_after_time_and_patterns(zoo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert zoo("bench", "correlation", *TINY, "--what", "memory").code == 0
@@ -53,6 +56,7 @@ def test_the_folder_is_named_after_time_and_patterns(zoo, tmp_path, monkeypatch)
     assert folder.name.endswith("-correlation")
 
 
+@pytest.mark.slow
 def test_a_contestant_that_fails_is_told_and_the_code_is_1(zoo, tmp_path):
     out = tmp_path / "out"
     result = zoo("bench", "dot-product(heads=7)", "involution", *TINY, "--what", "memory", "--out", out)
@@ -94,6 +98,7 @@ def test_a_folder_that_exists_is_not_touched(zoo, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(watching.Lines, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out")

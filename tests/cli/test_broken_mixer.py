@@ -89,6 +89,7 @@ def test_train_with_what_is_not_finite(zoo, settings, tmp_path, acme, fault):
     assert (event["event"], event["part"]) == ("not finite", "1.acme")
 
 
+@pytest.mark.slow
 def test_generate_and_inspect(zoo, settings, tmp_path, acme):
     run = tmp_path / "run"
     assert zoo("train", *settings, "--out", run).code == 0

@@ -71,6 +71,7 @@ def test_a_leak_is_explained_in_a_line_with_the_command_that_shows_it_again(zoo,
     assert "begin with causality" in result.err
 
 
+@pytest.mark.slow
 def test_again_asks_the_one_law_and_finds_the_same(zoo, file):
     first = zoo("check", file, "--only", "causality", "--seed", 3, "--examples", 7)
     again = first.out.split("again: zoo ")[1].split()
@@ -229,7 +230,7 @@ def test_mistakes(zoo, arguments, words):
 
 
 def test_a_file_that_prints_and_changes_global_state_does_not_spoil_the_json(zoo, file, tmp_path):
-    (tmp_path / "mine.py").write_text("import torch\nprint('compiling')\ntorch.manual_seed(0)\n" + SOURCE)
+    (tmp_path / "mine.py").write_text("import torch\nprint('compiling')\ntorch.manual_seed(40_213)\n" + SOURCE)
     result = zoo("check", "./mine.py:Sound", "--only", "shape", "--examples", 1, "--json")
     assert json.loads(result.out)["laws"][0]["status"] == "passed"
     assert "compiling" in result.err

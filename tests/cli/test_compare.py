@@ -85,6 +85,7 @@ def _quick(monkeypatch):
     monkeypatch.setattr("zoo.lab.compare.report.pictures_of", lambda results, _: {r.data: [] for r in results.data})
 
 
+@pytest.mark.slow
 def test_tables_and_files(zoo, tmp_path):
     out = tmp_path / "out"
     result = zoo("compare", "dot-product", "correlation", *TINY, "--seeds", 2, "--out", out)
@@ -175,6 +176,7 @@ def test_a_dry_run_of_what_cannot_be_built(zoo):
     assert max(map(len, result.out.splitlines())) < 160
 
 
+@pytest.mark.slow
 def test_the_others_go_on_and_the_code_is_1(zoo, tmp_path, distribution):
     distribution("bad-mixers", BAD)
     out = tmp_path / "out"

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_text_goes_to_stdout_and_the_speed_to_stderr(zoo, finished):
     result = zoo("generate", finished, "--prompt", "def ", "--tokens", 12)
     assert result.code == 0

@@ -41,6 +41,7 @@ def train(zoo, tiny, out, mixer):
     return out
 
 
+@pytest.mark.slow
 def test_a_table_and_the_report(zoo, trained):
     result = zoo("inspect", trained, "--device", "cpu", "--tokens", 64)
     assert (result.code, result.err) == (0, "")
@@ -57,6 +58,7 @@ def test_a_table_and_the_report(zoo, trained):
             assert f">{cell}<" in page
 
 
+@pytest.mark.slow
 def test_the_json_is_what_lies_in_the_folder(zoo, trained):
     table, err = inspected(zoo, trained)
     assert err == ""
@@ -104,6 +106,7 @@ def test_a_run_that_has_not_ended_has_a_report_too(zoo, trained):
     assert f"<dd>{loss:.4f}<small>" in page
 
 
+@pytest.mark.slow
 def test_panels_that_fail_are_told_and_stop_nothing(zoo, tiny, tmp_path, distribution):
     line = LOUD.split("{panels}", maxsplit=1)[0].count("\n") + 1
     error = f"RuntimeError: <script>no</script>, in {tmp_path / 'site' / 'acme_mixers.py'}:{line}"
@@ -172,6 +175,7 @@ def refused(zoo, *arguments, code=2):
     return line
 
 
+@pytest.mark.slow
 def test_what_cannot_be_inspected_is_told_in_one_line(zoo, trained, tmp_path):
     assert "there is no run at" in refused(zoo, tmp_path / "nowhere")
     assert "--tokens 0 should be 1 or more" in refused(zoo, trained, "--tokens", 0)

@@ -59,6 +59,7 @@ def test_where_there_is_none(zoo, tmp_path, monkeypatch, command):
         resolve_latest(LATEST, Path("runs"), **SIGN)
 
 
+@pytest.mark.slow
 def test_a_run_is_used_and_a_finished_one_stays_as_it_is(zoo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny = ["--layers", 1, "--dim", 16, "--heads", 1, "--batch", 2, "--context", 16, "--device", "cpu"]

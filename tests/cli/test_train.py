@@ -66,6 +66,7 @@ def test_off_a_terminal_there_are_plain_lines(zoo, tiny, monkeypatch):
     assert result.err.endswith("".join(f"  {line}".rstrip() + "\n" for line in sample.text.strip("\n").splitlines()))
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_to_type_next(zoo, tiny):
     result = zoo("train", *tiny, "--out", "a run")
     rows = dict(line.split(maxsplit=1) for line in result.out.splitlines() if line)
@@ -102,6 +103,7 @@ def test_a_dry_run_prints_settings_that_make_the_same_run_and_leaves_nothing(zoo
     assert "# parameters" in result.out
 
 
+@pytest.mark.slow
 def test_every_json_file_of_a_run_without_clipping_parses_strictly(zoo, tiny):
     result = zoo("train", *tiny, "--set", "clip=inf", "--out", "run", "--json")
     assert result.code == 0, result.err
@@ -117,6 +119,7 @@ def test_every_json_file_of_a_run_without_clipping_parses_strictly(zoo, tiny):
     assert zoo("train", "--resume", "run", "--steps", 5).code == 0
 
 
+@pytest.mark.slow
 def test_a_run_whose_settings_hold_infinity_is_resumed(zoo, trained):
     settings = json.loads((trained / "config.json").read_text())
     (trained / "config.json").write_text(json.dumps(settings | {"clip": math.inf}))
@@ -153,6 +156,7 @@ def test_resume_takes_no_other_settings(zoo, trained):
     assert fingerprint(trained) == before
 
 
+@pytest.mark.slow
 def test_resume_is_told_where_the_text_lies_now(zoo, tiny, text_file):
     shutil.copy(text_file, "text.txt")
     tiny = [*tiny]

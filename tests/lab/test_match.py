@@ -66,6 +66,7 @@ def test_models_of_all_kinds_are_made_equally_big(mixer, dim, channel_mixer, qua
     assert settings.dim % 8 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", ["correlation", "correlation*3, involution", "dot-product(window=16), leviathan-moe"])
 def test_models_are_given_as_much_state(mixer):
     settings, miss = matched(mixer, "state")
@@ -73,15 +74,18 @@ def test_models_are_given_as_much_state(mixer):
     assert settings.channel_mixer == "swiglu"
 
 
+@pytest.mark.slow
 def test_the_floating_point_operations_of_a_mixture_are_matched_too():
     assert matched("leviathan-moe", "flops")[1] <= 0.03
 
 
+@pytest.mark.slow
 def test_a_model_that_is_near_enough_stays_as_it_is():
     assert matched("correlation", "params")[0] == Settings(mixer="correlation", dim=64)
     assert matched("dot-product", "flops", dim=100, heads=5)[0].dim == 100
 
 
+@pytest.mark.slow
 def test_the_hidden_width_makes_up_for_what_the_width_leaves():
     settings, miss = matched("involution", "params", channel_mixer="swiglu(expansion=2)")
     assert re.fullmatch(r"swiglu\(hidden=\d+\)", settings.channel_mixer)
@@ -104,6 +108,7 @@ NEAREST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NEAREST, ids=str)
 def test_where_nothing_is_near_enough_the_nearest_is_taken(case, monkeypatch):
     mixer, target, channel_mixer, widest = case
@@ -112,6 +117,7 @@ def test_where_nothing_is_near_enough_the_nearest_is_taken(case, monkeypatch):
     assert low <= matched(mixer, "params", target=target, channel_mixer=channel_mixer)[1] <= high
 
 
+@pytest.mark.slow
 def test_other_numbers_of_heads_take_other_widths():
     """With 4 heads of an even size the widths are multiples of 8; the target is that of 60."""
     other, miss = matched("dot-product/none", "params", target=61_740)
@@ -135,6 +141,7 @@ def test_a_model_without_state_is_never_near(monkeypatch):
         matched("involution(kernel_size=1)", "state", target=500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -150,6 +157,7 @@ def test_a_mistake_that_no_width_mends_is_told_as_it_is(settings, told):
         match(build, Settings(**settings), quantity="flops", target=1e6, length=LENGTH)
 
 
+@pytest.mark.slow
 def test_the_global_random_state_is_left_as_it_was():
     before = torch.get_rng_state()
     match(build, Settings(mixer="involution", dim=32), quantity="flops", target=200_000, length=8)

@@ -313,6 +313,7 @@ class Unfinished(Control):
         return x
 
 
+@pytest.mark.slow
 def test_finish_is_advice_unless_it_is_strict():
     asked = ["causality", "documentation", "paper"]
     told = {strict: check_mixer(Unfinished, only=asked, strict=strict) for strict in (False, True)}
@@ -363,6 +364,7 @@ class FailsAtTwo(Projected):
         return value[:, 1:] if self.size == 3 else value
 
 
+@pytest.mark.slow
 def test_an_option_that_makes_a_mixer_fail_is_told_by_its_own_laws_alone():
     asked = ["shape", "causality", "streaming", "gradients", "precision", "options-refused"]
     failed = [result.law for result in check_mixer(FailsAtTwo, only=asked, strict=True) if result.status == "failed"]

@@ -23,6 +23,7 @@ def given():
     return space
 
 
+@pytest.mark.slow
 def test_the_example_keeps_the_laws(capsys):
     exec(BLOCKS[2], given())
     assert capsys.readouterr().out.split() == [word for name in LAWS for word in (name, "passed")]

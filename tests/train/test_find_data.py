@@ -107,6 +107,7 @@ def test_a_run_of_before_that_took_a_mark_for_text_is_resumed_with_it(tiny, text
     assert "\ufeff" not in RunDirectory.open(tmp_path / "new").tokenizer["characters"]
 
 
+@pytest.mark.slow
 def test_a_task_takes_no_text(tiny, tmp_path):
     task = "delayed-copy(length=12, vocab=4, delay=2)"
     start(tiny(data=task, steps=4, context=12, stop_accuracy=None), root=tmp_path, out=tmp_path / "run")

@@ -29,6 +29,7 @@ def outcome(path):
     return [file.read_bytes() for file in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*zoo_optimizers(), "adagrad(lr_decay=0.1)"])
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_path, registered):
     registered("adagrad", torch.optim.Adagrad)  # any class of torch.optim will do
@@ -40,6 +41,7 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_pat
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_every_optimizer_trains_in_its_own_way(tiny, tmp_path):
     weights = set()
     for name in zoo_optimizers():
@@ -48,6 +50,7 @@ def test_every_optimizer_trains_in_its_own_way(tiny, tmp_path):
     assert len(weights) == len(zoo_optimizers())
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on_exactly(tiny, tmp_path):
     """Its averages were settings, and the optimizer was none."""
     start(tiny(optimizer="adamw(beta2=0.9)"), root=tmp_path, out=tmp_path / "whole")

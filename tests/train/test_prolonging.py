@@ -44,6 +44,7 @@ def events(path, kind):
     return [event for event in RunDirectory.open(path).events() if event["event"] == kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 10, 15])
 def test_before_the_decay_wsd_is_prolonged_exactly(wsd, tmp_path, stop_at):
     start(wsd(steps=32), root=tmp_path, out=tmp_path / "whole")
@@ -56,6 +57,7 @@ def test_before_the_decay_wsd_is_prolonged_exactly(wsd, tmp_path, stop_at):
     assert ends_as(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_a_finished_run_of_wsd_is_prolonged_exactly_and_nothing_is_lost(wsd, tmp_path):
     """It goes back to the checkpoint that was saved when the decay began, here at step 16."""
     start(wsd(decay=0.2, keep_checkpoints=1), root=tmp_path, out=tmp_path / "run")
@@ -85,6 +87,7 @@ def test_what_can_be_told_before_it_is_checked_leaves_the_checkpoints_alone(wsd,
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == before
 
 
+@pytest.mark.slow
 def test_after_the_decay_the_rate_rises_and_it_says_so(wsd, tmp_path):
     start(wsd(lr_final=0.1), root=tmp_path, out=tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000015")
@@ -98,6 +101,7 @@ def test_after_the_decay_the_rate_rises_and_it_says_so(wsd, tmp_path):
     assert (event["step"], event["before"], event["after"]) == (20, pytest.approx(1e-4), 1e-3)
 
 
+@pytest.mark.slow
 def test_so_does_a_cosine(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     display = Recording()
@@ -111,6 +115,7 @@ def test_so_does_a_cosine(tiny, tmp_path):
     assert [event["after"] for event in events(tmp_path / "run", "learning rate rises")] == [after]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "stop_at"), [(None, 10), (20, 10), (12, 10), (40, 2)])
 def test_a_rate_that_does_not_rise_is_not_spoken_of(tiny, tmp_path, steps, stop_at):
     """Resuming alone, a nearer end, or a later one during the warm-up."""
@@ -121,6 +126,7 @@ def test_a_rate_that_does_not_rise_is_not_spoken_of(tiny, tmp_path, steps, stop_
     assert display.notices == []
 
 
+@pytest.mark.slow
 def test_a_run_from_before_there_were_schedules_is_a_cosine(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     config = tmp_path / "run" / "config.json"

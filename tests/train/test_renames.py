@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import torch
 
 import zoo
@@ -36,6 +37,7 @@ def test_norms_get_the_names_of_their_sites():
     assert with_current_names(renamed) == renamed
 
 
+@pytest.mark.slow
 def test_a_run_of_such_a_version_is_opened_and_resumed_bit_for_bit(tiny, tmp_path):
     settings = tiny(mixer="dot-product + correlation, involution/none", layers=2, steps=10)
     for name in ("old", "new"):

@@ -223,6 +223,7 @@ def test_odd_metrics_are_drawn_without_complaint(metrics):
     assert curve_svg(metrics, title="x").rstrip().endswith("</svg>")
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_function_of_the_run_alone(tmp_path):
     for name in ("a.png", "b.png"):
         draw_curve(rows(30), tmp_path / name, title="x")
@@ -230,6 +231,7 @@ def test_the_picture_is_a_function_of_the_run_alone(tmp_path):
     assert curve_svg(rows(30), title="x") == curve_svg(rows(30), title="x")
 
 
+@pytest.mark.slow
 def test_drawing_opens_no_window_and_starts_no_pyplot():
     code = "import sys; from zoo.train.curve import curve_svg; curve_svg([], title=''); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

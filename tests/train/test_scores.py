@@ -18,6 +18,7 @@ def run(request, tmp_path):
     return start(made, root=tmp_path, out=tmp_path / "run", pages=False), tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_scores_add_up(run):
     summary, folder = run
     table = read_scores(folder)
@@ -29,6 +30,7 @@ def test_the_scores_add_up(run):
     assert len(table["nats"]) > 20
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_back_after_its_end_measures_them_again(run):
     _, folder = run
     before = (folder / FILE).read_bytes()
@@ -45,6 +47,7 @@ def test_none_and_damaged_ones(tmp_path):
         read_scores(tmp_path)
 
 
+@pytest.mark.slow
 def test_sequences_are_told_apart_by_their_row(run):
     """Where only some positions are predicted at, each counts for its own sequence."""
     _, folder = run

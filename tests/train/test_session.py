@@ -81,6 +81,7 @@ def validation_text(tiny):
     return text[int(len(text) * 0.9) :]
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_run_and_another_seed_another(tiny, tmp_path):
     for name, seed in [("one", 0), ("two", 0), ("three", 1)]:
         start(tiny(seed=seed), root=tmp_path, out=tmp_path / name)
@@ -92,6 +93,7 @@ def test_the_same_settings_give_the_same_run_and_another_seed_another(tiny, tmp_
     assert same(weights(tmp_path / "one"), weights(tmp_path / "four"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [1, 8, 14, 19])
 def test_an_interrupted_run_that_is_resumed_is_the_uninterrupted_run(tiny, tmp_path, stop_at):
     start(tiny(), root=tmp_path, out=tmp_path / "whole")
@@ -108,6 +110,7 @@ def test_an_interrupted_run_that_is_resumed_is_the_uninterrupted_run(tiny, tmp_p
     assert events == ["started", "interrupted", "resumed", "finished"]
 
 
+@pytest.mark.slow
 def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     before = weights(tmp_path / "run")
@@ -123,6 +126,7 @@ def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_pat
     assert same(before, weights(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_run_can_go_on_beyond_its_last_step_but_not_back(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     with pytest.raises(UsageError, match="already made 20 steps; --steps 10 would go back"):
@@ -185,6 +189,7 @@ def test_micro_batches_add_up_to_the_batch(tiny, tmp_path):
     assert row["gradient_norm"] == pytest.approx(norm.item(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_out_of_time_ends_a_run_properly(tiny, tmp_path):
     summary = start(tiny(steps=10_000_000, max_time=0.5), root=tmp_path, out=tmp_path / "run")
     assert 0 < summary.steps < 10_000_000
@@ -198,6 +203,7 @@ def test_a_context_that_the_data_cannot_fill(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_and_bf16_train_too(tiny, tmp_path, monkeypatch):
     calls, forward = [], DotProduct.forward
 
@@ -236,6 +242,7 @@ def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp
         resume(tmp_path / "run", steps=30)
 
 
+@pytest.mark.slow
 def test_a_plugin_in_another_version_is_told_and_noted(tiny, tmp_path):
     start(tiny(schedule="constant"), root=tmp_path, out=tmp_path / "run")
     run, display = RunDirectory.open(tmp_path / "run"), Recording()

@@ -130,6 +130,7 @@ def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):
         assert words in page
 
 
+@pytest.mark.slow
 def test_a_run_that_was_good_enough_stays_so(tmp_path):
     first = start(settings(), root=tmp_path, out=tmp_path / "run")
     again = resume(tmp_path / "run", steps=400)
@@ -137,6 +138,7 @@ def test_a_run_that_was_good_enough_stays_so(tmp_path):
     assert again.validation_accuracy == first.validation_accuracy
 
 
+@pytest.mark.slow
 def test_a_run_that_was_good_enough_has_finished(tmp_path):
     first = start(settings(), root=tmp_path, out=tmp_path / "run", pages=False)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
@@ -151,6 +153,7 @@ def scored(accuracy):
     return Score(10.0, 10, right, 10, sequences=[torch.tensor([[10.0, 10, right, 10]], dtype=torch.float64)])
 
 
+@pytest.mark.slow
 def test_without_a_threshold_it_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "measure", lambda trainer, limit: scored(1.0))
     made = settings(steps=6, evaluate_every=2)
@@ -159,6 +162,7 @@ def test_without_a_threshold_it_goes_on(tmp_path, monkeypatch):
     assert start(endless, root=tmp_path, out=tmp_path / "goes-on").steps == 6
 
 
+@pytest.mark.slow
 def test_what_few_tokens_say_is_asked_of_all_before_training_stops(tmp_path, monkeypatch):
     asked = []
 
@@ -173,6 +177,7 @@ def test_what_few_tokens_say_is_asked_of_all_before_training_stops(tmp_path, mon
     assert asked == [12, None, 12, None, None]
 
 
+@pytest.mark.slow
 def test_a_loaded_run_knows_its_task_and_does_not_write_text(tmp_path):
     start(settings(steps=5), root=tmp_path, out=tmp_path / "run")
     run = zoo.load_run(tmp_path / "run")
@@ -182,6 +187,7 @@ def test_a_loaded_run_knows_its_task_and_does_not_write_text(tmp_path):
         run.generate("a")
 
 
+@pytest.mark.slow
 def test_a_task_with_a_readout(tmp_path):
     made = settings(data="compression(length=6, vocab=5, examples=100)", steps=5, batch=8, heads=2)
     summary = start(made, root=tmp_path, out=tmp_path / "run")

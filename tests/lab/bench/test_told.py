@@ -112,6 +112,7 @@ def written(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_files(written):
     pictures = {f"bench-{kind}.{form}" for kind in ("forward", "train", "decode", "memory") for form in ("svg", "png")}
     assert {path.name for path in written.iterdir()} == pictures | {"bench.csv", "bench.json", "report.html"}

@@ -89,6 +89,7 @@ def test_a_comparison_of_changed_code_says_so_wherever_it_is_read(tmp_path):
     assert str(changed) in (folder.path / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_comparison_that_goes_on_with_changed_code_is_told(tmp_path):
     asked = request("dot-product", seeds=1, budget=Budget("steps", 1), settings=TINY | {"warmup": 1})

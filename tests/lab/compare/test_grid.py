@@ -53,6 +53,7 @@ def saved(folder):
     return {name: (folder.path / name).read_bytes() for name in ("results.json", "results.csv")}
 
 
+@pytest.mark.slow
 def test_each_arm_sweeps_first_and_then_takes_what_came_off_best(tmp_path):
     made, folder = started(tmp_path, lrs=(1e-3, 1e-2))
     recorder = Recorder()
@@ -141,6 +142,7 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     assert "Not finished" not in (folder.path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_no_time_is_in_the_results(tmp_path, monkeypatch):
     """Two comparisons that take different times say the same."""
     made, folder = started(tmp_path / "a")
@@ -153,6 +155,7 @@ def test_no_time_is_in_the_results(tmp_path, monkeypatch):
     assert (folder.path / "timings.csv").read_bytes() != (other.path / "timings.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_stops_no_other_and_is_not_tried_again(tmp_path, monkeypatch):
     made, folder = started(tmp_path)
     update = Trainer._update
@@ -172,6 +175,7 @@ def test_a_run_that_fails_stops_no_other_and_is_not_tried_again(tmp_path, monkey
     assert carry_on(made, folder).data[0].arms[1].error == "seed 1: RuntimeError: no luck"
 
 
+@pytest.mark.slow
 def test_a_rate_at_which_training_breaks_down_is_not_chosen(tmp_path):
     made, folder = started(tmp_path, lrs=(1e-3, 1e30))
     for arm in carry_on(made, folder).data[0].arms:
@@ -216,6 +220,7 @@ def test_a_mixer_that_is_gone_is_told(tmp_path):
         carry_on(gone, folder)
 
 
+@pytest.mark.slow
 def test_a_mixer_in_another_version_is_told(tmp_path):
     made, folder = started(tmp_path)
     recorder = Recorder()
@@ -358,6 +363,7 @@ def test_a_damaged_plan_is_told(tmp_path, text, words):
         go_on(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_relative_text_is_found_from_another_folder(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()

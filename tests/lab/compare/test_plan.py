@@ -73,6 +73,7 @@ def test_short_runs_are_evaluated_often_enough_for_a_curve():
     assert make_plan(request()).arms[0].settings.evaluate_every == 300 // 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantity", ["params", "flops"])
 def test_sizes_are_matched_for_every_built_in_and_for_hybrids(quantity):
     """Counted anew from the settings, on the task at its length."""
@@ -197,6 +198,7 @@ def test_a_budget_that_is_over_at_once():
         make_plan(request(budget=Budget("flops", 1)))
 
 
+@pytest.mark.slow
 def test_a_step_takes_a_time_that_grows_with_the_batch_and_leaves_no_trace():
     settings = make_plan(request()).arms[0].settings
     source, before = source_of(settings), torch.get_rng_state()
@@ -233,6 +235,7 @@ def test_a_damaged_plan_is_told(damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_all_patterns_see_the_same_batches(monkeypatch, tmp_path):
     """Every batch that training asks for, recorded: by seed alone, whatever the pattern, the width and the rate."""
     seen = {}

@@ -68,6 +68,7 @@ def page(written):
     return text, Page(text)
 
 
+@pytest.mark.slow
 def test_names_are_escaped(written):
     text, seen = page(written)
     assert not {"script", "i", "u", "b"} & set(seen.tags)
