@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from mixers.ops.attention import attend, head_size, merge_heads, normalize, split_heads
+from mixers.ops.attention_weights import pair_weights
 from mixers.ops.documents import by_document
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate
-from mixers.ops.shares import node_shares
 from zoo import Panel, State, TokenMixer
 
 SHOWN_HEADS, SHOWN_TOKENS = 4, 64
@@ -96,11 +96,11 @@ class DotProduct(TokenMixer):
     def panels(self, x: Tensor) -> list[Panel]:
         """The attention of the first heads in the first sequence."""
         query, key, _, _ = self._placed(self.project_in(x[:1, :SHOWN_TOKENS]), 0)
-        shares = node_shares(query, key, lags=1, pool="sum", scale=self.size**-0.5, window=self.window)
+        weights = pair_weights(query, key, lags=1, pool="sum", scale=self.size**-0.5, window=self.window)
         title = f"attention in the first sequence, its first {query.shape[2]} tokens"
-        reading = "A row is a query: how it shares its attention, 1 in all, among itself and the tokens before it."
+        reading = "A row is a query: its attention weights, 1 in all, on itself and the tokens before it."
         axes = ("head", "query (token)", "key (token)")
-        return [Panel(title, reading, shares[0, :SHOWN_HEADS, :, :, 0], "share of the attention", axes)]
+        return [Panel(title, reading, weights[0, :SHOWN_HEADS, :, :, 0], "attention weight", axes)]
 
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The writes, and the keys and values that they came from."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from mixers.ops.attention_weights import spread_of
 from mixers.ops.documents import check_documents, positions
 from mixers.ops.involution import involution
-from mixers.ops.shares import spread_of
 from zoo import Panel, TokenMixer
 
 CHANNELS_PER_GROUP = 16

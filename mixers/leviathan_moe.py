@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixers.ops.attention import head_size, merge_heads
+from mixers.ops.attention_weights import gates_by_expert
 from mixers.ops.documents import by_document
 from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention, rotate_rows
 from mixers.ops.experts import Dispatch, balance_loss, count_choices, dispatch, entropy, grouped_linear, route, z_loss
 from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
-from mixers.ops.shares import gates_by_expert
 from zoo import Mixed, Panel, State, TokenMixer
 
 SHOWN_HEADS = 4

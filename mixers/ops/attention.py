@@ -77,7 +77,7 @@ def normalize(x: Tensor, gain: Tensor | None) -> Tensor:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, nodes: int = 1
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, lags: int = 1
 ) -> Tensor:
     """Causal softmax attention of the last t of s tokens.
 
@@ -89,45 +89,45 @@ def attend(
 
     Args:
         query: ``(b, h, t, k)``, those of the last t tokens.
-        key: ``(b, g, s * nodes, k)`` where g divides h: consecutive query heads share a key head.
-        value: ``(b, g, s * nodes, v)``.
+        key: ``(b, g, s * lags, k)`` where g divides h: consecutive query heads share a key head.
+        value: ``(b, g, s * lags, v)``.
         scale: the factor on the scores.
         window: how many tokens a query sees, its own included; None for all.
-        nodes: how many keys each token has, side by side.
+        lags: how many keys each token has, side by side.
 
     Returns:
         ``(b, h, t, v)``.
     """
-    t, s = query.shape[2], key.shape[2] // nodes
-    if nodes == 1 and t == s and (window is None or window >= s):
+    t, s = query.shape[2], key.shape[2] // lags
+    if lags == 1 and t == s and (window is None or window >= s):
         return _fused(query, key, value, scale, causal=True)
     mixed = []
     for start in range(0, t, CHUNK):
         stop = min(start + CHUNK, t)
         first = 0 if window is None else max(s - t + start - window + 1, 0)
         last = s - t + stop
-        seen = slice(first * nodes, last * nodes)
+        seen = slice(first * lags, last * lags)
         mask = None
         if stop - start > 1:
-            mask = visible(stop - start, last - first, window, query.device).repeat_interleave(nodes, dim=1)
+            mask = visible(stop - start, last - first, window, query.device).repeat_interleave(lags, dim=1)
         mixed.append(_fused(query[:, :, start:stop], key[:, :, seen], value[:, :, seen], scale, mask=mask))
     return torch.cat(mixed, dim=2)
 
 
 def attend_reference(
-    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, nodes: int = 1
+    query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, lags: int = 1
 ) -> Tensor:
     """`attend` one query and one key at a time."""
     group = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
-    t, s = query.shape[2], key.shape[2] // nodes
+    t, s = query.shape[2], key.shape[2] // lags
     mixed = []
     for position in range(s - t, s):
         first = 0 if window is None else max(position - window + 1, 0)
-        seen = range(first * nodes, (position + 1) * nodes)
-        scores = [(query[:, :, position - (s - t)] * key[:, :, node]).sum(-1) * scale for node in seen]
-        shares = torch.stack(scores).softmax(0)
-        mixed.append(sum(share[..., None] * value[:, :, node] for share, node in zip(shares, seen, strict=True)))
+        seen = range(first * lags, (position + 1) * lags)
+        scores = [(query[:, :, position - (s - t)] * key[:, :, pair]).sum(-1) * scale for pair in seen]
+        weights = torch.stack(scores).softmax(0)
+        mixed.append(sum(weight[..., None] * value[:, :, pair] for weight, pair in zip(weights, seen, strict=True)))
     return torch.stack(mixed, dim=2)
 
 

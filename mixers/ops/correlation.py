@@ -1,6 +1,6 @@
 """Attention by correlation: a token is compared with another at several lags, and the lags are pooled to one score.
 
-A key at a lag is called a node: each token s has one node a lag l, with its own key and the token's value.
+With L lags a query meets L keys of each token s, one a lag l: its (token, lag) pairs, which share the token's value.
 """
 
 import torch
@@ -61,48 +61,50 @@ def add_lags(x: Tensor, weights: Tensor, axis: str, past: Tensor | None = None) 
     """
     if axis == "time":
         return mix_lags(x, weights, past)
-    by_lag = _by_node(weights.to(x.dtype)).unbind(2)
+    by_lag = _by_lag(weights.to(x.dtype)).unbind(2)
     mixed = x * by_lag[0]
     for lag, weight in zip(lags_of(len(by_lag) // 2, axis)[1:], by_lag[1:], strict=True):
         mixed = torch.addcmul(mixed, shift_channels(x, lag), weight)
     return mixed
 
 
-def weigh_nodes(nodes: Tensor, weights: Tensor) -> Tensor:
-    """Multiply the key of each node by the weight of its lag: the scores become ``w_l * r_l``.
+def weigh_lags(lagged: Tensor, weights: Tensor) -> Tensor:
+    """Multiply the key of each (token, lag) pair by the weight of its lag: the scores become ``w_l * r_l``.
 
     Args:
-        nodes: ``(b, h, l, t, k)``.
+        lagged: ``(b, h, l, t, k)``.
         weights: ``(h, l)``, or ``(b, h, t, l)``.
     """
-    return nodes * _by_node(weights.to(nodes.dtype))
+    return lagged * _by_lag(weights.to(lagged.dtype))
 
 
-def bias_nodes(nodes: Tensor, biases: Tensor, *, scale: float, before: int | None) -> Tensor:
-    """Give each node a channel more, which adds its bias to all its scores; `one_more` is the query's side of it.
+def bias_lags(lagged: Tensor, biases: Tensor, *, scale: float, before: int | None) -> Tensor:
+    """Give the key of each (token, lag) pair one channel more, which adds a bias to all its scores.
+
+    A fused kernel takes no bias a pair; a channel in which every query holds 1 (`one_more`) is one.
 
     Args:
-        nodes: ``(b, h, l, t, k)``.
+        lagged: ``(b, h, l, t, k)``.
         biases: ``(h, l)``, or ``(b, h, t, l)``.
         scale: the factor that the scores will be multiplied by.
-        before: how many tokens lie before these; where a lag reaches beyond them the node is hidden, with a bias that
+        before: how many tokens lie before these; where a lag reaches beyond them the pair is hidden, by a bias that
             no score outweighs. None where lags shift channels, which hides nothing.
 
     Returns:
         ``(b, h, l, t, k + 1)``.
     """
-    b, h, lags, t, _ = nodes.shape
-    channel = (_by_node(biases.to(nodes.dtype)) / scale).expand(b, h, lags, t, 1)
+    b, h, lags, t, _ = lagged.shape
+    channel = (_by_lag(biases.to(lagged.dtype)) / scale).expand(b, h, lags, t, 1)
     if before is not None:
-        lag = torch.arange(lags, device=nodes.device)[:, None]
-        missing = torch.arange(before, before + t, device=nodes.device) < lag
+        lag = torch.arange(lags, device=lagged.device)[:, None]
+        missing = torch.arange(before, before + t, device=lagged.device) < lag
         # not -inf: the gradient of the query would be 0 * inf
-        channel = channel.masked_fill(missing[..., None], torch.finfo(nodes.dtype).min / 4)
-    return torch.cat([nodes, channel], dim=-1)
+        channel = channel.masked_fill(missing[..., None], torch.finfo(lagged.dtype).min / 4)
+    return torch.cat([lagged, channel], dim=-1)
 
 
 def one_more(query: Tensor) -> Tensor:
-    """Give queries the channel that meets the bias of a node: ``(..., k)`` to ``(..., k + 1)``."""
+    """Give queries the channel that meets the bias of a pair: ``(..., k)`` to ``(..., k + 1)``."""
     return F.pad(query, (0, 1), value=1.0)
 
 
@@ -116,7 +118,7 @@ def correlate(
     What each pool holds in memory, beside its arguments:
 
     * ``"sum"`` is one attention over the lags side by side as channels, ``t * l * k`` numbers a head.
-    * ``"logsumexp"`` with one query for all lags is one attention over all nodes, whose values are repeated: again
+    * ``"logsumexp"`` with one query for all lags is one attention over all pairs, whose values are repeated: again
       ``t * l * k`` numbers, and a boolean mask of ``128 * s * l`` that all heads share.
     * ``"max"``, and ``"logsumexp"`` with a query a lag, hold the scores themselves: ``t * s * l`` numbers a head.
 
@@ -137,13 +139,13 @@ def correlate(
     one_query = query.shape[-1] * lags == key.shape[-1]
     # a single new token is cheaper by its few scores than by the values of all tokens repeated
     if pool == "logsumexp" and one_query and query.shape[2] > 1:
-        nodes, values = key.unflatten(-1, (lags, -1)).flatten(2, 3), value.repeat_interleave(lags, dim=2)
-        return attend(query, nodes, values, scale=scale, window=window, nodes=lags)
+        lagged, values = key.unflatten(-1, (lags, -1)).flatten(2, 3), value.repeat_interleave(lags, dim=2)
+        return attend(query, lagged, values, scale=scale, window=window, lags=lags)
     return _attend_by_scores(query, key, value, lags=lags, pool=pool, scale=scale, window=window)
 
 
-def node_scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
-    """Every query with every node, neither scaled nor masked.
+def pair_scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
+    """Every query with every (token, lag) pair, neither scaled nor masked.
 
     Args:
         query: ``(b, h, t, l * k)``, or ``(b, h, t, k)`` where all lags have one query.
@@ -153,26 +155,26 @@ def node_scores(query: Tensor, key: Tensor, lags: int) -> Tensor:
     Returns:
         ``(b, g, h / g, t, s, l)``.
     """
-    nodes = key.unflatten(-1, (lags, -1))
-    queries = query.unflatten(1, (key.shape[1], -1)).unflatten(-1, (-1, nodes.shape[-1]))
+    lagged = key.unflatten(-1, (lags, -1))
+    queries = query.unflatten(1, (key.shape[1], -1)).unflatten(-1, (-1, lagged.shape[-1]))
     if queries.shape[-2] < lags:
-        together = queries.flatten(2, 4) @ nodes.flatten(2, 3).mT
-        return together.unflatten(-1, nodes.shape[2:4]).unflatten(2, queries.shape[2:4])
-    return torch.einsum("bgrtlk,bgslk->bgrtsl", queries, nodes)
+        together = queries.flatten(2, 4) @ lagged.flatten(2, 3).mT
+        return together.unflatten(-1, lagged.shape[2:4]).unflatten(2, queries.shape[2:4])
+    return torch.einsum("bgrtlk,bgslk->bgrtsl", queries, lagged)
 
 
 def _attend_by_scores(
     query: Tensor, key: Tensor, value: Tensor, *, lags: int, pool: str, scale: float, window: int | None
 ) -> Tensor:
-    """`correlate` with the scores of all nodes in memory."""
-    scores = node_scores(query, key, lags) * scale
+    """`correlate` with the scores of all pairs in memory."""
+    scores = pair_scores(query, key, lags) * scale
     pooled = scores.logsumexp(-1) if pool == "logsumexp" else scores.amax(-1)
     seen = visible(query.shape[2], key.shape[2], window, query.device)
-    shares = pooled.masked_fill(~seen, -torch.inf).softmax(-1)
-    return (shares.flatten(2, 3) @ value).unflatten(2, shares.shape[2:4]).flatten(1, 2)
+    weights = pooled.masked_fill(~seen, -torch.inf).softmax(-1)
+    return (weights.flatten(2, 3) @ value).unflatten(2, weights.shape[2:4]).flatten(1, 2)
 
 
-def _by_node(weights: Tensor) -> Tensor:
+def _by_lag(weights: Tensor) -> Tensor:
     """Weights ``(h, l)`` or ``(b, h, t, l)`` as ``(1 or b, h, l, 1 or t, 1)``."""
     by_token = weights if weights.ndim == 4 else weights[None, :, None]
     return by_token.transpose(2, 3)[..., None]

@@ -20,12 +20,12 @@ def correlation_reference(
     *,
     max_lag: int,
     axis: str,
-    window: str,
+    compare: str,
     pool: str,
     scale: float,
     place_query: Place,
     place_key: Place,
-    span: int | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """Causal attention by pooled correlations.
 
@@ -36,12 +36,12 @@ def correlation_reference(
         weights: weights or biases of the lags by the position of the key, ``(b, h, t, l)``.
         max_lag: the largest lag.
         axis: what the lags shift, ``"time"`` or ``"feature"``.
-        window: what is delayed, ``"key"`` or ``"joint"``.
+        compare: what is delayed, ``"key"`` or ``"joint"``.
         pool: ``"sum"``, ``"logsumexp"`` or ``"max"``.
         scale: the factor on the scores.
         place_query: what is done to a query after its lag.
         place_key: what is done to a key after its lag.
-        span: how many tokens a query sees, its own included; None for all.
+        window: how many tokens a query sees, its own included; None for all.
 
     Returns:
         ``(b, h, t, v)``.
@@ -69,10 +69,10 @@ def correlation_reference(
         return weights[:, :, s, lags.index(lag)]
 
     def correlation(t: int, s: int, lag: int) -> Tensor:
-        return (query_at(t, lag if window == "joint" else 0) * key_at(s, lag)).sum(-1)
+        return (query_at(t, lag if compare == "joint" else 0) * key_at(s, lag)).sum(-1)
 
     def score(t: int, s: int) -> Tensor:
-        if pool == "sum" and window == "key":
+        if pool == "sum" and compare == "key":
             return (query_at(t, 0) * added_keys(s)).sum(-1)
         if pool == "sum":
             return torch.stack([weight(s, lag) * correlation(t, s, lag) for lag in lags]).sum(0)
@@ -82,11 +82,9 @@ def correlation_reference(
 
     mixed = []
     for t in range(query.shape[2]):
-        seen = [s for s in range(t + 1) if span is None or t - s < span]
-        shares = torch.stack([score(t, s) for s in seen]).softmax(0)
-        mixed.append(
-            torch.stack([share[..., None] * value[:, :, s] for share, s in zip(shares, seen, strict=True)]).sum(0)
-        )
+        seen = [s for s in range(t + 1) if window is None or t - s < window]
+        attention = torch.stack([score(t, s) for s in seen]).softmax(0)
+        mixed.append(torch.stack([a[..., None] * value[:, :, s] for a, s in zip(attention, seen, strict=True)]).sum(0))
     return torch.stack(mixed, dim=2)
 
 

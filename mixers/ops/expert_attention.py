@@ -104,8 +104,8 @@ def attend_few(query: Tensor, key: Tensor, value: Tensor, weights: Tensor, rope:
     share = weights.movedim(3, 1)[..., None, :, None].to(scores.dtype)
     landed = [share[..., lag, :] * _land(scores[..., lag, :], lag) for lag in range(lags)]
     seen = visible(t, key.shape[2], None, query.device)[:, None, None]
-    shares = (sum(landed[1:], landed[0]) * scale).masked_fill(~seen, -torch.inf).softmax(-1)
-    mixed = (shares.flatten(2, 4) @ value).view(*shares.shape[:-1], -1)
+    attention_weights = (sum(landed[1:], landed[0]) * scale).masked_fill(~seen, -torch.inf).softmax(-1)
+    mixed = (attention_weights.flatten(2, 4) @ value).view(*attention_weights.shape[:-1], -1)
     return mixed.movedim(1, 3).flatten(3, 4)
 
 

@@ -67,7 +67,7 @@ def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
         keys = _by_expert(lag_keys(key[sequence], weights.shape[-1], rope), weights)
         for cell in cells:
             q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
-            write = _shares(q, k, position[cell.rows]) @ v
+            write = _attention_weights(q, k, position[cell.rows]) @ v
             writes[:, :, cell.rows] = write.unflatten(1, writes[:, :, cell.rows].shape[1:3])
     return mixed
 
@@ -95,9 +95,9 @@ def attend_cells_backward(  # noqa: PLR0917
         to_keys = torch.zeros_like(keys)
         for cell in cells:
             q, k, v = cell.of(queries), keys[:, cell.expert, : cell.seen], value[sequence, :, : cell.seen]
-            share, out = _shares(q, k, position[cell.rows]), cell.of(outs)
-            to_value[sequence, :, : cell.seen] += share.mT @ out
-            to_score = (out @ v.mT).sub_(cell.of(means)).mul_(share)
+            attention, out = _attention_weights(q, k, position[cell.rows]), cell.of(outs)
+            to_value[sequence, :, : cell.seen] += attention.mT @ out
+            to_score = (out @ v.mT).sub_(cell.of(means)).mul_(attention)
             to_queries[:, :, cell.rows] = (to_score @ k).unflatten(1, to_queries[:, :, cell.rows].shape[1:3])
             to_keys[:, cell.expert, : cell.seen] += to_score.mT @ q
         to_keys *= scale
@@ -116,7 +116,7 @@ def _by_expert(lagged: Tensor, weights: Tensor) -> Tensor:
     return (weights @ lagged.flatten(2)).unflatten(2, lagged.shape[2:])
 
 
-def _shares(query: Tensor, key: Tensor, position: Tensor) -> Tensor:
+def _attention_weights(query: Tensor, key: Tensor, position: Tensor) -> Tensor:
     """The causal softmax of a cell's scores: ``(g, h * n, k)``, ``(g, s, k)``, ``(n,)`` to ``(g, h * n, s)``."""
     seen = key.shape[1]
     # Each row of a causal mask is a window of the same row: zeros, then minus infinities. The product starts from

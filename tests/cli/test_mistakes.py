@@ -74,7 +74,7 @@ MISTAKES = [
     (["--residual", "mhc(sites=3)"], ["mhc has no option 'sites'"]),
     (["--heads", "3"], ["heads", "16"]),
     (["--heads", "16"], ["rope"]),
-    (["--mixer", "correlation(axis=feature, window=joint)"], ["feature", "joint"]),
+    (["--mixer", "correlation(axis=feature, compare=joint)"], ["feature", "joint"]),
     # the settings
     (["--dim", "0"], ["dim=0", "greater than or equal to 1"]),
     (["--layers", "-1"], ["layers=-1"]),

@@ -93,18 +93,18 @@ def test_correlation_in_joint_windows_compares_all_lags():
     ahead, back = attention(T, T, H, 4 * K, 4 * K)
     weights = 2 * T * 4 * D
     expected = projections + rotary + ahead, 2 * projections + rotary + back + weights
-    assert measured(mixer("correlation(max_lag=3, window='joint')")) == expected
+    assert measured(mixer("correlation(max_lag=3, compare='joint')")) == expected
 
 
 def test_correlation_as_a_softmax_over_tokens_and_lags():
     projections, rotary = 4 * linear(D, D), 4 * T * (1 + 4) * D
-    # a channel more for the bias of each node; four nodes a token
+    # a channel more for the bias of each pair; four pairs a token
     ahead, back = attention(T, 4 * T, H, K + 1, K + 1)
     expected = projections + rotary + ahead, 2 * projections + rotary + back
     assert measured(mixer("correlation(max_lag=3, pool='logsumexp')")) == expected
 
 
-@pytest.mark.parametrize(("options", "queries"), [("pool='max'", 1), ("pool='logsumexp', window='joint'", 4)])
+@pytest.mark.parametrize(("options", "queries"), [("pool='max'", 1), ("pool='logsumexp', compare='joint'", 4)])
 def test_correlation_that_holds_its_scores(options, queries):
     projections, rotary = 4 * linear(D, D), 4 * T * (queries + 4) * D
     scores, sums = 2 * T * T * H * 4 * (K + 1), 2 * T * T * H * K

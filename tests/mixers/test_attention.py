@@ -40,14 +40,14 @@ def in_pieces(running, x, sizes):
     return torch.cat(written, dim=1), state
 
 
-@pytest.mark.parametrize("nodes", [1, 3])
+@pytest.mark.parametrize("lags", [1, 3])
 @pytest.mark.parametrize("window", [None, 1, 5])
 @pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (5, 9), (63, 63)])
-def test_fast_form_has_the_values_and_gradients_of_the_reference(t, s, window, nodes, monkeypatch):
+def test_fast_form_has_the_values_and_gradients_of_the_reference(t, s, window, lags, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK", 16)
-    inputs = drawn(2, 4, t, 4), drawn(2, 2, s * nodes, 4), drawn(2, 2, s * nodes, 3)
-    fast = attend(*inputs, scale=0.5, window=window, nodes=nodes)
-    slow = attend_reference(*inputs, scale=0.5, window=window, nodes=nodes)
+    inputs = drawn(2, 4, t, 4), drawn(2, 2, s * lags, 4), drawn(2, 2, s * lags, 3)
+    fast = attend(*inputs, scale=0.5, window=window, lags=lags)
+    slow = attend_reference(*inputs, scale=0.5, window=window, lags=lags)
     assert_close(fast, slow, **EXACT)
     assert_close(gradients(fast, inputs), gradients(slow, inputs), **EXACT)
 
@@ -69,8 +69,8 @@ def test_writes_what_the_equation_says():
         queries = query[..., head] / query[..., head].square().mean(-1, keepdim=True).sqrt() * mix.query_gain
         keys = key[..., head] / key[..., head].square().mean(-1, keepdim=True).sqrt() * mix.key_gain
         for t in range(5):
-            shares = (queries[:, t, None] * keys[:, : t + 1]).sum(-1).div(8**0.5).softmax(-1)
-            mixed[:, t, head] = (shares[..., None] * value[:, : t + 1, head]).sum(1)
+            weights = (queries[:, t, None] * keys[:, : t + 1]).sum(-1).div(8**0.5).softmax(-1)
+            mixed[:, t, head] = (weights[..., None] * value[:, : t + 1, head]).sum(1)
     assert_close(mix(x), mix.project_out(mixed * gate.sigmoid()), rtol=1e-5, atol=1e-5)
 
 

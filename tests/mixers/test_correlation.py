@@ -15,12 +15,13 @@ from mixers.ops.attention import merge_heads, normalize, split_heads
 from mixers.ops.correlation import lags_of
 from mixers.ops.correlation_reference import correlation_reference
 from mixers.ops.rotary import rotate
+from zoo import create_mixer
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 POOLS = ["sum", "logsumexp", "max"]
 FORMS = [
-    {"axis": axis, "window": window, "pool": pool}
-    for axis, window in [("time", "key"), ("time", "joint"), ("feature", "key")]
+    {"axis": axis, "compare": compare, "pool": pool}
+    for axis, compare in [("time", "key"), ("time", "joint"), ("feature", "key")]
     for pool in POOLS
 ]
 DYNAMIC_FORMS = [{**form, "dynamic": dynamic} for form, dynamic in itertools.product(FORMS, [False, True])]
@@ -61,12 +62,12 @@ def by_reference(mix, x):
         *shared,
         max_lag=mix.max_lag,
         axis=mix.axis,
-        window=mix.window,
+        compare=mix.compare,
         pool=mix.pool,
         scale=mix.size**-0.5,
         place_query=placing(mix.query_gain),
         place_key=placing(mix.key_gain),
-        span=mix.span,
+        window=mix.window,
     )
     mixed = merge_heads(mixed)
     return mix.project_out(mixed * gate.sigmoid() if gate.shape[-1] else mixed)
@@ -96,8 +97,8 @@ def in_pieces(running, x, sizes):
 def options(draw):
     form = draw(st.sampled_from(DYNAMIC_FORMS))
     others = {name: draw(st.booleans()) for name in ("rope", "qk_norm", "gated", "bias")}
-    kv_heads, span = draw(st.sampled_from([None, 1, 2])), draw(st.sampled_from([None, 1, 2, 4]))
-    return {**form, **others, "kv_heads": kv_heads, "span": span, "max_lag": draw(st.integers(0, 3))}
+    kv_heads, window = draw(st.sampled_from([None, 1, 2])), draw(st.sampled_from([None, 1, 2, 4]))
+    return {**form, **others, "kv_heads": kv_heads, "window": window, "max_lag": draw(st.integers(0, 3))}
 
 
 @given(chosen=options(), t=st.integers(1, 7))
@@ -126,7 +127,7 @@ def test_pieces_join_to_the_whole(chosen, sizes):
 @pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 1, 2]], ids=str)
 @pytest.mark.parametrize("form", DYNAMIC_FORMS)
 def test_pieces_of_every_form_join_to_the_whole(form, sizes):
-    mix, x = mixer(span=5, qk_norm=True, **form), drawn(2, 7, 16).detach()
+    mix, x = mixer(window=5, qk_norm=True, **form), drawn(2, 7, 16).detach()
     written, _ = in_pieces(mix, x, sizes)
     assert_close(written, mix(x), **EXACT)
 
@@ -147,21 +148,21 @@ def attended(mix, scores, value):
 def test_key_logsumexp_is_attention_to_values_summed_ahead():
     mix, x = mixer(pool="logsumexp", max_lag=2, rope=False), drawn(2, 9, 16)
     query, key, value = heads_of(mix, x)
-    nodes = (query @ key.mT).exp()
+    lagged = (query @ key.mT).exp()
     ahead = torch.zeros_like(value)
     for t in range(9):
         total = torch.zeros_like(ahead[:, :, 0, :1])
         for m, lag in itertools.product(range(t + 1), range(3)):
             if m + lag <= t:
                 weight = 1.0 if lag == 0 else mix.lag_weight[:, lag - 1, None].exp()
-                total = total + weight * nodes[:, :, t, m, None]
-                ahead[:, :, t] += weight * nodes[:, :, t, m, None] * value[:, :, m + lag]
+                total = total + weight * lagged[:, :, t, m, None]
+                ahead[:, :, t] += weight * lagged[:, :, t, m, None] * value[:, :, m + lag]
         ahead[:, :, t] /= total
     assert_close(mix(x), mix.project_out(merge_heads(ahead)), **EXACT)
 
 
 def test_joint_sum_shifts_the_scores_along_their_diagonal():
-    mix, x = mixer(window="joint", max_lag=2), drawn(2, 9, 16)
+    mix, x = mixer(compare="joint", max_lag=2), drawn(2, 9, 16)
     query, key, value = heads_of(mix, x)
     scores = rotate(query) @ rotate(key).mT
     shifted = scores.clone()
@@ -179,15 +180,15 @@ def test_feature_sum_is_a_banded_toeplitz_form():
     assert_close(mix(x), attended(mix, query @ band.mT.transpose(1, 2) @ key.mT, value), **EXACT)
 
 
-@pytest.mark.parametrize("window", ["key", "joint"])
-def test_max_is_the_largest_of_the_shifted_scores(window):
-    mix, x = mixer(pool="max", window=window, max_lag=2, rope=False), drawn(2, 9, 16)
+@pytest.mark.parametrize("compare", ["key", "joint"])
+def test_max_is_the_largest_of_the_shifted_scores(compare):
+    mix, x = mixer(pool="max", compare=compare, max_lag=2, rope=False), drawn(2, 9, 16)
     query, key, value = heads_of(mix, x)
     scores = query @ key.mT
     lagged = [scores]
     for lag in (1, 2):
         shifted = torch.full_like(scores, -torch.inf)
-        earlier = scores[..., :-lag, :-lag] if window == "joint" else scores[..., lag:, :-lag]
+        earlier = scores[..., :-lag, :-lag] if compare == "joint" else scores[..., lag:, :-lag]
         shifted[..., lag:, lag:] = earlier + mix.lag_weight[:, lag - 1, None, None]
         lagged.append(shifted)
     assert_close(mix(x), attended(mix, torch.stack(lagged).amax(0), value), **EXACT)
@@ -231,7 +232,7 @@ def test_state_grows_by_what_the_docstring_says():
         "recent_key": (4, 2, 4),
         "position": (),
     }
-    _, pooled = mixer(max_lag=2, pool="max", window="joint", span=3).step(x)
+    _, pooled = mixer(max_lag=2, pool="max", compare="joint", window=3).step(x)
     assert pooled["key"].shape[1:] == (4, 2, 3 * (4 + 1))
     assert pooled["recent_query"].shape[1:] == (4, 2, 4)
 
@@ -270,9 +271,9 @@ def test_autocast_stays_near(form):
     ("options", "message"),
     [
         ({"max_lag": -1}, "max_lag=-1 would look ahead; choose 0 or more"),
-        ({"axis": "feature", "window": "joint"}, 'choose window="key" or axis="time"'),
+        ({"axis": "feature", "compare": "joint"}, 'choose compare="key" or axis="time"'),
         ({"axis": "feature", "max_lag": 4}, "max_lag=4 shifts out all 4 channels of a head; choose less"),
-        ({"span": 0}, "span=0 would hide a token from itself; choose 1 or more, or None to see all"),
+        ({"window": 0}, "window=0 would hide a token from itself; choose 1 or more, or None to see all"),
         ({"heads": 3}, "heads=3 does not divide dim=16; choose heads among the divisors of dim"),
         ({"kv_heads": 3}, "kv_heads=3 does not divide heads=4; choose kv_heads among the divisors of heads"),
         ({"heads": 16}, "dim=16 with heads=16 makes heads of size 1; choose heads so that dim / heads is even"),
@@ -288,26 +289,26 @@ def test_mistakes_are_named_with_their_remedy(options, message):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_span_bounds_positions_and_a_write_depends_on_max_lag_tokens_more(form):
-    span, max_lag, t = 3, 2, 9
-    mix, x = mixer(heads=2, span=span, max_lag=max_lag, **form), drawn(1, t + 1, 16)
+    window, max_lag, t = 3, 2, 9
+    mix, x = mixer(heads=2, window=window, max_lag=max_lag, **form), drawn(1, t + 1, 16)
     sizes = []
     for direction in range(4):  # the best lag alone has a gradient, and which is best depends on the reads
         moved = x + 0.5 * direction * torch.randn(x.shape, generator=torch.Generator().manual_seed(direction))
         sizes.append(torch.autograd.grad(mix(moved)[0, t].square().sum(), x)[0][0].abs().sum(-1))
     reached = torch.stack(sizes).amax(0).nonzero().flatten().tolist()
-    first = t - (span - 1) - (max_lag if form["axis"] == "time" else 0)
+    first = t - (window - 1) - (max_lag if form["axis"] == "time" else 0)
     assert reached == list(range(first, t + 1))
 
 
-@pytest.mark.parametrize("window", ["key", "joint"])
-def test_dynamic_weights_belong_to_the_position_where_the_key_lands(window):
-    mix, x = mixer(heads=1, max_lag=1, window=window, dynamic=True, rope=False), drawn(1, 6, 16)
+@pytest.mark.parametrize("compare", ["key", "joint"])
+def test_dynamic_weights_belong_to_the_position_where_the_key_lands(compare):
+    mix, x = mixer(heads=1, max_lag=1, compare=compare, dynamic=True, rope=False), drawn(1, 6, 16)
     query, key, value = heads_of(mix, x)
     weight = mix.lag_weight.squeeze() + (x @ mix.read_lags.T)[0, :, 0]  # one a position s
     scores = query @ key.mT
     shifted = scores.clone()
-    shifted[..., 1:] += weight[1:] * scores[..., :-1] if window == "key" else 0
-    if window == "joint":
+    shifted[..., 1:] += weight[1:] * scores[..., :-1] if compare == "key" else 0
+    if compare == "joint":
         shifted[..., 1:, 1:] += weight[1:] * scores[..., :-1, :-1]
     assert_close(mix(x), attended(mix, shifted, value), **EXACT)
 
@@ -325,8 +326,15 @@ def test_the_norm_acts_on_the_combined_key_for_key_and_sum_and_elsewhere_on_each
     key = split_heads(mix.project_in(x), 1, 1, 16)[1]
     keys = mix._keys(key, mix._lag_weights(x), None, 0)[0, 0, 1:]
     if mix._adds_keys:
-        nodes, expected = keys[:, None], torch.ones(1, dtype=torch.float64)
+        lagged, expected = keys[:, None], torch.ones(1, dtype=torch.float64)
     else:
-        nodes = keys.unflatten(-1, (len(lags_of(1, mix.axis)), -1))[..., :16]  # behind them lies a bias, if any
-        expected = mix._lag_weights(x)[0].abs() if mix.pool == "sum" else torch.ones(nodes.shape[1]).double()
-    assert_close(nodes.square().mean(-1).sqrt(), expected.expand(nodes.shape[:2]), rtol=1e-4, atol=0)
+        lagged = keys.unflatten(-1, (len(lags_of(1, mix.axis)), -1))[..., :16]  # behind them lies a bias, if any
+        expected = mix._lag_weights(x)[0].abs() if mix.pool == "sum" else torch.ones(lagged.shape[1]).double()
+    assert_close(lagged.square().mean(-1).sqrt(), expected.expand(lagged.shape[:2]), rtol=1e-4, atol=0)
+
+
+def test_options_of_earlier_versions_are_understood():
+    old = create_mixer('correlation(window="joint", span=5)', dim=16)
+    assert (old.compare, old.window) == ("joint", 5)
+    new = create_mixer("correlation(window=5)", dim=16)
+    assert (new.compare, new.window) == ("key", 5)

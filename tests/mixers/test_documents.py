@@ -17,8 +17,8 @@ from zoo import Mixed
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 DIM = 16
 CORRELATIONS = [
-    {"axis": axis, "window": window, "pool": pool, "dynamic": dynamic}
-    for (axis, window), pool, dynamic in itertools.product(
+    {"axis": axis, "compare": compare, "pool": pool, "dynamic": dynamic}
+    for (axis, compare), pool, dynamic in itertools.product(
         [("time", "key"), ("time", "joint"), ("feature", "key")], ["sum", "logsumexp", "max"], [False, True]
     )
 ]
@@ -31,8 +31,8 @@ FORMS = [
     ]),
     *((Correlation, options) for options in CORRELATIONS),
     (Correlation, {"max_lag": 0}),
-    (Correlation, {"max_lag": 5, "kv_heads": 2, "qk_norm": True, "gated": True, "bias": True, "span": 4}),
-    (Correlation, {"window": "joint", "pool": "logsumexp", "qk_norm": True, "rope": False, "span": 3}),
+    (Correlation, {"max_lag": 5, "kv_heads": 2, "qk_norm": True, "gated": True, "bias": True, "window": 4}),
+    (Correlation, {"compare": "joint", "pool": "logsumexp", "qk_norm": True, "rope": False, "window": 3}),
     *((Involution, options) for options in [
         {},
         {"kernel_size": 3, "dilation": 4, "groups": 2},
@@ -98,8 +98,8 @@ def test_a_packed_row_gives_what_each_document_gives_alone(cls, options):
     ("cls", "options"),
     [
         (DotProduct, {}),
-        (Correlation, {"window": "joint"}),
-        (Correlation, {"span": 140}),
+        (Correlation, {"compare": "joint"}),
+        (Correlation, {"window": 140}),
         (LeviathanMoE, {"experts": 2}),
     ],
 )

@@ -14,7 +14,7 @@ from mixers.dot_product import DotProduct
 BOUND = 1e-12
 OF_LAGS = {
     "axis": ["time", "feature"],
-    "window": ["key", "joint"],
+    "compare": ["key", "joint"],
     "pool": ["sum", "logsumexp", "max"],
     "dynamic": [False, True],
 }
@@ -23,11 +23,11 @@ SHARED = {
     "kv_heads": [None, 1, 2, 4],
     "rope": [True, False],
     "qk_norm": [False, True],
-    "span": [None, 1, 2, 5, 64],
+    "window": [None, 1, 2, 5, 64],
     "gated": [False, True],
     "bias": [False, True],
 }
-REFUSED = {"axis": "feature", "window": "joint"}
+REFUSED = {"axis": "feature", "compare": "joint"}
 
 
 @st.composite
@@ -35,7 +35,7 @@ def cases(draw):
     """The two mixers with equal parameters, float64 reads, and a way to cut them into pieces."""
     options = {name: draw(st.sampled_from(values)) for name, values in {**OF_LAGS, **SHARED}.items()}
     if options.items() >= REFUSED.items():
-        options["window"] = "key"
+        options["compare"] = "key"
     if options["kv_heads"] and options["heads"] % options["kv_heads"]:
         options["kv_heads"] = None
     sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=6))
@@ -47,7 +47,6 @@ def cases(draw):
 
 def pair(options, seed):
     shared = {name: options[name] for name in SHARED}
-    shared["window"] = shared.pop("span")  # the one name on which they differ
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         plain = DotProduct(16, **shared).double()
@@ -105,10 +104,10 @@ def test_zero_lag_is_dot_product_for_200_option_sets(case):
 
 @pytest.mark.parametrize("t", [1, 2, 63, 300])
 @pytest.mark.parametrize("pool", OF_LAGS["pool"])
-@pytest.mark.parametrize(("axis", "window"), [("time", "key"), ("time", "joint"), ("feature", "key")])
-def test_at_lengths_within_and_beyond_a_chunk(axis, window, pool, t):
-    options = {name: values[0] for name, values in SHARED.items()} | {"axis": axis, "window": window, "pool": pool}
-    plain, correlation = pair({**options, "heads": 2, "span": 150}, seed=0)
+@pytest.mark.parametrize(("axis", "compare"), [("time", "key"), ("time", "joint"), ("feature", "key")])
+def test_at_lengths_within_and_beyond_a_chunk(axis, compare, pool, t):
+    options = {name: values[0] for name, values in SHARED.items()} | {"axis": axis, "compare": compare, "pool": pool}
+    plain, correlation = pair({**options, "heads": 2, "window": 150}, seed=0)
     reads = torch.randn(1, t, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     check_law(options, plain, correlation, reads, [t - t // 2, *[t // 2] * (t > 1)])
 
@@ -116,8 +115,8 @@ def test_at_lengths_within_and_beyond_a_chunk(axis, window, pool, t):
 def test_the_drawn_options_are_all_there_are():
     of_correlation = get_type_hints(Correlation.__init__)
     assert of_correlation.keys() - {"dim", "max_lag", "return"} == {*OF_LAGS, *SHARED}
-    assert get_type_hints(DotProduct.__init__).keys() - {"dim", "return"} == {*SHARED} - {"span"} | {"window"}
-    for name in ("axis", "window", "pool"):
+    assert get_type_hints(DotProduct.__init__).keys() - {"dim", "return"} == {*SHARED}
+    for name in ("axis", "compare", "pool"):
         assert of_correlation[name] == Literal[tuple(OF_LAGS[name])]
 
 

@@ -108,7 +108,7 @@ def check_options(cls: type, given: Mapping[str, Any], owner: str, *, filled: Co
     """
     checked = check_given(cls, given, owner, filled=filled)
     for option in options_of(cls, filled=filled):
-        if option.required and option.name not in given:
+        if option.required and option.name not in checked:
             raise UsageError(f"{owner} needs a value for its option {option.name!r}: {owner}({option.name}=…)")
     return checked
 
@@ -116,10 +116,14 @@ def check_options(cls: type, given: Mapping[str, Any], owner: str, *, filled: Co
 def check_given(cls: type, given: Mapping[str, Any], owner: str, *, filled: Collection[str] = _DIM) -> dict[str, Any]:
     """Some of the options, checked against the class; others may follow.
 
+    A class may have a static method ``modernize_options(given)``, which returns options that an earlier version of it
+    took as they are written now: so runs that were saved with them can be used.
+
     Raises:
         UsageError: an option that the mixer does not have, or a value of the wrong type.
     """
     known = {option.name: option for option in options_of(cls, filled=filled)}
+    given = getattr(cls, "modernize_options", dict)(given)
     for name in given:
         if name not in known:
             raise UsageError(f"{owner} has no option {name!r}{did_you_mean(name, known)}; {_list_options(known)}")

@@ -1,26 +1,28 @@
-"""The shares that attention gives, laid out to be looked at: what the fused forms never hold in memory."""
+"""Attention weights, laid out to be looked at: what the fused forms never hold in memory."""
 
 import torch
 from torch import Tensor
 
 from mixers.ops.attention import visible
-from mixers.ops.correlation import node_scores
+from mixers.ops.correlation import pair_scores
 
 
-def node_shares(query: Tensor, key: Tensor, *, lags: int, pool: str, scale: float, window: int | None = None) -> Tensor:
-    """How the attention of the last t of s tokens is shared among the nodes, of which each token has one a lag.
+def pair_weights(
+    query: Tensor, key: Tensor, *, lags: int, pool: str, scale: float, window: int | None = None
+) -> Tensor:
+    """The attention weights of the last t of s tokens, of every (token, lag) pair that they see.
 
-    The shares of a token's nodes add up to the token's share of the attention, whatever the pool:
+    The weights of a token's pairs add up to the attention weight of the token, whatever the pool:
 
-    * ``"logsumexp"`` is a softmax over all nodes, and these are its values.
-    * ``"max"``: the lag that wins has all of its token's share.
-    * ``"sum"``: the lags divide their token's share in proportion to the size ``|w_l r_l|`` of their terms. Where all
+    * ``"logsumexp"`` is a softmax over all pairs, and these are its values.
+    * ``"max"``: the lag that wins has all of its token's weight.
+    * ``"sum"``: the lags divide their token's weight in proportion to the size ``|w_l r_l|`` of their terms. Where all
       terms are zero it goes to the first.
 
     Args:
         query: ``(b, h, t, l * k)``, or ``(b, h, t, k)`` where all lags have one query.
         key: ``(b, g, s, l * k)``, where g divides h; for the sum each lag's key is multiplied by its weight.
-        lags: how many lags l a token has; with one lag these are the shares of dot-product attention.
+        lags: how many lags l a token has; with one lag these are the weights of dot-product attention.
         pool: ``"sum"``, ``"logsumexp"`` or ``"max"``.
         scale: the factor on the scores.
         window: how many tokens a query sees, its own included; None for all.
@@ -28,22 +30,22 @@ def node_shares(query: Tensor, key: Tensor, *, lags: int, pool: str, scale: floa
     Returns:
         ``(b, h, t, s, l)``.
     """
-    scores = (node_scores(query, key, lags) * scale).flatten(1, 2)
+    scores = (pair_scores(query, key, lags) * scale).flatten(1, 2)
     hidden = ~visible(query.shape[2], key.shape[2], window, query.device)
     if pool == "logsumexp":
         masked = scores.masked_fill(hidden[..., None], -torch.inf)
         return masked.flatten(3).softmax(-1).view_as(scores)
     pooled = scores.sum(-1) if pool == "sum" else scores.amax(-1)
-    shares = pooled.masked_fill(hidden, -torch.inf).softmax(-1)
-    return shares[..., None] * (_parts(scores) if pool == "sum" else _winner(scores))
+    weights = pooled.masked_fill(hidden, -torch.inf).softmax(-1)
+    return weights[..., None] * (_parts(scores) if pool == "sum" else _winner(scores))
 
 
-def node_shares_reference(
+def pair_weights_reference(
     query: Tensor, key: Tensor, *, lags: int, pool: str, scale: float, window: int | None = None
 ) -> Tensor:
-    """`node_shares` one query, one token and one lag at a time."""
+    """`pair_weights` one query, one token and one lag at a time."""
     (b, h, t), (groups, s) = query.shape[:3], key.shape[1:3]
-    shares = query.new_zeros(b, h, t, s, lags)
+    weights = query.new_zeros(b, h, t, s, lags)
     size = key.shape[-1] // lags
     for row, head, place in ((r, i, p) for r in range(b) for i in range(h) for p in range(t)):
         position = s - t + place
@@ -56,8 +58,8 @@ def node_shares_reference(
         whole = sum(_weight(of, pool) for of in terms.values())
         for token, of in terms.items():
             for lag in range(lags):
-                shares[row, head, place, token, lag] = _weight(of, pool) / whole * _fraction(of, lag, pool)
-    return shares
+                weights[row, head, place, token, lag] = _weight(of, pool) / whole * _fraction(of, lag, pool)
+    return weights
 
 
 def spread_of(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from mixers.ops.attention import merge_heads, normalize, split_heads
+from mixers.ops.attention_weights import (
+    gates_by_expert,
+    normalize_parts,
+    pair_weights,
+    pair_weights_reference,
+    spread_of,
+)
 from mixers.ops.correlation import lags_of
-from mixers.ops.shares import gates_by_expert, node_shares, node_shares_reference, normalize_parts, spread_of
 from zoo import create_mixer
 
 DOUBLE = torch.float64
@@ -21,15 +27,15 @@ def test_shares_of_nodes_equal_the_slow_form(pool, lags, one_query, window, t):
     torch.manual_seed(0)
     query, key = drawn(2, 4, t, 6 if one_query else 6 * lags), drawn(2, 2, 5, 6 * lags)
     given = {"lags": lags, "pool": pool, "scale": 0.7, "window": window}
-    found = node_shares(query, key, **given)
+    found = pair_weights(query, key, **given)
     assert found.shape == (2, 4, t, 5, lags)
-    torch.testing.assert_close(found, node_shares_reference(query, key, **given), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found, pair_weights_reference(query, key, **given), rtol=0, atol=1e-12)
     torch.testing.assert_close(found.sum((-2, -1)), torch.ones(2, 4, t, dtype=DOUBLE))
 
 
 def test_terms_that_are_all_zero_leave_the_share_to_the_first_lag():
-    shares = node_shares(torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 2, 6), lags=2, pool="sum", scale=1.0)
-    assert shares[0, 0, 1].tolist() == [[0.5, 0.0], [0.5, 0.0]]
+    weights = pair_weights(torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 2, 6), lags=2, pool="sum", scale=1.0)
+    assert weights[0, 0, 1].tolist() == [[0.5, 0.0], [0.5, 0.0]]
 
 
 def test_the_parts_of_a_normalised_sum_add_up_to_it():
@@ -74,7 +80,8 @@ def values_of(mixer, x):
 ATTENDING = [
     "dot-product", "dot-product(window=3, qk_norm=true, kv_heads=2)", "correlation(max_lag=0)", "correlation",
     "correlation(qk_norm=true, kv_heads=2, dynamic=true)", 'correlation(pool="logsumexp")',
-    'correlation(pool="max", span=4)', 'correlation(window="joint")', 'correlation(window="joint", pool="logsumexp")',
+    'correlation(pool="max", window=4)', 'correlation(compare="joint")',
+    'correlation(compare="joint", pool="logsumexp")',
     'correlation(axis="feature", rope=false)', 'correlation(axis="feature", pool="max")',
 ]  # fmt: skip
 
@@ -97,20 +104,20 @@ def test_the_nodes_of_the_last_token_add_up_to_its_attention(call):
     mixer, x = built(call), drawn(2, 9, 32)
     panels = by_title(mixer, x)
     attention = panels["attention in the first sequence, its first 9 tokens"].values
-    nodes = panels["nodes that the last of 9 tokens sees"]
-    torch.testing.assert_close(nodes.values.sum(1), attention[:, -1])
+    pairs = panels["(token, lag) pairs that the last of 9 tokens sees"]
+    torch.testing.assert_close(pairs.values.sum(1), attention[:, -1])
     lags = lags_of(mixer.max_lag, mixer.axis)
-    assert [int(name) for name in nodes.ticks[1]] == sorted(lags)
+    assert [int(name) for name in pairs.ticks[1]] == sorted(lags)
     if mixer.pool == "max":
-        assert (nodes.values.count_nonzero(1) <= 1).all()
+        assert (pairs.values.count_nonzero(1) <= 1).all()
     if mixer.pool != "sum" and mixer.axis == "time":
-        assert (nodes.values[:, 1:, 0] == 0).all()  # before the first token there is nothing
+        assert (pairs.values[:, 1:, 0] == 0).all()  # before the first token there is nothing
 
 
 def test_the_nodes_of_a_softmax_are_that_softmax():
     torch.manual_seed(0)
     mixer, x = built('correlation(pool="logsumexp", max_lag=2, rope=false)'), drawn(1, 5, 32)
-    nodes = by_title(mixer, x)["nodes that the last of 5 tokens sees"].values
+    pairs = by_title(mixer, x)["(token, lag) pairs that the last of 5 tokens sees"].values
     with torch.no_grad():
         query, key, _, _ = split_heads(mixer.project_in(x), 4, 4, 8)
     for head in range(4):
@@ -123,7 +130,7 @@ def test_the_nodes_of_a_softmax_are_that_softmax():
         whole = torch.tensor(list(scores.values()), dtype=DOUBLE).exp().sum()
         for lag, s in itertools.product(range(3), range(5)):
             expected = float(torch.tensor(scores[lag, s]).exp() / whole) if (lag, s) in scores else 0.0
-            assert float(nodes[head, lag, s]) == pytest.approx(expected, abs=1e-6)
+            assert float(pairs[head, lag, s]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_weights_of_the_lags_are_shown_in_the_order_of_the_lags():
