@@ -182,7 +182,7 @@ def test_there_is_always_a_token_and_the_most_likely_may_be_it(logits, top_k, to
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"prompt": PROMPT[:, :0]}, "the prompt is empty: give at least one token to begin with"),
+        ({"prompt": PROMPT[:, :0]}, "the prompt is empty: give at least one token to start with"),
         ({"tokens": 0}, "tokens=0 should be 1 or more"),
         ({"temperature": -0.5}, "temperature=-0.5 should be 0 or more"),
         ({"temperature": float("nan")}, "temperature=nan should be 0 or more"),
@@ -244,7 +244,7 @@ def test_generating_leaves_every_module_in_its_mode(model):
     ("prompt", "text"),
     [
         ("def ", "the prompt is text and a model reads tokens: pass tokenizer.encode(prompt)"),
-        ([], "the prompt is empty: give at least one token to begin with"),
+        ([], "the prompt is empty: give at least one token to start with"),
         ([0.5], "the prompt is (1,) of float64: pass tokens, (b, t) or (t,), as whole numbers"),
         (
             torch.zeros(1, 1, 1).long(),
@@ -261,5 +261,5 @@ def test_a_prompt_that_is_no_tokens_is_refused(model, prompt, text):
 
 
 def test_what_is_no_model_is_refused(mixer):
-    with pytest.raises(UsageError, match=r"^a model of zoo.build_model is needed, and this is a RunningSum$"):
+    with pytest.raises(UsageError, match=r"^a model of zoo.build_model is expected, and this is a RunningSum$"):
         generate(mixer, [1])

@@ -270,7 +270,7 @@ def by_hand(model):
         ),
         (lambda: changed(built()), "the model is not what zoo.build_model built any more: Error(s) in loading"),
         (lambda: resized(built()), "the model is not what zoo.build_model built any more: Error(s) in loading"),
-        (lambda: torch.nn.Linear(1, 1), "a model of zoo.build_model is needed, and this is a Linear"),
+        (lambda: torch.nn.Linear(1, 1), "a model of zoo.build_model is expected, and this is a Linear"),
         (
             lambda: built("random", seed=1),
             "the model predicts something else when it is built again and loaded: a part of it or a class was changed, "

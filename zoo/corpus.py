@@ -12,7 +12,7 @@ class Corpus:
     """
 
     paper: ClassVar[str] = ""
-    """Where the texts come from, if somebody has published them."""
+    """Where the texts come from, if they are published."""
 
     def documents(self) -> Iterator[str]:
         """The texts, one a document, in an order that never changes. They are joined by newlines.

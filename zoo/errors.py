@@ -1,4 +1,4 @@
-"""What can go wrong for a person, and the exit code that each kind has on the command line."""
+"""What can go wrong for the user, and the exit code that each kind has on the command line."""
 
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ class PatternError(UsageError):
 
 
 class PluginError(ZooError):
-    """A plugin that is needed is broken or not installed."""
+    """A required plugin is broken or not installed."""
 
     exit_code = 4
 

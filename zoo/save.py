@@ -56,7 +56,7 @@ def save_run(
         folder: of the run; not there yet, or empty. None makes a new one in ``runs/``, as ``zoo train`` does.
         data: what the model was trained on, as `zoo.load_data` gave it. The tokenizer of a text is saved as well.
         tokenizer: where there is no `data`: what its texts were encoded with, of a registered class.
-        step: how many updates the parameters have had, for whoever reads the run.
+        step: how many updates the parameters have had, for the record.
 
     Returns:
         The folder.
@@ -170,7 +170,7 @@ def _staged(folder: Path) -> Iterator[RunDirectory]:
         yield RunDirectory(staging)
         with writing(folder):
             with suppress(FileNotFoundError):
-                folder.rmdir()  # which an empty one is only; nothing that somebody has put there meanwhile is lost
+                folder.rmdir()  # which an empty one is only; nothing that was put there meanwhile is lost
             staging.rename(folder)
             sync_folder(folder.parent)
     finally:

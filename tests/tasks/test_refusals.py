@@ -66,7 +66,7 @@ REFUSED = [
     (
         "selective-copying",
         {"length": 33},
-        "length=33 should be 34 or more: 16 tokens, a blank, ⟨copy⟩, and room for 16 answers",
+        "length=33 should be 34 or more: 16 tokens, a blank, ⟨copy⟩, and room for 16 targets",
     ),
     ("selective-copying", {"vocab": 3}, "vocab=3 should be 4 or more"),
     ("compression", {"length": 1}, "length=1 should be 2 or more: a token and ⟨all⟩"),

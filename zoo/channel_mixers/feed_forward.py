@@ -65,7 +65,7 @@ class NoChannelMixer(ChannelMixer):
     empty = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Nothing, for whoever calls it by itself."""
+        """Zeros, where it is called by itself."""
         return torch.zeros_like(x)
 
 

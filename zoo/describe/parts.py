@@ -1,4 +1,4 @@
-"""What mixers and tasks have in common that can be told: docstrings, options, where they come from."""
+"""What the descriptions of mixers and tasks have in common: docstrings, options, sources."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, data and source, for whoever wants to repeat it."""
+"""What a run was made with: versions, machine, data and source, for repeating it."""
 
 import importlib.metadata
 import os
@@ -34,7 +34,7 @@ def describe_environment(*, plugins: Mapping[str, Any], data_sha256: str, device
 
 
 def cpu_name() -> str:
-    """The processor's name as its maker gives it, as far as the system tells."""
+    """The processor's name as its maker gives it, as far as the system knows it."""
     system = platform.system()
     if system == "Linux":
         name = _linux_cpu_name(Path("/proc/cpuinfo"))

@@ -39,7 +39,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError):
-            raise UsageError(f"{path} is damaged in line {number}: mend or remove that line") from None
+            raise UsageError(f"{path} is damaged in line {number}: fix or remove that line") from None
     return rows
 
 
@@ -53,12 +53,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def sample_entry(sample: Sample) -> str:
-    """A sample as it stands in the log. The length in its header tells text from headers, whatever the model wrote."""
+    """A sample as it stands in the log. The length in its header separates text from headers in the text."""
     return f"=== step {sample.step}, {len(sample.text)} characters ===\n{sample.text}\n\n"
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """The samples, the oldest first. Where somebody edited the file, those from there on are left out."""
+    """The samples, the oldest first. Where the file was edited, those from there on are left out."""
     log, start, samples = _read(path), 0, []
     while header := _HEADER.match(log, start):
         end = header.end() + int(header[2])

@@ -52,7 +52,7 @@ def explaining() -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """What went wrong, in a line, whoever says so."""
+    """What went wrong, in a line."""
     if is_out_of_memory(error):
         return "out of memory"
     error = explain(error) or error
@@ -89,7 +89,7 @@ def describe_part(*places: Part) -> str:
 
 
 def definition(module: nn.Module) -> str:
-    """Where `forward` of a part begins, ``file:line``."""
+    """Where `forward` of a part starts, ``file:line``."""
     return _line([], type(module))
 
 
@@ -107,7 +107,7 @@ def author_of(part: Part) -> Author:
 
 
 def _who(parts: Sequence[Part]) -> str:
-    """Parts of one class; more than one where it cannot be told which of them, or which place of one, it was."""
+    """Parts of one class; more than one where it is not known which of them, or which place of one, it was."""
     author = author_of(parts[0])
     name, origin = author.name, author.origin
     if parts[0].kind == "residual":
@@ -177,7 +177,7 @@ def _explain_bypackage_of(error: BaseException, inner: Frames, parts: Sequence[P
 
 
 def _line(inner: Frames, cls: type, method: str = "forward") -> str:
-    """The innermost line of the class's own file; where there is none, that where its method begins."""
+    """The innermost line of the class's own file; where there is none, that where its method starts."""
     if own := own_line(inner, cls):
         return own
     code = getattr(inspect.unwrap(getattr(cls, method)), "__code__", None)

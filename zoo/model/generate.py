@@ -146,7 +146,7 @@ def unwrapped(model: nn.Module) -> Backbone:
     """
     inner = getattr(model, "_orig_mod", model)
     if not isinstance(inner, Backbone):
-        raise UsageError(f"a model of zoo.build_model is needed, and this is a {type(inner).__name__}")
+        raise UsageError(f"a model of zoo.build_model is expected, and this is a {type(inner).__name__}")
     return inner
 
 
@@ -164,7 +164,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _check(prompt: Tensor, tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
     if prompt.shape[-1] == 0:
-        raise UsageError("the prompt is empty: give at least one token to begin with")
+        raise UsageError("the prompt is empty: give at least one token to start with")
     if tokens < 1:
         raise UsageError(f"tokens={tokens} should be 1 or more")
     if not temperature >= 0:

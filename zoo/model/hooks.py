@@ -48,7 +48,7 @@ def _hook(model: Stack, part: Part, hook: Callable[..., Any], register: Callable
 class _Turns:
     """Which of the places of one module runs it next.
 
-    They take turns in the order of the stream, from the first one at the start of a forward pass on. Each layer begins
+    They take turns in the order of the stream, from the first one at the start of a forward pass on. Each layer starts
     with its own ones again: what is recomputed in the backward pass comes in another order.
     """
 

@@ -1,4 +1,4 @@
-"""Pages that a person opens: one file with one style that needs no other, no script and no network."""
+"""Pages to open in a browser: one file with one style, without scripts and without the network."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -28,14 +28,14 @@ _PIXELS_PER_POINT = 1.7
 
 
 class Look(NamedTuple):
-    """How one of several things is drawn: told apart by colour, and without colours by its line and its marker."""
+    """How one of several series is drawn: by its colour, and without colours by its line and its marker."""
 
     color: str
     line: str | tuple[int, tuple[int, ...]]
     marker: str
 
 
-# The colours are told apart with every kind of colour vision (Okabe & Ito 2008).
+# The colours can be distinguished with every kind of colour vision (Okabe & Ito 2008).
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", (0, (5, 1)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 _MARKERS = "osD^vXP*<>h"

@@ -113,7 +113,7 @@ class Catalogue(Generic[Member]):
         kind: of all entries.
         entries: of that kind.
         plugins: what was found, broken ones included.
-        owners: settle plain names, by name: the distribution that a saved run had it from.
+        owners: decide plain names, by name: the distribution that a saved run had it from.
     """
 
     def __init__(

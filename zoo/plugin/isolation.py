@@ -177,7 +177,7 @@ _SETTINGS = (
     _autocast("cpu"),
     _autocast("cuda"),
     _Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
-    # There is no function that tells. A subnormal number is 0 where they are flushed.
+    # There is no function that says so. A subnormal number is 0 where they are flushed.
     _Setting("flush denormals", lambda: sys.float_info.min / 2 == 0, torch.set_flush_denormal),
     *_attributes("backends.cudnn.enabled", "backends.cudnn.benchmark", "backends.cudnn.deterministic"),
     _Setting("NumPy error handling", np.geterr, lambda handling: np.seterr(**handling), shown=False),

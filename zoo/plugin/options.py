@@ -43,7 +43,7 @@ class Option:
 
     @property
     def type_text(self) -> str:
-        """The annotation as a person would write it."""
+        """The annotation as it is written."""
         try:
             return _type_text(self.annotation)
         except Exception:  # an annotation may be any object, with any representation
@@ -233,7 +233,7 @@ def _annotation(hint: Any, default: Any) -> Any:
         return hint
     if default is None or default is REQUIRED:
         return Any
-    return int | float if type(default) is int else type(default)  # nobody writes 1.0 where 1 will do
+    return int | float if type(default) is int else type(default)  # 1 is written where 1.0 is meant
 
 
 def _meanings(doc: str) -> dict[str, str]:

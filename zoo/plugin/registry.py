@@ -53,7 +53,7 @@ class Registry:
 
     @classmethod
     def discover(cls, environ: Mapping[str, str] = os.environ) -> "Registry":
-        """Load every plugin that the environment allows. A broken one is kept as broken and harms nobody else."""
+        """Load every plugin that the environment allows. A broken one is kept as broken and harms no other."""
         manager = pluggy.PluginManager(hookspecs.GROUP)
         manager.add_hookspecs(hookspecs)
         plugins: list[Plugin] = []
@@ -212,7 +212,7 @@ def _check_new(entries: Iterable[Entry[Any]], earlier: Iterable[Entry[Any]]) -> 
 
 
 def _check_hides_nothing(plugin: Plugin, others: Iterable[Plugin]) -> None:
-    """Refuse a name of another plugin: what is measured would be told under the name of something else."""
+    """Refuse a name of another plugin: what is measured would be reported under the name of something else."""
     taken = {(entry.kind.name, entry.name): entry.origin for other in others for entry in other.members}
     for entry in plugin.members:
         if other := taken.get((entry.kind.name, entry.name)):

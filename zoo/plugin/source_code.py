@@ -21,7 +21,7 @@ def source_sha256(cls: type[Any]) -> str | None:
 
     The package is the top-level one, ``acme`` for ``acme.mixers.mean``: a change of what mixers share is a change of
     each mixer that imports it, and a change of another mixer is not. In ``zoo`` it is the sub-package, ``zoo.tasks``;
-    the version of the zoo tells the rest. A class of torch counts by its module alone, since runs save the version of
+    the version of the zoo covers the rest. A class of torch counts by its module alone, since runs save the version of
     torch. An ``__init__.py`` counts where something is imported from it by name. Modules that are imported by a
     computed name do not count.
 

@@ -42,7 +42,7 @@ def _descriptor_to_stderr() -> Iterator[None]:
 def _flush() -> None:
     """Empty the buffers of Python and of the C library, which fill the descriptor that there is when they are full."""
     if sys.__stdout__ is not None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+        with contextlib.suppress(OSError, ValueError):  # it has no reader, or it is closed
             sys.__stdout__.flush()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # a C library that cannot be found this way
         ctypes.CDLL(None).fflush(None)

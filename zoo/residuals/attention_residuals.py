@@ -60,7 +60,7 @@ class AttentionResiduals(Residual):
         return self.norms[site](self._attend(stream, site))
 
     def write(self, stream: Outputs, site: int, written: Tensor) -> Outputs:
-        """The outputs so far to the later ones: a block begins, or its sum grows."""
+        """The outputs so far to the later ones: a block starts, or its sum grows."""
         written = written.to(stream[0].dtype)  # autocast writes in half precision
         if site % self.block == 0:
             return *stream, written

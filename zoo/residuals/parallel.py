@@ -19,7 +19,7 @@ class Parallel(Residual):
         x_l+1  = x_l + scale * (token mixer(read) + channel mixer(read))
         closed = norm(x)
 
-    where x_l is the stream when layer l begins, and the scale is (2 layers)^-1/2.
+    where x_l is the stream at the start of layer l, and the scale is (2 layers)^-1/2.
 
     The stream is carried together with what it was when the layer began; the channel mixer's read is normalised again.
 
@@ -32,7 +32,7 @@ class Parallel(Residual):
         super().__init__(dim, sites=sites)
         self.scale = depth_scale(layers)
         self.layer_of: list[int] = []
-        """The layer of each site: a new one begins with its token mixers."""
+        """The layer of each site: a new one starts with its token mixers."""
         for role in roles:
             self.layer_of.append((self.layer_of[-1] if self.layer_of else -1) + (role == "token"))
         self.is_token = [role == "token" for role in roles]

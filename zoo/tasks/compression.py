@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Compression(Task):
     """Compression: an auto-encoder, which has to decode every token of a sequence from its last position alone.
 
-        5 0 3 3 ⟨all⟩        answers: 5 0 3 3 ⟨all⟩, each decoded from the stream at ⟨all⟩
+        5 0 3 3 ⟨all⟩        targets: 5 0 3 3 ⟨all⟩, each decoded from the stream at ⟨all⟩
 
     The tokens are drawn at random; the last is always ⟨all⟩. A decoder takes the stream at ⟨all⟩, adds a code of the
     position that is asked for, and passes the sum through an MLP; it sees nothing else of the stream. The model learns

@@ -13,7 +13,7 @@ from zoo.tasks.limits import check_least, check_lengths
 class DelayedCopy(Task):
     """Delayed copy: an echo of the token that came exactly so many steps ago, at every position that has one.
 
-        5 0 3 9 1        with delay=2, answers from the third on: 5 0 3
+        5 0 3 9 1        with delay=2, targets from the third on: 5 0 3
         ⟨2⟩ 5 0 3 9 1    with named=true, likewise from the fourth on: 5 0 3
 
     The tokens are drawn at random. With named=true the first token of a sequence names its delay, which is drawn evenly

@@ -12,7 +12,7 @@ class Group(NamedTuple):
     """A group whose elements are the numbers from 0 to n; 0 is the identity."""
 
     names: tuple[str, ...]
-    """The elements as a person writes them."""
+    """The elements as they are written."""
 
     product: np.ndarray
     """The product of each with each, ``(n, n)``: the left factor is the row, and acts first."""

@@ -17,7 +17,7 @@ class Induction(Task):
 
     The tokens are drawn at random. ⟨now⟩, the last of the vocabulary, stands at a place drawn at random and at the end.
     A model has to find one repeated token and copy what came after it, which two layers of attention do together: the
-    first tells every token what came before it.
+    first gives every token what came before it.
 
     Options:
         length: tokens of a sequence.

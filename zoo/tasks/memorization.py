@@ -13,11 +13,11 @@ from zoo.tasks.limits import check_least, check_lengths
 class Memorization(Task):
     """Memorization: a fixed map from keys to values, the same in every sequence, to be learned by heart.
 
-        k3 ⟨insert⟩ k1 ⟨insert⟩ k3 ⟨insert⟩        answers, on every ⟨insert⟩: v8 v5 v8
+        k3 ⟨insert⟩ k1 ⟨insert⟩ k3 ⟨insert⟩        targets, on every ⟨insert⟩: v8 v5 v8
 
     The last token is ⟨insert⟩, the first half of the others are keys and the rest values. The map pairs each key with
     a value of its own, at random. A sequence is made of keys drawn at random, each followed by ⟨insert⟩, where the
-    value is to be said. Nothing in the sequence tells the value, so the test asks for the same facts as the training.
+    value is to be said. Nothing in the sequence gives the value, so the test asks for the same facts as the training.
 
     Options:
         length: tokens of a sequence, even.

@@ -16,7 +16,7 @@ FILLER = 0
 class MultiQueryRecall(Task):
     """Multi-query associative recall: keys with their values, and later each key again, to be answered by its value.
 
-        k3 v8 k1 v5 · · k1 · k3 · · ·        answers, under the keys that come again: v5 under k1, v8 under k3
+        k3 v8 k1 v5 · · k1 · k3 · · ·        targets, under the keys that come again: v5 under k1, v8 under k3
 
     The keys are drawn without replacement from the lower half of the vocabulary, filler excepted, the values from the
     upper half. The first ``2 * pairs`` tokens are keys and values in turn. The rest is cut into slots of two tokens;
@@ -28,7 +28,7 @@ class MultiQueryRecall(Task):
         length: tokens of a sequence, even, at least 4 * pairs.
         vocab: how many tokens there are; more than the longest sequence has.
         random_filler: replace the filler by random tokens of the whole vocabulary. They can be equal to keys and to
-            values, also to the key that is asked for; of the original, the library does it unless told otherwise, and
+            values, also to the key that is asked for; of the original, the library does it by default, and
             the published figure does not.
         power: 1 spreads the queries evenly, less pulls them towards the pairs.
         examples: how many different sequences are trained on; None draws new ones for every step.

@@ -15,7 +15,7 @@ from zoo.tasks.repeats import find_repeats
 class InContextRecall(Task):
     """In-context recall: a stream of keys and values, in which a key that comes again has the value that it had before.
 
-        k3 v8 k1 v5 k3 v8 k6 v5 k1 v5        answers that count: v8 under the second k3, v5 under the second k1
+        k3 v8 k1 v5 k3 v8 k6 v5 k1 v5        scored targets: v8 under the second k3, v5 under the second k1
 
     The first half of the vocabulary are keys, the second half values. Every sequence gives each key a value at random
     (two keys may have the same), and is made of keys drawn at random, each followed by its value; the last key is one
@@ -65,7 +65,7 @@ class InContextRecall(Task):
 class NoisyRecall(Task):
     """Noisy recall: in-context recall with tokens between the pairs that mean nothing.
 
-        k3 v8 n1 n7 k1 v5 k3 v8 n4 n4 k1 v5        answers that count: v8 under the second k3, v5 under the second k1
+        k3 v8 n1 n7 k1 v5 k3 v8 n4 n4 k1 v5        scored targets: v8 under the second k3, v5 under the second k1
 
     A sequence is made like one of in-context recall, but each of its pairs is, with a probability of `noise`, two
     random tokens of a vocabulary of their own instead. The last pair never is, nor is one of the others that is drawn

@@ -13,10 +13,10 @@ from zoo.tasks.limits import check_least, check_lengths
 class SelectiveCopying(Task):
     """Selective copying: tokens with blanks between them, to be said again in their order without the blanks.
 
-        · · 7 · 2 · · · 7 ⟨copy⟩ · · ·        answers: 7 2 7 on the last three blanks
+        · · 7 · 2 · · · 7 ⟨copy⟩ · · ·        targets: 7 2 7 on the last three blanks
 
     The tokens to copy are drawn at random. Each of the blanks goes in front of one of them, drawn at random, so the
-    last of them comes right before ⟨copy⟩; behind ⟨copy⟩ come as many blanks as there are answers.
+    last of them comes right before ⟨copy⟩; behind ⟨copy⟩ come as many blanks as there are targets.
 
     Options:
         length: tokens of a sequence, at least 2 * copy + 2.
@@ -30,7 +30,7 @@ class SelectiveCopying(Task):
 
     Source: Poli et al. 2024, "Mechanistic Design and Scaling of Hybrid Architectures" (MAD), arXiv:2403.17844; the
     task is from Arjovsky et al. 2016, arXiv:1511.06464, and Gu & Dao 2023, arXiv:2312.00752. The slices tell the
-    accuracy by which of the answers it is, counted from 1.
+    accuracy by which of the targets it is, counted from 1.
     """
 
     paper: ClassVar[str] = mad.PAPER
@@ -48,7 +48,7 @@ class SelectiveCopying(Task):
     ) -> None:
         check_least(1, copy=copy, examples=examples)
         check_least(4, vocab=vocab)
-        why = f"{copy} tokens, a blank, ⟨copy⟩, and room for {copy} answers"
+        why = f"{copy} tokens, a blank, ⟨copy⟩, and room for {copy} targets"
         self.test_lengths = check_lengths(length, test_lengths, least=2 * copy + 2, why=why)
         self.length, self.vocab_size, self.copy, self.train_examples = length, vocab, copy, examples
         self.blank, self.copy_token = vocab - 2, vocab - 1

@@ -14,7 +14,7 @@ from zoo.tasks.limits import check_least, check_lengths
 class Parity(Task):
     """Parity: bits, and at each the parity of all bits so far.
 
-        1 0 1 1 0        answers: 1 1 0 1 1
+        1 0 1 1 0        targets: 1 1 0 1 1
 
     The bits are drawn at random. One bit of memory is enough, and every bit must be able to flip it.
 
@@ -51,12 +51,12 @@ class Parity(Task):
 class WordProblem(Task):
     """Word problem of a group: elements of it, and at each the product of all elements so far.
 
-        12354 21345 12354        answers in S5: 12354 21354 21345
+        12354 21345 12354        targets in S5: 12354 21354 21345
 
     The elements are drawn at random. Z60 adds modulo 60; the elements of A5 and S5 are the even, and all, permutations
     of five things, written as what 1 to 5 become, and a product does the left one first. Z60 and A5 have as many
     elements, but A5 and S5 are not solvable: their word problem is complete for NC1, which circuits of constant depth,
-    and attention with them, are held not to reach. The one of Z60 is within their reach.
+    and attention with them, are believed not to reach. The one of Z60 is within their reach.
 
     Options:
         group: Z60, A5 or S5.

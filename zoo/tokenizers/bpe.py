@@ -41,7 +41,7 @@ class BpeTokenizer(Tokenizer):
         super().__init__()
         self._wanted = vocab_size
 
-    def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - nothing is learned from what is held out
+    def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - nothing is learned from the validation text
         """Learn the merges from the training text."""
         _require_library()
         from tokenizers import Tokenizer as Model

@@ -14,7 +14,7 @@ def parse(text: str) -> Pattern:
     """Read a pattern.
 
     Args:
-        text: the pattern as a person wrote it; spaces and newlines are free.
+        text: the pattern as the user wrote it; spaces and newlines are free.
 
     Returns:
         The tree. ``str`` of it is the canonical form, which parses to an equal tree.
@@ -32,7 +32,7 @@ def parse_call(text: str) -> Call:
     """Read one name with its options, e.g. ``bpe(vocab_size=8192)``.
 
     Args:
-        text: the call as a person wrote it.
+        text: the call as the user wrote it.
 
     Returns:
         The call, with its name and options in canonical form.

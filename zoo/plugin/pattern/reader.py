@@ -30,7 +30,7 @@ from zoo.plugin.pattern.words import (
 MAX_DEPTH = 50
 """Brackets within brackets."""
 
-# The order is the one in which an error lists them. A '(' may also begin a value, which needs no saying.
+# The order is the one in which an error lists them. A '(' may also open a value, which needs no mention.
 _IN_WORDS = {
     "WORD": "a value",
     "NAME": "a name",
