@@ -109,11 +109,11 @@ def bench(folder: str, kind: str) -> str:
     """
     told_all = read(folder, "bench.json")
     lengths = told_all["request"]["lengths"]
-    cells = {(c["contestant"], c["length"]): c for c in told_all["cells"] if c["what"] == kind}
+    cells = {(c["candidate"], c["length"]): c for c in told_all["cells"] if c["what"] == kind}
     names = ["exponent", "upper half"]
     rows = []
-    for contestant in told_all["contestants"]:
-        name, growth = contestant["name"], contestant["growth"][kind]
+    for candidate in told_all["candidates"]:
+        name, growth = candidate["name"], candidate["growth"][kind]
         found = [cells[name, length] for length in lengths if (name, length) in cells]
         if growth["exponent"] is None:
             names = ["last / first"]
@@ -188,9 +188,9 @@ def optimizers(folder: str) -> str:
 
 
 def ratios(folder: str, kind: str, to: str) -> str:
-    """One kind of time of a bench at one length, as ratios to one contestant, and the parameters."""
+    """One kind of time of a bench at one length, as ratios to one candidate, and the parameters."""
     told_all = read(folder, "bench.json")
-    cells = {cell["contestant"]: cell for cell in told_all["cells"] if cell["what"] == kind}
+    cells = {cell["candidate"]: cell for cell in told_all["cells"] if cell["what"] == kind}
     rows = [
         [
             f"`{one['name']}`",
@@ -199,7 +199,7 @@ def ratios(folder: str, kind: str, to: str) -> str:
             f"{one['parameters']:,}",
             f"{one['active_parameters']:,}",
         ]
-        for one in told_all["contestants"]
+        for one in told_all["candidates"]
     ]
     return _table(["mixer", "ms", "ratio", "parameters", "active"], rows)
 

@@ -73,7 +73,7 @@ def zoo_step(settings: Settings, vocabulary: int) -> Callable[[], object]:
 
 
 def measure(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The median seconds of each contestant, run in turn."""
+    """The median seconds of each candidate, run in turn."""
     for step in steps.values():
         for _ in range(3):
             step()
@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sizes = {name: getattr(options, name) for name in ("layers", "dim", "heads", "context", "batch", "threads")}
-    contestants = {"plain": plain_step(Settings(**sizes), options.vocabulary)}
+    candidates = {"plain": plain_step(Settings(**sizes), options.vocabulary)}
     for mixer in options.mixers:
         for variant in options.variants:
             precision, _, compiled = variant.partition("+")
@@ -108,8 +108,8 @@ def main() -> None:
             settings = settle(asked).model_copy(update={"compile": bool(compiled)})
             if options.mallopt:
                 prepare_machine(settings)
-            contestants[f"{mixer} {variant} ({settings.precision})"] = zoo_step(settings, options.vocabulary)
-    medians = measure(contestants, options.repeats)
+            candidates[f"{mixer} {variant} ({settings.precision})"] = zoo_step(settings, options.vocabulary)
+    medians = measure(candidates, options.repeats)
     for name, seconds in medians.items():
         print(f"{name:40s} {1e3 * seconds:9.1f} ms   {medians['plain'] / seconds:5.2f} x plain")
     if options.json:

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from zoo.cli import watching
+from zoo.cli import bench_display
 
 TINY = ["--lengths", "8,16,32", "--dim", "16", "--heads", "2", "--repeats", "2", "--threads", "1", "--device", "cpu"]
 
@@ -57,7 +57,7 @@ def test_the_folder_is_named_after_time_and_patterns(zoo, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_contestant_that_fails_is_told_and_the_code_is_1(zoo, tmp_path):
+def test_a_candidate_that_fails_is_told_and_the_code_is_1(zoo, tmp_path):
     out = tmp_path / "out"
     result = zoo("bench", "dot-product(heads=7)", "involution", *TINY, "--what", "memory", "--out", out)
     assert result.code == 1
@@ -100,7 +100,7 @@ def test_a_folder_that_exists_is_not_touched(zoo, tmp_path):
 
 @pytest.mark.slow
 def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(watching.Lines, "pause", 0.0)
+    monkeypatch.setattr(bench_display.Lines, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out")
     lines = result.err.splitlines()
     assert lines[0] == " 0 %  memory at 8 tokens: plain sdpa"
@@ -108,7 +108,7 @@ def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
 
 
 def test_on_a_terminal_the_line_is_gone_at_the_end(zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(watching.LiveLine, "pause", 0.0)
+    monkeypatch.setattr(bench_display.LiveLine, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", terminal=True)
     assert result.code == 0
     assert "83 %  memory at 32 tokens: correlation" in result.err
@@ -120,7 +120,7 @@ def test_stopped_before_anything_was_measured_nothing_is_written(zoo, tmp_path, 
     def stop(self, kind, length, name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching.Lines, "turn", stop)
+    monkeypatch.setattr(bench_display.Lines, "turn", stop)
     result = zoo("bench", "correlation", *TINY, "--out", tmp_path / "out")
     assert (result.code, result.out, result.err) == (130, "", "interrupted\n")
     assert list(tmp_path.iterdir()) == []

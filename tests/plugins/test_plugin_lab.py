@@ -154,9 +154,9 @@ def test_it_is_measured(zoo):
         zoo, "bench", "fading", "--lengths", "32,64", "--what", "forward", "--dim", "16", "--heads", "2",
         "--repeats", "2", "--device", "cpu", "--threads", "1", "--out", "bench",
     )  # fmt: skip
-    assert [contestant["name"] for contestant in told["contestants"]] == ["plain sdpa", "fading"]
-    (contestant,) = [each for each in told["contestants"] if each["name"] == "fading"]
-    assert contestant["parameters"] == 16 * 16 + 2 * 16  # its projection, and the norms of its read and of the end
+    assert [candidate["name"] for candidate in told["candidates"]] == ["plain sdpa", "fading"]
+    (candidate,) = [each for each in told["candidates"] if each["name"] == "fading"]
+    assert candidate["parameters"] == 16 * 16 + 2 * 16  # its projection, and the norms of its read and of the end
 
 
 @pytest.mark.parametrize(

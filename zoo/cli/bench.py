@@ -73,14 +73,14 @@ def bench(
 
 def _measure(request: "Request", out: Path | None) -> "tuple[Bench, Path]":
     """Measure, and write what was measured, into a folder that was made before."""
-    from zoo.cli.watching import watching
+    from zoo.cli.bench_display import listening
     from zoo.lab.bench.session import make_ready, run_bench
     from zoo.lab.bench.write import new_folder, write_bench
 
     start = make_ready(request)
     folder = new_folder(request, root=BENCHES, out=out)
-    with watching() as watcher:
-        measured = run_bench(start, watcher)
+    with listening() as listener:
+        measured = run_bench(start, listener)
     if not measured.cells:
         folder.rmdir()
         raise KeyboardInterrupt

@@ -15,8 +15,8 @@ def test_what_fits_a_cache_may_move_as_fast_as_anything_that_large(size, speed):
 
 
 def test_the_bound_is_the_longer_of_computing_and_moving():
-    assert PEAKS.bound(3_000_000, 1000) == pytest.approx(3e-3)
-    assert PEAKS.bound(3_000_000, 20_000) == pytest.approx(1e-2)
+    assert PEAKS.roofline_seconds(3_000_000, 1000) == pytest.approx(3e-3)
+    assert PEAKS.roofline_seconds(3_000_000, 20_000) == pytest.approx(1e-2)
 
 
 def test_peaks_are_of_the_fastest_matrix_product_and_copy(monkeypatch):

@@ -42,7 +42,7 @@ def clock(monkeypatch):
 
 def run(work, repeats=5):
     timings = {}
-    time_in_turn({8: work}, timings, repeats=repeats, device=CPU, told=lambda length, name: None)
+    time_in_turn({8: work}, timings, repeats=repeats, device=CPU, announce=lambda length, name: None)
     return {name: timing for (_, name), timing in timings.items()}
 
 
@@ -55,7 +55,7 @@ def test_rounds_rotate_and_take_everyone_once(clock):
 def test_a_round_takes_every_length(clock):
     work = {length: {name: clock.taking(f"{name}{length}", 0.5) for name in "ab"} for length in (1, 2)}
     told = []
-    time_in_turn(work, {}, repeats=2, device=CPU, told=lambda length, name: told.append(f"{name}{length}"))
+    time_in_turn(work, {}, repeats=2, device=CPU, announce=lambda length, name: told.append(f"{name}{length}"))
     assert told == ["a1", "b1", "a2", "b2", "a1", "b1", "a2", "b2", "b1", "a1", "b2", "a2"]
 
 
@@ -126,7 +126,7 @@ def test_what_was_timed_is_there_when_somebody_stops_it(clock):
 
     work = {8: {name: clock.taking(name, 0.5) for name in "ab"}}
     with pytest.raises(KeyboardInterrupt):
-        time_in_turn(work, timings, repeats=5, device=CPU, told=told)
+        time_in_turn(work, timings, repeats=5, device=CPU, announce=told)
     assert {name: len(timing.seconds) for (_, name), timing in timings.items()} == {"a": 1, "b": 2}
     assert gc.isenabled()
 

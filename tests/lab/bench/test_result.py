@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.lab.bench.contestants import PLAIN
+from zoo.lab.bench.candidates import PLAIN
 from zoo.lab.bench.result import Cell, failures
 
 from .samples import bench, cell
@@ -14,7 +14,7 @@ def test_a_cell_counted_by_hand():
     assert made.quartiles == pytest.approx((0.009, 0.011))
     assert made.spread == pytest.approx(0.2)
     assert made.tokens_per_second == pytest.approx(25600)
-    assert made.reached == pytest.approx(0.5)
+    assert made.roofline_fraction == pytest.approx(0.5)
 
 
 def test_quartiles_lie_between_repeats():
@@ -24,7 +24,9 @@ def test_quartiles_lie_between_repeats():
 
 def test_a_cell_without_figures_tells_none():
     empty = Cell("x", "forward", 256, failure="out of memory")
-    assert (empty.cost, empty.quartiles, empty.tokens_per_second, empty.reached, empty.spread) == (None,) * 4 + (0.0,)
+    assert (empty.cost, empty.quartiles, empty.tokens_per_second, empty.roofline_fraction, empty.spread) == (
+        None,
+    ) * 4 + (0.0,)
 
 
 def test_memory_is_its_own_cost():

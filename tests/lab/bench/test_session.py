@@ -4,9 +4,9 @@ import pytest
 
 from zoo import TokenMixer
 from zoo.lab.bench import session, work
-from zoo.lab.bench.contestants import PLAIN, Contestant
+from zoo.lab.bench.candidates import PLAIN, Candidate
 from zoo.lab.bench.request import Request
-from zoo.lab.bench.session import Stopped, Watcher, make_ready, run_bench
+from zoo.lab.bench.session import Listener, Stopped, make_ready, run_bench
 
 from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
@@ -16,11 +16,11 @@ TINY = {"dim": 16, "heads": 2, "device": "cpu", "repeats": 2, "threads": 1}
 LENGTHS = (8, 16, 32)
 
 
-class Log(Watcher):
+class Log(Listener):
     def __init__(self, stop_at=None):
         self.turns, self.cells, self.expected, self.stop_at = [], [], 0, stop_at
 
-    def begin(self, turns):
+    def start(self, turns):
         self.expected = turns
 
     def turn(self, kind, length, name):
@@ -32,40 +32,40 @@ class Log(Watcher):
         self.cells.append(cell)
 
 
-def bench(*patterns, watcher=None, **options):
-    return run_bench(make_ready(Request(patterns=patterns, **{"lengths": LENGTHS} | TINY | options)), watcher)
+def bench(*patterns, listener=None, **options):
+    return run_bench(make_ready(Request(patterns=patterns, **{"lengths": LENGTHS} | TINY | options)), listener)
 
 
 def test_every_cell_is_measured():
-    watcher = Log()
-    made = bench("correlation + involution", watcher=watcher)
+    listener = Log()
+    made = bench("correlation + involution", listener=listener)
     assert made.complete
     assert not made.failed
-    assert [replace(cell, bound=None) for cell in made.cells] == watcher.cells
+    assert [replace(cell, roofline_seconds=None) for cell in made.cells] == listener.cells
     assert len(made.cells) == 4 * 3 * 2
-    assert len(watcher.turns) == watcher.expected == (3 * 4 + 1) * 3 * 2
+    assert len(listener.turns) == listener.expected == (3 * 4 + 1) * 3 * 2
     for cell in made.cells:
         assert cell.cost > 0
         if cell.kind == "memory":
             assert cell.peak >= 2 * 4 * 16 * cell.length  # the gradient of the reads, and what is written
         else:
             assert len(cell.seconds) == 2
-            assert cell.bound == made.peaks.bound(cell.needed, cell.moved) > 0
-            assert cell.flops >= cell.needed > 0
+            assert cell.roofline_seconds == made.peaks.roofline_seconds(cell.masked_flops, cell.bytes_moved) > 0
+            assert cell.flops >= cell.masked_flops > 0
     states = [cell.state for cell in made.row("decode", PLAIN)]
     assert states == [2 * 4 * 16 * length for length in LENGTHS]
 
 
 def test_a_round_takes_everyone_at_every_length():
-    watcher = Log()
-    bench("correlation", "involution", watcher=watcher, kinds=("train",), lengths=(8, 16))
-    rounds = [(length, name) for _, length, name in watcher.turns][-6:]
+    listener = Log()
+    bench("correlation", "involution", listener=listener, kinds=("train",), lengths=(8, 16))
+    rounds = [(length, name) for _, length, name in listener.turns][-6:]
     names = ["correlation", "involution", PLAIN]
     assert rounds == [(length, name) for length in (8, 16) for name in names]
 
 
 def test_what_was_measured_is_there_when_somebody_stops_it():
-    made = bench("correlation", watcher=Log(stop_at=32), kinds=("forward", "train"))
+    made = bench("correlation", listener=Log(stop_at=32), kinds=("forward", "train"))
     assert not made.complete
     assert made.notes[0] == "It was interrupted: this is what was measured until then."
     assert 0 < len(made.cells) < 12
@@ -111,16 +111,16 @@ class Hungry(TokenMixer):
 
 @pytest.fixture
 def among(monkeypatch):
-    """Put mixers of one's own among the contestants."""
+    """Put mixers of one's own among the candidates."""
 
     def put(cls):
         def build(pattern, request, device):
             from zoo.model.layer import Layer, NamedMixer
 
             layer = Layer([NamedMixer("own", cls())], None)
-            return Contestant(pattern, [layer], pre_norm([layer], request.dim), cls.max_length)
+            return Candidate(pattern, [layer], pre_norm([layer], request.dim), cls.max_length)
 
-        monkeypatch.setattr("zoo.lab.bench.contestants._build", build)
+        monkeypatch.setattr("zoo.lab.bench.candidates._build", build)
         monkeypatch.setattr("zoo.lab.bench.session.check_pattern", lambda *_given, **_options: None)
 
     return put
@@ -140,7 +140,7 @@ def test_what_is_too_long_fails_for_itself(among):
         ("decode", 32, too_long),
         ("memory", 32, too_long),
     ]
-    assert all(cell.cost for cell in made.cells if cell.contestant == PLAIN)
+    assert all(cell.cost for cell in made.cells if cell.candidate == PLAIN)
     assert made.failed
     assert made.complete
 
@@ -151,7 +151,7 @@ def test_what_ran_out_of_memory_is_not_tried_at_longer_lengths(among, monkeypatc
     monkeypatch.setattr(Hungry, "asked", 0)
     made = bench("own", kinds=(kind,))
     assert failed(made) == [(kind, 16, "out of memory"), (kind, 32, "not tried, since it ran out of memory at 16")]
-    assert all(cell.cost for cell in made.cells if cell.contestant == PLAIN)
+    assert all(cell.cost for cell in made.cells if cell.candidate == PLAIN)
     assert Hungry.asked == 16
 
 
@@ -159,16 +159,16 @@ def test_a_failure_in_a_later_repeat_counts(monkeypatch):
     calls = []
     real = work._forward
 
-    def failing(contestant, length, request, device):
-        prepared = real(contestant, length, request, device)
+    def failing(candidate, length, request, device):
+        prepared = real(candidate, length, request, device)
 
         def call():
-            calls.append(contestant.name)
-            if contestant.name == "correlation" and calls.count("correlation") == 5:
+            calls.append(candidate.name)
+            if candidate.name == "correlation" and calls.count("correlation") == 5:
                 raise RuntimeError("worn out")
             prepared.call()
 
-        return work.Work(call, prepared.tokens, prepared.moved)
+        return work.Work(call, prepared.tokens, prepared.bytes_moved)
 
     monkeypatch.setattr(work, "_forward", failing)
     monkeypatch.setattr("zoo.lab.bench.measure.SHORTEST", 0.0)

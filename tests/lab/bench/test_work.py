@@ -3,7 +3,7 @@ import torch
 
 from zoo import Mixed, TokenMixer
 from zoo.errors import UsageError
-from zoo.lab.bench.contestants import Contestant, build_contestants, plain_attention
+from zoo.lab.bench.candidates import Candidate, build_candidates, plain_attention
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.work import prepare_work
 from zoo.lab.flops import count_flops
@@ -17,8 +17,8 @@ PARAMETERS = 4 * (4 * 16 * 16 + 2 * 16)  # of the projections and the two norms
 READS = 4 * 3 * 20 * 16
 
 
-def work(kind, length=20, contestant=None, request=REQUEST):
-    return prepare_work(kind, contestant or plain_attention(request, CPU), length, request, CPU)
+def work(kind, length=20, candidate=None, request=REQUEST):
+    return prepare_work(kind, candidate or plain_attention(request, CPU), length, request, CPU)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def work(kind, length=20, contestant=None, request=REQUEST):
 )
 def test_bytes_and_tokens_counted_by_hand(kind, moved, tokens):
     prepared = work(kind)
-    assert (prepared.moved, prepared.tokens) == (moved, tokens)
+    assert (prepared.bytes_moved, prepared.tokens) == (moved, tokens)
     assert prepared.state == (2 * READS if kind == "decode" else None)
 
 
@@ -45,14 +45,14 @@ def test_operations_counted_by_hand():
 
 
 def test_training_reaches_every_parameter_and_leaves_no_gradient():
-    contestant = plain_attention(REQUEST, CPU)
+    candidate = plain_attention(REQUEST, CPU)
     reached = set()
-    for name, parameter in contestant.named_parameters():
+    for name, parameter in candidate.named_parameters():
         parameter.register_hook(lambda gradient, name=name: reached.add(name) or None)
-    work("train", contestant=contestant).call()
-    assert reached == {name for name, _ in contestant.named_parameters()}
-    assert all(parameter.grad is None for parameter in contestant.parameters())
-    assert contestant.training
+    work("train", candidate=candidate).call()
+    assert reached == {name for name, _ in candidate.named_parameters()}
+    assert all(parameter.grad is None for parameter in candidate.parameters())
+    assert candidate.training
 
 
 class Regularised(TokenMixer):
@@ -70,27 +70,27 @@ def test_auxiliary_losses_take_part_in_training():
     mixer, gradients = Regularised(), []
     mixer.gain.register_hook(lambda gradient: gradients.append(gradient.item()))
     layer = Layer([NamedMixer("regularised", mixer)], None)
-    work("train", contestant=Contestant("regularised", [layer], pre_norm([layer], 16))).call()
+    work("train", candidate=Candidate("regularised", [layer], pre_norm([layer], 16))).call()
     assert gradients == [2.0]
 
 
 def test_a_forward_pass_keeps_no_graph():
     seen = []
 
-    class Spy(Contestant):
+    class Spy(Candidate):
         def forward(self, stream):
             seen.append((torch.is_grad_enabled(), self.training))
             return super().forward(stream)
 
     plain = plain_attention(REQUEST, CPU)
-    work("forward", contestant=Spy("spy", list(plain.layers), plain.residual)).call()
+    work("forward", candidate=Spy("spy", list(plain.layers), plain.residual)).call()
     assert seen == [(False, False)]
 
 
 def test_decoding_goes_on_from_one_state_that_stays():
     seen = []
 
-    class Spy(Contestant):
+    class Spy(Candidate):
         def step(self, stream, states=None):
             seen.append((stream.shape[1], 0 if states is None else states[0][0][0].shape[2]))
             return super().step(stream, states)
@@ -104,18 +104,18 @@ def test_decoding_goes_on_from_one_state_that_stays():
 
 
 def test_what_is_too_long_is_told():
-    contestant = plain_attention(REQUEST, CPU)
-    contestant.max_length = 20
-    assert work("forward", 20, contestant).tokens == 60
+    candidate = plain_attention(REQUEST, CPU)
+    candidate.max_length = 20
+    assert work("forward", 20, candidate).tokens == 60
     for kind, length in [("forward", 21), ("decode", 20)]:
         with pytest.raises(UsageError, match=r"^it takes at most 20 tokens$"):
-            work(kind, length, contestant)
+            work(kind, length, candidate)
 
 
 def test_half_precision_is_autocast():
     request = Request(patterns=("correlation",), dim=16, heads=2, device="cpu", precision="bf16")
-    (_, contestant), _ = build_contestants(request, CPU)
+    (_, candidate), _ = build_candidates(request, CPU)
     dtypes = []
-    contestant.layers[0].mixers[0].register_forward_hook(lambda _m, _a, out: dtypes.append(out.dtype))
-    work("train", contestant=contestant, request=request).call()
+    candidate.layers[0].mixers[0].register_forward_hook(lambda _m, _a, out: dtypes.append(out.dtype))
+    work("train", candidate=candidate, request=request).call()
     assert dtypes == [torch.bfloat16]

@@ -38,7 +38,7 @@ class Peaks:
         """Bytes a second that so many bytes can move with: the fastest that was seen of as many or more."""
         return max((speed for touched, speed in self.bandwidths if touched >= size), default=self.bandwidths[-1][1])
 
-    def bound(self, flops: int, size: int) -> float:
+    def roofline_seconds(self, flops: int, size: int) -> float:
         """Seconds below which nothing can be that computes and moves so much."""
         return max(flops / self.flops, size / self.bandwidth(size))
 
@@ -67,14 +67,14 @@ def measure_peaks(device: torch.device, precision: str) -> Peaks:
 def elapsed(call: Callable[[], object], calls: int, device: torch.device) -> float:
     """Seconds that so many calls take, from the first to the end of the last one's work."""
     if device.type == "cuda":
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize(device)
-        begin.record()
+        start.record()
         for _ in range(calls):
             call()
         end.record()
         end.synchronize()
-        return begin.elapsed_time(end) / 1e3
+        return start.elapsed_time(end) / 1e3
     began = time.perf_counter()
     for _ in range(calls):
         call()

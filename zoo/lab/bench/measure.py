@@ -21,7 +21,7 @@ FEWEST = 3
 """Times that a slow call is repeated, if so many were asked for."""
 
 Key: TypeAlias = tuple[int, str]
-"""A length and the name of a contestant."""
+"""A length and the name of a candidate."""
 
 _WARM_CALLS, _WARM_SECONDS = 2, 0.1
 _CLOCK = 1e-7
@@ -30,7 +30,7 @@ _CLOCK = 1e-7
 
 @dataclass
 class Timing:
-    """How long the calls of one contestant took.
+    """How long the calls of one candidate took.
 
     Attributes:
         estimate: seconds of a call, from the warm-up.
@@ -53,30 +53,30 @@ def time_in_turn(
     *,
     repeats: int,
     device: torch.device,
-    told: Callable[[int, str], None],
+    announce: Callable[[int, str], None],
 ) -> None:
-    """Time each call so many times: a round takes every length and every contestant once, in an order that rotates.
+    """Time each call so many times: a round takes every length and every candidate once, in an order that rotates.
 
     So the repeats of a cell lie far apart, and what befalls the machine for a while spoils one or two of them.
 
     Args:
-        work: the calls by length and contestant.
+        work: the calls by length and candidate.
         timings: filled as they are made, so that they are there when somebody stops the rounds.
         repeats: of each; of calls that take seconds no more than three.
         device: where the work is done.
-        told: is called with a length and a contestant's name before its turn. What it raises ends the rounds.
+        announce: is called with a length and a candidate's name before its turn. What it raises ends the rounds.
     """
     with _no_garbage_collection():
         for length, calls in work.items():
             for name, call in calls.items():
-                told(length, name)
+                announce(length, name)
                 timings[length, name] = _warmed(call, repeats, device)
         for turn in range(repeats):
             for length, calls in work.items():
                 for name in rotated(list(calls), turn):
                     timing = timings[length, name]
                     if turn < timing.repeats and timing.error is None:
-                        told(length, name)
+                        announce(length, name)
                         _repeat(calls[name], timing, device)
 
 

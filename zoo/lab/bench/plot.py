@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.lab.bench.format import UNITS, shown
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell
-from zoo.lab.bench.words import UNITS, shown
 from zoo.pages.picture import look, new_figure, plain_axes, save_picture, svg_element
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
-"""The page of a bench that a person opens: one file that needs no other, no script and no network."""
+"""The page of a benchmark: one file, without scripts and without the network."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.files.atomic import write_atomically
+from zoo.lab.bench.format import UNITS, cost_text, number, percent, rate, shown
 from zoo.lab.bench.plot import plot_svg
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell, failures
 from zoo.lab.bench.summary import LEGEND, header, row, spread
-from zoo.lab.bench.words import UNITS, cost_text, number, percent, rate, shown
 from zoo.pages.page import flat, markup, printable, render_page
 from zoo.train.report import format_duration
 
@@ -17,7 +17,7 @@ _METHOD = {
     "what runs": "layers on a residual stream of random vectors, without embedding and unembedding, with all that the "
     "residual scheme does: of pre-norm a norm and an addition a layer, and a norm at the end; plain sdpa is one such "
     "layer around a projection, a fused causal attention, and a projection",
-    "bound in the list of cells": "the floating-point operations at the speed of the fastest matrix product, or "
+    "roofline": "the floating-point operations at the speed of the fastest matrix product, or "
     "the bytes of parameters, reads and writes (in decoding of parameters and state) at the speed of the fastest copy "
     "of so many, whichever takes longer; of causal attention only the scores that are not masked",
     "repeats": "how many there were, and of how many calls each is the mean",
@@ -31,7 +31,7 @@ def write_report(bench: Bench, environment: Mapping[str, Any], folder: Path) -> 
 
     Args:
         bench: what was measured.
-        environment: what `describe_environment` told.
+        environment: what `describe_environment` gave.
         folder: where the page goes.
 
     Raises:
@@ -47,7 +47,7 @@ def write_report(bench: Bench, environment: Mapping[str, Any], folder: Path) -> 
         blocks=[_block(bench, kind) for kind in bench.kinds],
         legend=[*LEGEND.items(), ("times", spread(bench)), *_METHOD.items()],
         command=bench.request.command,
-        contestants=bench.contestants,
+        candidates=bench.candidates,
         environment=list(flat(environment)),
     )
     write_atomically(path, page)
@@ -80,7 +80,7 @@ def _block(bench: Bench, kind: str) -> dict[str, Any]:
     }
 
 
-_DETAILS = ("quartiles", "repeats", "tokens/s", "MFLOP", "bound", "reached", "x sdpa")
+_DETAILS = ("quartiles", "repeats", "tokens/s", "MFLOP", "roofline", "of roofline", "x sdpa")
 
 
 def _details(bench: Bench, cell: Cell) -> list[str]:
@@ -91,15 +91,15 @@ def _details(bench: Bench, cell: Cell) -> list[str]:
 
 
 def _details_of_time(cell: Cell) -> list[str]:
-    def told(seconds: float | None) -> str:
+    def in_unit(seconds: float | None) -> str:
         return number(None if seconds is None else shown(cell.kind, seconds))
 
     low, high = cell.quartiles or (None, None)
     return [
-        f"{told(low)} to {told(high)}",
+        f"{in_unit(low)} to {in_unit(high)}",
         f"{len(cell.seconds)} x {cell.calls}",
         number(cell.tokens_per_second),
         number(None if cell.flops is None else cell.flops / 1e6),
-        told(cell.bound),
-        percent(cell.reached),
+        in_unit(cell.roofline_seconds),
+        percent(cell.roofline_fraction),
     ]

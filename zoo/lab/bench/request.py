@@ -24,7 +24,7 @@ class Request:
     """A bench as it was asked for.
 
     Attributes:
-        patterns: of the contestants, as the user wrote them.
+        patterns: of the candidates, as the user wrote them.
         lengths: tokens in a sequence, ascending.
         kinds: what to measure, of `KINDS`.
         dim: the model width d.

@@ -1,11 +1,11 @@
-"""What came out of a bench: cells, and what is told of them."""
+"""The results of a benchmark: cells, and figures made of them."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.lab.bench.contestants import PLAIN
+from zoo.lab.bench.candidates import PLAIN
 from zoo.lab.bench.exponent import exponent, upper_exponent
 from zoo.lab.bench.machine import Peaks
 from zoo.lab.bench.request import Request
@@ -13,10 +13,10 @@ from zoo.lab.bench.request import Request
 
 @dataclass(frozen=True)
 class Cell:
-    """What one contestant costs at one length.
+    """What one candidate costs at one length.
 
     Attributes:
-        contestant: its name.
+        candidate: its name.
         kind: what was measured, of `KINDS`.
         length: tokens in a sequence.
         tokens: that a call takes in, all sequences together.
@@ -25,13 +25,13 @@ class Cell:
         peak: bytes, where memory was measured.
         state: bytes of the state that decoding starts from.
         flops: floating-point operations of a call, as they are usually counted.
-        needed: those of them without which it cannot be done.
-        moved: bytes that a call must move at least.
-        bound: seconds below which a call cannot be on this machine.
+        masked_flops: the same without those of scores that a causal mask hides.
+        bytes_moved: bytes that a call must move at least.
+        roofline_seconds: what a call takes at least on this machine.
         failure: why there are no figures, in a line.
     """
 
-    contestant: str
+    candidate: str
     kind: str
     length: int
     tokens: int = 0
@@ -40,9 +40,9 @@ class Cell:
     peak: int | None = None
     state: int | None = None
     flops: int | None = None
-    needed: int | None = None
-    moved: int | None = None
-    bound: float | None = None
+    masked_flops: int | None = None
+    bytes_moved: int | None = None
+    roofline_seconds: float | None = None
     failure: str | None = None
 
     @property
@@ -69,14 +69,18 @@ class Cell:
         return self.tokens / self.cost if self.seconds and self.cost else None
 
     @property
-    def reached(self) -> float | None:
-        """The fraction of what the machine could do: the bound over the seconds."""
-        return self.bound / self.cost if self.seconds and self.cost and self.bound is not None else None
+    def roofline_fraction(self) -> float | None:
+        """The fraction of what the machine can do: the least seconds over the measured ones."""
+        return (
+            self.roofline_seconds / self.cost
+            if self.seconds and self.cost and self.roofline_seconds is not None
+            else None
+        )
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a cost grows: the exponent over all lengths, and over the upper half of them; None where none can be told."""
+    """How a cost grows: the exponent over all lengths, and over the upper half of them; None where there is none."""
 
     exponent: float | None
     upper: float | None
@@ -89,7 +93,7 @@ class Bench:
     Attributes:
         request: what was asked, as it was settled.
         peaks: of the machine.
-        contestants: those that were built, in order, plain attention first, each with its ``layers`` and parameters.
+        candidates: those that were built, in order, plain attention first, each with its ``layers`` and parameters.
         unbuilt: why the others were not, by pattern.
         cells: in the order in which they were measured.
         notes: what a reader of the figures should know.
@@ -99,7 +103,7 @@ class Bench:
 
     request: Request
     peaks: Peaks
-    contestants: list[dict[str, Any]]
+    candidates: list[dict[str, Any]]
     unbuilt: dict[str, str]
     cells: list[Cell] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -108,8 +112,8 @@ class Bench:
 
     @property
     def names(self) -> list[str]:
-        """Of the contestants, in order."""
-        return [contestant["name"] for contestant in self.contestants]
+        """Of the candidates, in order."""
+        return [candidate["name"] for candidate in self.candidates]
 
     @property
     def kinds(self) -> list[str]:
@@ -118,7 +122,7 @@ class Bench:
 
     @property
     def failed(self) -> bool:
-        """Whether a contestant was not built, or a cell could not be measured."""
+        """Whether a candidate was not built, or a cell could not be measured."""
         return bool(self.unbuilt) or any(cell.failure for cell in self.cells)
 
     @property
@@ -127,11 +131,11 @@ class Bench:
         return max((cell for cell in self.cells if cell.seconds), key=lambda cell: cell.spread, default=None)
 
     def row(self, kind: str, name: str) -> list[Cell]:
-        """The cells of one contestant, the shortest length first."""
-        return sorted((c for c in self.cells if (c.kind, c.contestant) == (kind, name)), key=lambda cell: cell.length)
+        """The cells of one candidate, the shortest length first."""
+        return sorted((c for c in self.cells if (c.kind, c.candidate) == (kind, name)), key=lambda cell: cell.length)
 
     def growth(self, kind: str, name: str, *, of_state: bool = False) -> Growth:
-        """How the cost of a contestant grows, or the state that it decodes from."""
+        """How the cost of a candidate grows, or the state that it decodes from."""
         pairs = [(cell.length, cell.state if of_state else cell.cost) for cell in self.row(kind, name)]
         known = [(length, cost) for length, cost in pairs if cost is not None]
         lengths, costs = [length for length, _ in known], [cost for _, cost in known]
@@ -140,7 +144,7 @@ class Bench:
     def ratio(self, cell: Cell) -> float | None:
         """The cost over that of as many layers of plain attention at the same length."""
         plain = next((c.cost for c in self.row(cell.kind, PLAIN) if c.length == cell.length), None)
-        layers = next(c["layers"] for c in self.contestants if c["name"] == cell.contestant)
+        layers = next(c["layers"] for c in self.candidates if c["name"] == cell.candidate)
         return cell.cost / (layers * plain) if cell.cost is not None and plain else None
 
 

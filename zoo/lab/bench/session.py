@@ -9,11 +9,11 @@ from functools import partial
 import torch
 
 from zoo.errors import is_out_of_memory
-from zoo.lab.bench.contestants import Contestant, build_contestants
+from zoo.lab.bench.candidates import Candidate, build_candidates
 from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
+from zoo.lab.bench.masked_flops import count_operations
 from zoo.lab.bench.measure import Key, Timing, time_in_turn
 from zoo.lab.bench.memory import peak_bytes
-from zoo.lab.bench.needed import count_operations
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work
@@ -27,17 +27,17 @@ RESTLESS = 0.3
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """The user had enough. A `Watcher` raises it."""
+    """The user had enough. A `Listener` raises it."""
 
 
-class Watcher:
+class Listener:
     """Whoever looks on while a bench is made. This one is silent; a subclass shows what it likes."""
 
-    def begin(self, turns: int) -> None:
+    def start(self, turns: int) -> None:
         """So many turns are to come, or a few less."""
 
     def turn(self, kind: str, length: int, name: str) -> None:
-        """A contestant is about to run. `Stopped` or KeyboardInterrupt, raised here, end the bench."""
+        """A candidate is about to run. `Stopped` or KeyboardInterrupt, raised here, end the bench."""
 
     def done(self, cell: Cell) -> None:
         """A cell is measured, or failed."""
@@ -50,18 +50,18 @@ class Start:
     Attributes:
         request: with what the machine has in place of ``auto`` and None.
         device: where it runs.
-        contestants: plain attention first.
+        candidates: plain attention first.
         unbuilt: why the other patterns could not be built.
     """
 
     request: Request
     device: torch.device
-    contestants: Sequence[Contestant]
+    candidates: Sequence[Candidate]
     unbuilt: dict[str, str]
 
 
 def make_ready(request: Request) -> Start:
-    """Set the machine up and build the contestants.
+    """Set the machine up and build the candidates.
 
     Raises:
         UsageError: a mistake in any of the patterns, none of them can be built, or the device is not there.
@@ -69,23 +69,23 @@ def make_ready(request: Request) -> Start:
     for pattern in request.patterns:
         check_pattern(pattern, channel_mixer="none", residual=request.residual)
     settled, device = prepare(request)
-    return Start(settled, device, *build_contestants(settled, device))
+    return Start(settled, device, *build_candidates(settled, device))
 
 
-def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
+def run_bench(start: Start, listener: Listener | None = None) -> Bench:
     """Measure what was asked for.
 
     Returns:
         The bench; if it was stopped, with what was measured until then, and not ``complete``.
     """
-    began, watcher, request = time.monotonic(), watcher or Watcher(), start.request
-    described = [contestant.describe() for contestant in start.contestants]
+    began, listener, request = time.monotonic(), listener or Listener(), start.request
+    described = [candidate.describe() for candidate in start.candidates]
     bench = Bench(request, measure_peaks(start.device, request.precision), described, dict(start.unbuilt))
-    bench.notes += filter(None, (_note_not_finite(contestant, start) for contestant in start.contestants))
-    watcher.begin(_turns(request, len(start.contestants)))
+    bench.notes += filter(None, (_note_not_finite(candidate, start) for candidate in start.candidates))
+    listener.start(_turns(request, len(start.candidates)))
     try:
         for kind in request.kinds:
-            table = _Table(kind, bench, start, watcher)
+            table = _Table(kind, bench, start, listener)
             if kind == "memory":
                 table.measure_memory()
             else:
@@ -101,20 +101,20 @@ def run_bench(start: Start, watcher: Watcher | None = None) -> Bench:
     return bench
 
 
-def _note_not_finite(contestant: Contestant, start: Start) -> str | None:
-    """What a reader should know of a contestant that computes with numbers that are not finite."""
-    work = partial(prepare_work, "forward", contestant, start.request.lengths[0], start.request, start.device)
-    with suppress(Exception), watch_stream(contestant) as log:  # what fails is told by its cells
+def _note_not_finite(candidate: Candidate, start: Start) -> str | None:
+    """What a reader should know of a candidate that computes with numbers that are not finite."""
+    work = partial(prepare_work, "forward", candidate, start.request.lengths[0], start.request, start.device)
+    with suppress(Exception), watch_stream(candidate) as log:  # its cells say what failed
         work().call()
-        if cause := explain_writes(contestant, log):
-            return f"{contestant.name}: {cause.text}. Its costs may not be those of finite numbers."
+        if cause := explain_writes(candidate, log):
+            return f"{candidate.name}: {cause.text}. Its costs may not be those of finite numbers."
     return None
 
 
 def _bounded(cell: Cell, peaks: Peaks) -> Cell:
-    if cell.needed is None or cell.moved is None:
+    if cell.masked_flops is None or cell.bytes_moved is None:
         return cell
-    return replace(cell, bound=peaks.bound(cell.needed, cell.moved))
+    return replace(cell, roofline_seconds=peaks.roofline_seconds(cell.masked_flops, cell.bytes_moved))
 
 
 @dataclass
@@ -124,59 +124,61 @@ class _Table:
     kind: str
     bench: Bench
     start: Start
-    watcher: Watcher
+    listener: Listener
     exhausted: dict[str, int] = field(default_factory=dict)
-    """At which length a contestant ran out of memory; it is not tried at longer ones."""
+    """At which length a candidate ran out of memory; it is not tried at longer ones."""
 
     def measure_memory(self) -> None:
         for length in self.start.request.lengths:
-            for contestant in self.start.contestants:
-                self._add(self._trying(contestant, length, self._peak))
+            for candidate in self.start.candidates:
+                self._add(self._trying(candidate, length, self._peak))
 
     def measure_time(self) -> None:
         cells: dict[Key, Cell] = {}
         calls: dict[int, dict[str, Callable[[], object]]] = {}
         for length in self.start.request.lengths:
-            for contestant in self.start.contestants:
-                cell = self._trying(contestant, length, partial(self._prepared, calls.setdefault(length, {})))
+            for candidate in self.start.candidates:
+                cell = self._trying(candidate, length, partial(self._prepared, calls.setdefault(length, {})))
                 if cell.failure:
                     self._add(cell)
                 else:
-                    cells[length, contestant.name] = cell
+                    cells[length, candidate.name] = cell
         timings: dict[Key, Timing] = {}
-        repeats, told = self.start.request.repeats, partial(self.watcher.turn, self.kind)
+        repeats, announce = self.start.request.repeats, partial(self.listener.turn, self.kind)
         try:
-            time_in_turn(calls, timings, repeats=repeats, device=self.start.device, told=told)
+            time_in_turn(calls, timings, repeats=repeats, device=self.start.device, announce=announce)
         finally:  # also when somebody stops it
             for key, timing in timings.items():
                 self._add_timing(cells[key], timing)
 
-    def _prepared(self, calls: dict[str, Callable[[], object]], contestant: Contestant, length: int) -> Cell:
-        work = self._work(contestant, length)
-        flops, needed = count_operations(work.call)
-        calls[contestant.name] = work.call
-        return replace(self._cell(contestant, length, work), flops=flops, needed=needed, moved=work.moved)
+    def _prepared(self, calls: dict[str, Callable[[], object]], candidate: Candidate, length: int) -> Cell:
+        work = self._work(candidate, length)
+        flops, masked_flops = count_operations(work.call)
+        calls[candidate.name] = work.call
+        return replace(
+            self._cell(candidate, length, work), flops=flops, masked_flops=masked_flops, bytes_moved=work.bytes_moved
+        )
 
-    def _peak(self, contestant: Contestant, length: int) -> Cell:
-        work = self._work(contestant, length)
+    def _peak(self, candidate: Candidate, length: int) -> Cell:
+        work = self._work(candidate, length)
         work.call()  # what it builds at its first time, and keeps, is no part of the peak
-        return replace(self._cell(contestant, length, work), peak=peak_bytes(work.call, self.start.device))
+        return replace(self._cell(candidate, length, work), peak=peak_bytes(work.call, self.start.device))
 
-    def _work(self, contestant: Contestant, length: int) -> Work:
-        return prepare_work(self.kind, contestant, length, self.start.request, self.start.device)
+    def _work(self, candidate: Candidate, length: int) -> Work:
+        return prepare_work(self.kind, candidate, length, self.start.request, self.start.device)
 
-    def _cell(self, contestant: Contestant, length: int, work: Work) -> Cell:
-        return Cell(contestant.name, self.kind, length, tokens=work.tokens, state=work.state)
+    def _cell(self, candidate: Candidate, length: int, work: Work) -> Cell:
+        return Cell(candidate.name, self.kind, length, tokens=work.tokens, state=work.state)
 
-    def _trying(self, contestant: Contestant, length: int, measure: Callable[[Contestant, int], Cell]) -> Cell:
+    def _trying(self, candidate: Candidate, length: int, measure: Callable[[Candidate, int], Cell]) -> Cell:
         """What `measure` gives, or a cell that says why it gives nothing."""
-        name = contestant.name
+        name = candidate.name
         if name in self.exhausted:
             reason = f"not tried, since it ran out of memory at {self.exhausted[name]:,}"
             return Cell(name, self.kind, length, failure=reason)
-        self.watcher.turn(self.kind, length, name)
+        self.listener.turn(self.kind, length, name)
         try:
-            return measure(contestant, length)
+            return measure(candidate, length)
         except Exception as error:
             return self._failed(name, length, error)
 
@@ -189,21 +191,21 @@ class _Table:
 
     def _add_timing(self, cell: Cell, timing: Timing) -> None:
         if timing.error is not None:
-            self._add(self._failed(cell.contestant, cell.length, timing.error))
+            self._add(self._failed(cell.candidate, cell.length, timing.error))
         elif timing.seconds:
             self._add(replace(cell, seconds=tuple(timing.seconds), calls=timing.calls))
         if 0 < timing.repeats < self.start.request.repeats:
             self.bench.notes.append(
-                f"{cell.contestant}, {self.kind} at {cell.length:,}: a call takes {timing.estimate:.1f} s, "
+                f"{cell.candidate}, {self.kind} at {cell.length:,}: a call takes {timing.estimate:.1f} s, "
                 f"so it was repeated {timing.repeats} times."
             )
 
     def _add(self, cell: Cell) -> None:
         self.bench.cells.append(cell)
-        self.watcher.done(cell)
+        self.listener.done(cell)
 
 
-def _turns(request: Request, contestants: int) -> int:
+def _turns(request: Request, candidates: int) -> int:
     """Turns that a bench takes if nothing fails and nothing is slow."""
     turns = [1 if kind == "memory" else 2 + request.repeats for kind in request.kinds]
-    return sum(turns) * len(request.lengths) * contestants
+    return sum(turns) * len(request.lengths) * candidates

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from zoo.lab.bench.format import UNITS, cost_text, number, percent, powers, rate
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell, failures
-from zoo.lab.bench.words import UNITS, cost_text, number, percent, powers, rate
 
 LEGEND = {
     "~": "how the cost grows with the tokens t; upper: the same over the upper half of the lengths",
     "x sdpa": "the cost over that of as many layers of plain attention, at the longest length",
-    "bound": "the share that was reached there of what the machine can do",
+    "roofline": "the fraction of what the machine can do that was reached there",
 }
 """What the columns mean."""
 
@@ -21,7 +21,7 @@ WIDTH = 100
 
 
 def summary(bench: Bench) -> str:
-    """A block for each kind of cost, and what a reader should know of it."""
+    """A block for each kind of cost, and notes."""
     blocks = ["\n".join(_block(bench, kind)) for kind in bench.kinds]
     return "\n\n".join([*blocks, "\n".join(_closing(bench))])
 
@@ -50,20 +50,20 @@ def _block(bench: Bench, kind: str) -> Iterator[str]:
 
 def header(kind: str, lengths: Sequence[int]) -> list[str]:
     """What stands above the columns of `row`."""
-    last = ["state ~"] if kind == "decode" else [] if kind == "memory" else ["bound"]
+    last = ["state ~"] if kind == "decode" else [] if kind == "memory" else ["roofline"]
     growing = "memory ~" if kind == "memory" else "time ~"
     return [*(f"{length:,}" for length in lengths), growing, "upper", "x sdpa", *last]
 
 
 def row(bench: Bench, kind: str, name: str, lengths: Sequence[int]) -> list[str]:
-    """The figures of a contestant: its cost at each length, how it grows, and how it compares."""
+    """The figures of a candidate: its cost at each length, how it grows, and how it compares."""
     cells = {cell.length: cell for cell in bench.row(kind, name)}
     longest = max((cell for cell in cells.values() if cell.cost is not None), key=_length, default=None)
     ratio = number(bench.ratio(longest) if longest else None)
     if kind == "decode":
         last = [powers(bench.growth(kind, name, of_state=True))[0]]
     else:
-        last = [] if kind == "memory" else [percent(longest.reached if longest else None)]
+        last = [] if kind == "memory" else [percent(longest.roofline_fraction if longest else None)]
     growth = powers(bench.growth(kind, name))
     return [*(cost_text(cells.get(length)) for length in lengths), *growth, ratio, *last]
 
@@ -89,5 +89,5 @@ def spread(bench: Bench) -> str:
         return "none was measured"
     if bench.request.repeats < 2:
         return "one repeat, so that nothing is known of their spread"
-    where = f"{widest.contestant}, {widest.kind} at {widest.length:,}"
+    where = f"{widest.candidate}, {widest.kind} at {widest.length:,}"
     return f"medians, whose quartiles are at most {percent(widest.spread)} apart ({where})"

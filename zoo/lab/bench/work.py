@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from zoo.errors import UsageError
-from zoo.lab.bench.contestants import Contestant
+from zoo.lab.bench.candidates import Candidate
 from zoo.lab.bench.request import Request
 from zoo.model.stack import States
 from zoo.train.evaluate import autocast
@@ -19,79 +19,79 @@ PIECE = 512
 
 @dataclass(frozen=True)
 class Work:
-    """One call of a contestant at a length.
+    """One call of a candidate at a length.
 
     Attributes:
         call: does it once.
         tokens: that a call takes in.
-        moved: bytes that must be read or written at least: parameters, reads and writes, or the state.
+        bytes_moved: bytes that must be read or written at least: parameters, reads and writes, or the state.
         state: bytes of the state that decoding starts from; None for other kinds.
     """
 
     call: Callable[[], object]
     tokens: int
-    moved: int
+    bytes_moved: int
     state: int | None = None
 
 
-def prepare_work(kind: str, contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+def prepare_work(kind: str, candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
     """What a cell of that kind is to run, with everything built that is not part of its cost.
 
     Raises:
-        UsageError: the contestant does not take so many tokens.
+        UsageError: the candidate does not take so many tokens.
     """
-    needed = length + 1 if kind == "decode" else length
-    if contestant.max_length is not None and needed > contestant.max_length:
-        raise UsageError(f"it takes at most {contestant.max_length:,} tokens")
-    contestant.train(kind in ("train", "memory"))
+    tokens = length + 1 if kind == "decode" else length
+    if candidate.max_length is not None and tokens > candidate.max_length:
+        raise UsageError(f"it takes at most {candidate.max_length:,} tokens")
+    candidate.train(kind in ("train", "memory"))
     prepared = {"forward": _forward, "train": _train, "memory": _train, "decode": _decode}[kind]
-    return prepared(contestant, length, request, device)
+    return prepared(candidate, length, request, device)
 
 
-def _forward(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+def _forward(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
     reads = _reads(length, request, device)
 
     def call() -> None:
         with torch.no_grad(), autocast(device, request.precision):
-            contestant(reads)
+            candidate(reads)
 
-    return Work(call, reads.shape[0] * length, contestant.parameters_bytes + 2 * reads.nbytes)
+    return Work(call, reads.shape[0] * length, candidate.parameters_bytes + 2 * reads.nbytes)
 
 
-def _train(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+def _train(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
     reads = _reads(length, request, device).requires_grad_()
     gradient = torch.randn(reads.shape, generator=torch.Generator().manual_seed(request.seed + 1)).to(device)
-    leaves = [reads, *contestant.parameters()]
+    leaves = [reads, *candidate.parameters()]
 
     def call() -> None:
         with autocast(device, request.precision):
-            stream, losses = contestant(reads)
+            stream, losses = candidate(reads)
         torch.autograd.backward([stream, *losses], [gradient, *(torch.ones_like(loss) for loss in losses)])
         for leaf in leaves:
             leaf.grad = None
 
     # Parameters and reads are read and their gradients written; writes are written and their gradients read.
-    return Work(call, reads.shape[0] * length, 2 * contestant.parameters_bytes + 4 * reads.nbytes)
+    return Work(call, reads.shape[0] * length, 2 * candidate.parameters_bytes + 4 * reads.nbytes)
 
 
-def _decode(contestant: Contestant, length: int, request: Request, device: torch.device) -> Work:
+def _decode(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
     reads = _reads(length + 1, request, device)
-    states, last = _states(contestant, reads[:, :-1], request), reads[:, -1:].clone()
+    states, last = _states(candidate, reads[:, :-1], request), reads[:, -1:].clone()
 
     def call() -> None:
         with torch.no_grad(), autocast(device, request.precision):
-            contestant.step(last, states)
+            candidate.step(last, states)
 
     size = sum(leaf.nbytes for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
-    return Work(call, reads.shape[0], contestant.parameters_bytes + size, size)
+    return Work(call, reads.shape[0], candidate.parameters_bytes + size, size)
 
 
-def _states(contestant: Contestant, reads: Tensor, request: Request) -> States | None:
+def _states(candidate: Candidate, reads: Tensor, request: Request) -> States | None:
     """What came of the reads, taken in pieces."""
     states: States | None = None
     with torch.no_grad(), autocast(reads.device, request.precision):
         for piece in reads.split(PIECE, dim=1):
-            _, states = contestant.step(piece, states)
+            _, states = candidate.step(piece, states)
     return states
 
 

@@ -45,18 +45,18 @@ def write_bench(bench: Bench, folder: Path) -> None:
     Raises:
         ZooError: a file cannot be written.
     """
-    told = as_json(bench)
-    write_atomically(folder / "bench.json", to_json(told))
+    figures = as_json(bench)
+    write_atomically(folder / "bench.json", to_json(figures))
     write_atomically(folder / "bench.csv", table([csv_row(bench, cell) for cell in bench.cells]))
     save_plots(bench, folder)
-    write_report(bench, told["environment"], folder)
+    write_report(bench, figures["environment"], folder)
 
 
 def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
     """A cell as a row: costs in seconds and bytes."""
     low, high = cell.quartiles or (None, None)
     return {
-        "contestant": cell.contestant,
+        "candidate": cell.candidate,
         "what": cell.kind,
         "length": cell.length,
         "median_seconds": cell.cost if cell.seconds else None,
@@ -68,10 +68,10 @@ def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
         "peak_bytes": cell.peak,
         "state_bytes": cell.state,
         "flops": cell.flops,
-        "needed_flops": cell.needed,
-        "moved_bytes": cell.moved,
-        "bound_seconds": cell.bound,
-        "fraction_of_bound": cell.reached,
+        "masked_flops": cell.masked_flops,
+        "bytes_moved": cell.bytes_moved,
+        "roofline_seconds": cell.roofline_seconds,
+        "roofline_fraction": cell.roofline_fraction,
         "ratio_to_plain_sdpa": bench.ratio(cell),
         "failure": cell.failure,
     }
@@ -88,9 +88,7 @@ def as_json(bench: Bench) -> dict[str, Any]:
             "flops_per_second": bench.peaks.flops,
             "bytes_per_second": {str(size): speed for size, speed in bench.peaks.bandwidths},
         },
-        "contestants": [
-            {**contestant, "growth": _growths(bench, contestant["name"])} for contestant in bench.contestants
-        ],
+        "candidates": [{**candidate, "growth": _growths(bench, candidate["name"])} for candidate in bench.candidates],
         "unbuilt": bench.unbuilt,
         "failures": failures(bench),
         "notes": bench.notes,

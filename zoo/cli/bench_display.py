@@ -1,4 +1,4 @@
-"""How a bench is shown while it goes: a line that changes on a terminal, now and then a line elsewhere."""
+"""What a benchmark shows while it runs: a line that changes on a terminal, now and then a line elsewhere."""
 
 import sys
 import time
@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from zoo.cli.output import console, say, warn
 from zoo.cli.progress import SECONDS_BETWEEN_FRAMES, SECONDS_BETWEEN_LINES, Speaker
 from zoo.lab.bench.result import Cell
-from zoo.lab.bench.session import Stopped, Watcher
+from zoo.lab.bench.session import Listener, Stopped
 from zoo.train.interrupts import Interrupts
 
 STOPPING = "stopping after this call, and writing what was measured; Ctrl-C again stops at once"
 
 
 @contextmanager
-def watching() -> Iterator[Watcher]:
+def listening() -> Iterator[Listener]:
     """What suits the place where stderr goes. Ctrl-C ends the bench after the call that is being made."""
-    watcher = LiveLine() if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal else Lines()
-    with Interrupts(lambda: watcher.speaker.notice(STOPPING)) as watcher.interrupts, watcher:
-        yield watcher
+    listener = LiveLine() if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal else Lines()
+    with Interrupts(lambda: listener.speaker.notice(STOPPING)) as listener.interrupts, listener:
+        yield listener
 
 
-class Lines(Watcher):
+class Lines(Listener):
     """A plain line on stderr every ten seconds, and one for whatever fails."""
 
     pause = SECONDS_BETWEEN_LINES
@@ -39,12 +39,12 @@ class Lines(Watcher):
     def __exit__(self, *_: object) -> None:
         """Leave the place as it was."""
 
-    def begin(self, turns: int) -> None:
+    def start(self, turns: int) -> None:
         """So many turns are to come, or a few less."""
         self._turns = turns
 
     def turn(self, kind: str, length: int, name: str) -> None:
-        """A contestant is about to run; say so, if the last time is long enough ago."""
+        """A candidate is about to run; say so, if the last time is long enough ago."""
         if self.interrupts.requested:
             raise Stopped
         if time.monotonic() - self._last >= self.pause:
@@ -57,10 +57,10 @@ class Lines(Watcher):
         """A cell is measured, or failed."""
         if cell.failure:
             with self.speaker.speaking():
-                warn(f"{cell.contestant}, {cell.kind} at {cell.length:,}: {cell.failure}")
+                warn(f"{cell.candidate}, {cell.kind} at {cell.length:,}: {cell.failure}")
 
     def show(self, text: str) -> None:
-        """Tell where the bench is."""
+        """Print where the benchmark is."""
         say(text)
 
 

@@ -1,4 +1,4 @@
-"""Who takes part: the layers of a pattern, and plain attention beside them."""
+"""The candidates of a benchmark: the layers of each pattern, and plain attention as their baseline."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from zoo.plugin.pattern import parse
 from zoo.residual import Residual
 
 PLAIN = "plain sdpa"
-"""The contestant that the others are compared with."""
+"""The name of the baseline."""
 
 
 class PlainAttention(TokenMixer):
@@ -56,11 +56,11 @@ class PlainAttention(TokenMixer):
         return self.project_out(mixed.transpose(1, 2).flatten(2))
 
 
-class Contestant(Stack):
+class Candidate(Stack):
     """Layers on a residual stream, without embedding and unembedding.
 
     Args:
-        name: under which it is told.
+        name: in tables and plots.
         layers: in the order of the stream.
         residual: the scheme, whole: what it does at both ends of the stream is measured too.
         max_length: the longest sequence that they take, None for any.
@@ -96,16 +96,16 @@ class Contestant(Stack):
         return self.step_layers(embedded, states)
 
 
-def plain_attention(request: Request, device: torch.device) -> Contestant:
-    """The contestant that the others are compared with: one layer of `PlainAttention`."""
+def plain_attention(request: Request, device: torch.device) -> Candidate:
+    """The baseline: one layer of `PlainAttention`."""
     mixer = build_seeded(request.seed, lambda: PlainAttention(request.dim, request.heads))
     layers = [Layer([NamedMixer("plain", mixer)], None)]
     residual = create_residual(request.residual, dim=request.dim, layers=1, roles=site_roles(layers))
-    return Contestant(PLAIN, layers, residual).to(device)
+    return Candidate(PLAIN, layers, residual).to(device)
 
 
-def build_contestants(request: Request, device: torch.device) -> tuple[list[Contestant], dict[str, str]]:
-    """Plain attention and the contestants of the request, and why the others could not be built, by pattern.
+def build_candidates(request: Request, device: torch.device) -> tuple[list[Candidate], dict[str, str]]:
+    """Plain attention and the candidates of the request, and why the others could not be built, by pattern.
 
     Raises:
         UsageError: none of the patterns can be built.
@@ -113,13 +113,13 @@ def build_contestants(request: Request, device: torch.device) -> tuple[list[Cont
     built, failures, last = [plain_attention(request, device)], {}, None
     for pattern in request.patterns:
         try:
-            contestant = _build(pattern, request, device)
+            candidate = _build(pattern, request, device)
         except ZooError as error:
             failures[pattern], last = describe_error(error), error
             continue
-        if contestant.name in {other.name for other in built}:
-            raise UsageError(f"PATTERN: {contestant.name} is given twice; once is enough")
-        built.append(contestant)
+        if candidate.name in {other.name for other in built}:
+            raise UsageError(f"PATTERN: {candidate.name} is given twice; once is enough")
+        built.append(candidate)
     if len(built) == 1:
         if len(failures) == 1 and last is not None:
             raise last
@@ -128,7 +128,7 @@ def build_contestants(request: Request, device: torch.device) -> tuple[list[Cont
     return built, failures
 
 
-def _build(pattern: str, request: Request, device: torch.device) -> Contestant:
+def _build(pattern: str, request: Request, device: torch.device) -> Candidate:
     def build() -> Backbone:
         # A context of one token, so that a length that is too long fails for itself.
         return build_model(
@@ -142,4 +142,4 @@ def _build(pattern: str, request: Request, device: torch.device) -> Contestant:
         )
 
     model = build_seeded(request.seed, build)
-    return Contestant(str(parse(pattern)), list(model.each_layer()), model.residual, model.max_length).to(device)
+    return Candidate(str(parse(pattern)), list(model.each_layer()), model.residual, model.max_length).to(device)

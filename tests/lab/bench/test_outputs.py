@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from zoo.errors import UsageError, ZooError
-from zoo.lab.bench.contestants import PLAIN
+from zoo.lab.bench.candidates import PLAIN
+from zoo.lab.bench.format import number, percent, power, rate
 from zoo.lab.bench.plot import plot_svg
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Cell
 from zoo.lab.bench.summary import some_lengths, summary
-from zoo.lab.bench.words import number, percent, power, rate
 from zoo.lab.bench.write import new_folder, write_bench
 
 from .samples import bench
@@ -35,7 +35,7 @@ def test_the_table_of_times_counted_by_hand():
     block = blocks(summary(bench()))["train"]
     head, names = block.splitlines()[:2]
     assert head == "train: a forward pass, and the backward pass to parameters and reads; ms a step, at so many tokens"
-    assert names.split() == ["256", "512", "1,024", "time", "~", "upper", "x", "sdpa", "bound"]
+    assert names.split() == ["256", "512", "1,024", "time", "~", "upper", "x", "sdpa", "roofline"]
     assert figures(block, PLAIN) == ["4.00", "16.0", "64.0", "t^2.00", "t^2.00", "1.00", "50", "%"]
     assert figures(block, "correlation*2") == ["4.00", "8.00", "16.0", "t^1.00", "t^1.00", "0.125", "50", "%"]
 
@@ -107,7 +107,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     made = bench()
     made.cells[1] = Cell("correlation*2", "forward", 256, failure=HOSTILE)
-    made.contestants[0]["note"], made.unbuilt[HOSTILE] = None, HOSTILE
+    made.candidates[0]["note"], made.unbuilt[HOSTILE] = None, HOSTILE
     write_bench(made, folder)
     return folder
 
@@ -125,18 +125,18 @@ def test_the_files(written):
 def test_the_csv(written):
     rows = list(csv.DictReader((written / "bench.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 24
-    train = next(row for row in rows if (row["what"], row["length"], row["contestant"]) == ("train", "512", PLAIN))
+    train = next(row for row in rows if (row["what"], row["length"], row["candidate"]) == ("train", "512", PLAIN))
     numbers = {name: float(train[name]) for name in train if name.endswith("seconds")}
     assert numbers == pytest.approx(
         {
             "median_seconds": 0.016,
             "lower_quartile_seconds": 0.0144,
             "upper_quartile_seconds": 0.0176,
-            "bound_seconds": 0.008,
+            "roofline_seconds": 0.008,
         }
     )
     assert float(train["tokens_per_second"]) == pytest.approx(32000)
-    assert (train["fraction_of_bound"], train["ratio_to_plain_sdpa"], train["flops"]) == ("0.5", "1.0", "1000000")
+    assert (train["roofline_fraction"], train["ratio_to_plain_sdpa"], train["flops"]) == ("0.5", "1.0", "1000000")
     assert (rows[1]["failure"], rows[1]["median_seconds"]) == (HOSTILE, "")
 
 
@@ -145,7 +145,7 @@ def test_the_json(written):
     assert told["complete"] is True
     assert told["command"].startswith("zoo bench 'correlation*2' --lengths 256,512,1024 --what forward,train,")
     assert told["machine"] == {"flops_per_second": 1.23e11, "bytes_per_second": {"1048576": 5e10, "268435456": 2e10}}
-    plain, other = told["contestants"]
+    plain, other = told["candidates"]
     assert plain["growth"]["train"] == pytest.approx({"exponent": 2, "upper": 2})
     assert other["growth"]["memory"] == pytest.approx({"exponent": 1, "upper": 1}, abs=1e-3)
     assert told["cells"][0]["seconds"] == pytest.approx([0.0032, 0.0036, 0.004, 0.0044, 0.0048])
@@ -198,5 +198,5 @@ def test_a_long_name_is_whole_in_the_legend():
 
 def test_there_is_no_picture_of_nothing():
     made = bench(kinds=("forward",))
-    made.cells = [Cell(cell.contestant, cell.kind, cell.length, failure="out of memory") for cell in made.cells]
+    made.cells = [Cell(cell.candidate, cell.kind, cell.length, failure="out of memory") for cell in made.cells]
     assert plot_svg(made, "forward") == ""

@@ -1,4 +1,4 @@
-"""Figures for people: short numbers with their units."""
+"""Short numbers with their units."""
 
 from zoo.lab.bench.result import Cell, Growth
 

@@ -1,4 +1,4 @@
-"""The floating-point operations without which a call cannot be done."""
+"""The floating-point operations of a call, without those of scores that a causal mask hides."""
 
 from collections.abc import Callable
 from math import prod
@@ -10,10 +10,10 @@ from zoo.lab.flops import count_flops
 
 
 def count_operations(run: Callable[[], object]) -> tuple[int, int]:
-    """The operations of a call as they are usually counted, and how many of them are needed.
+    """The FLOPs of a call as they are usually counted, and without those of masked scores.
 
-    The usual count takes a fused causal attention as full. A kernel may leave out every score that is masked, so what
-    is needed is less: about half.
+    The usual count takes a fused causal attention as full. A kernel may leave out every score that is masked, which
+    is about half.
 
     Args:
         run: is called once.
@@ -43,6 +43,6 @@ def _masked_flops(named: dict[str, Any]) -> int:
     query, key, value = (named[name].shape for name in ("query", "key", "value"))
     masked = sum(max(0, key[-2] - 1 - t) for t in range(query[-2]))
     backward = any(name.startswith("grad_out") for name in named)
-    # Forward: a score and its share of the sum. Backward: the score anew, and four gradients.
+    # Forward: a score and its weighted value. Backward: the score anew, and four gradients.
     products = 3 * key[-1] + 2 * value[-1] if backward else key[-1] + value[-1]
     return 2 * prod(query[:-2]) * masked * products

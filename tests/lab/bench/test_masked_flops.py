@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from zoo.lab.bench.needed import count_operations
+from zoo.lab.bench.masked_flops import count_operations
 
 QUERY, KEY, VALUE = (torch.randn(3, 2, 20, width, requires_grad=True) for width in (8, 8, 8))
 PAIRS = 3 * 2 * 20 * 20

@@ -3,7 +3,7 @@ import torch
 from torch.testing import assert_close
 
 from zoo.errors import PatternError, UsageError
-from zoo.lab.bench.contestants import PLAIN, PlainAttention, build_contestants, plain_attention
+from zoo.lab.bench.candidates import PLAIN, PlainAttention, build_candidates, plain_attention
 from zoo.lab.bench.request import Request
 
 CPU = torch.device("cpu")
@@ -34,8 +34,8 @@ def test_plain_attention_streams(cuts):
     assert [leaf.shape for leaf in state] == [(3, 2, 7, 8)] * 2
 
 
-def test_contestants_are_layers_alone():
-    (plain, pair), failures = build_contestants(request("correlation*2,dot-product/mlp"), CPU)
+def test_candidates_are_layers_alone():
+    (plain, pair), failures = build_candidates(request("correlation*2,dot-product/mlp"), CPU)
     assert plain.name == PLAIN
     assert pair.name == "correlation*2, dot-product/mlp"
     assert [layer.channel is not None for layer in pair.layers] == [False, False, True]
@@ -45,17 +45,17 @@ def test_contestants_are_layers_alone():
     assert plain.parameters_bytes == 4 * 1056
 
 
-def test_a_contestant_steps_as_it_runs():
-    (_, contestant), _ = build_contestants(request("correlation + involution, dot-product"), CPU)
+def test_a_candidate_steps_as_it_runs():
+    (_, candidate), _ = build_candidates(request("correlation + involution, dot-product"), CPU)
     stream = torch.randn(2, 9, 16)
-    first, states = contestant.step(stream[:, :4])
-    second, _ = contestant.step(stream[:, 4:], states)
-    assert_close(torch.cat([first, second], 1), contestant(stream)[0])
+    first, states = candidate.step(stream[:, :4])
+    second, _ = candidate.step(stream[:, 4:], states)
+    assert_close(torch.cat([first, second], 1), candidate(stream)[0])
 
 
 def test_auxiliary_losses_come_beside_the_stream():
-    (_, contestant), _ = build_contestants(request("leviathan-moe(balance='loss')"), CPU)
-    _, losses = contestant(torch.randn(1, 9, 16))
+    (_, candidate), _ = build_candidates(request("leviathan-moe(balance='loss')"), CPU)
+    _, losses = candidate(torch.randn(1, 9, 16))
     assert losses
     assert all(loss.ndim == 0 for loss in losses)
 
@@ -70,8 +70,8 @@ def test_the_seed_decides():
 
 
 def test_one_that_cannot_be_built_does_not_stop_the_others():
-    built, failures = build_contestants(request("corelation", "dot-product", "correlation(max_lag=-1)"), CPU)
-    assert [contestant.name for contestant in built] == [PLAIN, "dot-product"]
+    built, failures = build_candidates(request("corelation", "dot-product", "correlation(max_lag=-1)"), CPU)
+    assert [candidate.name for candidate in built] == [PLAIN, "dot-product"]
     assert list(failures) == ["corelation", "correlation(max_lag=-1)"]
     assert "did you mean 'correlation'" in failures["corelation"]
     assert all("\n" not in reason for reason in failures.values())
@@ -79,11 +79,11 @@ def test_one_that_cannot_be_built_does_not_stop_the_others():
 
 def test_none_that_can_be_built_is_a_mistake():
     with pytest.raises(PatternError, match=r"(?s)no mixer is named 'corelation'.*\^\^\^"):
-        build_contestants(request("corelation"), CPU)
+        build_candidates(request("corelation"), CPU)
     with pytest.raises(UsageError, match=r"^none of the 2 patterns can be built: 'x': no .*; 'y': no .*$"):
-        build_contestants(request("x", "y"), CPU)
+        build_candidates(request("x", "y"), CPU)
 
 
 def test_the_same_one_twice_is_a_mistake():
     with pytest.raises(UsageError, match=r"^PATTERN: dot-product \+ correlation is given twice; once is enough$"):
-        build_contestants(request("dot-product+correlation", "dot_product + correlation"), CPU)
+        build_candidates(request("dot-product+correlation", "dot_product + correlation"), CPU)
