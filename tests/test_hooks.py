@@ -9,7 +9,7 @@ from torch import nn
 from zoo import TokenMixer, watch_stream
 from zoo.errors import PluginError
 from zoo.lab.inspect.ablation import switched_off
-from zoo.lab.inspect.traffic import write_shares
+from zoo.lab.inspect.traffic import write_sizes
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
 from zoo.model.hooks import hook_read, hook_write
@@ -90,7 +90,7 @@ def test_the_stream_is_watched_at_every_place():
             assert torch.equal(seen.read, right.read)
             assert torch.equal(seen.write, right.write)
             assert torch.equal(seen.stream, right.stream)
-        assert len(write_shares(log)) == len(NAMES)
+        assert len(write_sizes(log)) == len(NAMES)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 

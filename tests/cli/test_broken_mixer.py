@@ -102,7 +102,7 @@ def test_generate_and_inspect(zoo, settings, tmp_path, acme):
     inspected = zoo("inspect", run, "--json")
     assert inspected.code == 0
     assert json.loads(inspected.out)["loss"] is None
-    assert f"the held-out loss is not finite. {expected}" in inspected.err
+    assert f"the validation loss is not finite. {expected}" in inspected.err
     generated = zoo("generate", run, "--tokens", 3)
     assert generated.code == 1
     assert "the model's prediction of the next token is not finite" in generated.err

@@ -9,7 +9,7 @@ from torch import nn
 
 from zoo.data.source import Batch
 from zoo.errors import UsageError
-from zoo.lab.inspect.traffic import measure_shares
+from zoo.lab.inspect.traffic import measure_writes
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import evaluate
 from zoo.train.find_data import source_of
@@ -103,7 +103,7 @@ def test_an_inspection_hands_over_the_documents(tiny, folder):
     model = model_for(source, settings, get_registry()).eval()
     batches = list(source.held_out(context=16, batch=4, limit=256))
     whole = [Batch(batch.inputs, batch.targets, batch.offsets) for batch in batches]
-    assert not torch.equal(measure_shares(model, batches).mean, measure_shares(model, whole).mean)
+    assert not torch.equal(measure_writes(model, batches).mean, measure_writes(model, whole).mean)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import zoo
 from zoo.data.load import task_call
 from zoo.errors import UsageError
-from zoo.lab.inspect.heldout import held_out
+from zoo.lab.inspect.validation import validation_batches
 from zoo.train import find_data
 from zoo.train.find_data import text_path
 from zoo.train.run_directory import RunDirectory
@@ -42,7 +42,7 @@ def test_a_relative_path_is_found_from_another_folder(elsewhere, tmp_path):
     assert recorded(elsewhere) == str(tmp_path / "project" / "text.txt")
     assert resume(elsewhere, steps=6).steps == 6
     run = zoo.load_run(elsewhere)
-    assert list(held_out(run, 64))
+    assert list(validation_batches(run, 64))
     assert "".join(run.generate("def", tokens=3))
 
 
@@ -68,8 +68,8 @@ def test_it_says_where_it_looked(elsewhere, tmp_path):
     assert str(caught.value) == told
     (tmp_path / "other" / "text.txt").write_text("another")
     with pytest.raises(UsageError, match=r"has changed since the run began, .* \(looked at .*other/text.txt\); name"):
-        list(held_out(zoo.load_run(elsewhere), 64))
-    assert list(held_out(zoo.load_run(elsewhere), 64, data=str(moved)))
+        list(validation_batches(zoo.load_run(elsewhere), 64))
+    assert list(validation_batches(zoo.load_run(elsewhere), 64, data=str(moved)))
 
 
 def test_a_text_that_was_moved_is_named_once_and_remembered(elsewhere, tmp_path):

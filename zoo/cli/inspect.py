@@ -16,7 +16,7 @@ from zoo.cli.output import console, print_json, print_lines, print_table, warn
 def inspect(
     *,
     run: Annotated[Path, typer.Argument(metavar="RUN", parser=folder_argument, help="The folder of a run, or latest.")],
-    tokens: Annotated[int, typer.Option(metavar="N", help="About how many held-out tokens to measure on.")] = 16384,
+    tokens: Annotated[int, typer.Option(metavar="N", help="About how many validation tokens to measure on.")] = 16384,
     data: Annotated[str | None, typer.Option(metavar="PATH", help="Where the run's text lies now, if moved.")] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
@@ -77,5 +77,5 @@ def _print(table: dict[str, Any], report: Path) -> None:
     columns = ("part", "write / stream", "loss without it", "difference", "accuracy without it")
     whole = ("whole model", "", number(table["loss"], ".4f"), "", number(table["accuracy"], ".1%"))
     print_table(columns, [*part_rows(table), whole])
-    measured = f"{table['tokens']:,d} held-out targets, after step {table['step']:,d}"
+    measured = f"{table['tokens']:,d} validation targets, after step {table['step']:,d}"
     print_lines({"measured on": measured, "report": str(report)})

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.lab.inspect.traffic import measure_shares
+from zoo.lab.inspect.traffic import measure_writes
 
 from .models import batches, build
 
@@ -27,7 +27,7 @@ def shares_by_hand(model, inputs):
 @torch.no_grad()
 def test_shares_are_means_over_the_tokens_before_the_last_target():
     model = build()
-    found = measure_shares(model, batches())
+    found = measure_writes(model, batches())
     values = {}  # by part and position
     for batch in batches():
         inputs, targets = batch.inputs, batch.targets
@@ -48,7 +48,7 @@ def test_shares_are_means_over_the_tokens_before_the_last_target():
 
 
 def test_a_position_that_no_sequence_reaches_has_no_share():
-    found = measure_shares(build(), batches()[1:])
+    found = measure_writes(build(), batches()[1:])
     assert found.by_position[:, :4].isfinite().all()
     assert found.by_position[:, 4:].isnan().all()
 
@@ -56,7 +56,7 @@ def test_a_position_that_no_sequence_reaches_has_no_share():
 @torch.no_grad()
 def test_metrics_are_means_over_sequences_where_every_batch_gave_one_shape():
     model = build()
-    found = measure_shares(model, batches()).metrics
+    found = measure_writes(model, batches()).metrics
     assert set(found) == {"0.speaks.size", "0.speaks.first"}
     reads = [model.residual.norms[0](model.embedding(batch.inputs)) for batch in batches()]
     expected = (3 * reads[0].abs().mean() + reads[1].abs().mean()) / 4
@@ -67,6 +67,6 @@ def test_metrics_are_means_over_sequences_where_every_batch_gave_one_shape():
 @torch.no_grad()
 def test_the_reads_are_those_of_the_first_batch():
     model = build()
-    found = measure_shares(model, batches()).reads
+    found = measure_writes(model, batches()).reads
     assert len(found) == 4
     torch.testing.assert_close(found[0], model.residual.norms[0](model.embedding(batches()[0].inputs)))

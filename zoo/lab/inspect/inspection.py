@@ -12,9 +12,9 @@ import torch
 from zoo.data.source import Batch
 from zoo.errors import UsageError
 from zoo.lab.inspect.ablation import switched_off
-from zoo.lab.inspect.heldout import held_out
-from zoo.lab.inspect.offers import Failed, Shown, panels_offered
-from zoo.lab.inspect.traffic import Shares, measure_shares
+from zoo.lab.inspect.panels import PanelFailure, PanelResult, collect_panels
+from zoo.lab.inspect.traffic import WriteSizes, measure_writes
+from zoo.lab.inspect.validation import validation_batches
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
 from zoo.model.parts import Part, parts_of
@@ -37,7 +37,7 @@ class Inspection:
         whole: how well the whole model predicts.
         parts: the parts of the model, in the order in which they write.
         without: how well it predicts when one part is switched off, a score a part.
-        shares: what the parts write.
+        sizes: what the parts write.
         unit: of the losses.
         shown: the panels, those of the whole model first, and the mixers whose panels failed.
         warnings: what makes the figures worthless, in a line each.
@@ -48,15 +48,15 @@ class Inspection:
     whole: Score
     parts: Sequence[Part]
     without: Sequence[Score]
-    shares: Shares
+    sizes: WriteSizes
     unit: str
-    shown: Sequence[Shown | Failed]
+    shown: Sequence[PanelResult | PanelFailure]
     warnings: Sequence[str] = ()
 
     @property
-    def failures(self) -> list[Failed]:
+    def failures(self) -> list[PanelFailure]:
         """The mixers whose panels failed."""
-        return [item for item in self.shown if isinstance(item, Failed)]
+        return [item for item in self.shown if isinstance(item, PanelFailure)]
 
 
 def inspect_run(
@@ -66,36 +66,36 @@ def inspect_run(
 
     Args:
         run: its model in evaluation mode.
-        tokens: about how many of the held-out ones to measure on.
+        tokens: about how many of the validation data to measure on.
         data: where the run's text lies now; None looks where it was typed and where it lay.
-        progress: hears what is being done.
+        progress: is called with what is being done.
 
     Raises:
-        UsageError: less than one token, or data that cannot be had.
+        UsageError: less than one token, or data that is not available.
     """
     if tokens < 1:
         raise UsageError(f"--tokens {tokens} should be 1 or more")
-    batches, parts = list(held_out(run, tokens, data)), parts_of(run.model)
+    batches, parts = list(validation_batches(run, tokens, data)), parts_of(run.model)
     if not parts:
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
-    told = progress or (lambda _text: None)
-    told("measuring what the parts write")
+    report = progress or (lambda _text: None)
+    report("measuring what the parts write")
     with explaining():
-        shares, whole = measure_shares(run.model, batches), evaluate(run.model, batches, precision="fp32")
+        sizes, whole = measure_writes(run.model, batches), evaluate(run.model, batches, precision="fp32")
     without = []
     for number, part in enumerate(parts, start=1):
-        told(f"measuring the loss without {part.name} ({number} of {len(parts)})")
+        report(f"measuring the loss without {part.name} ({number} of {len(parts)})")
         with explaining(), switched_off(run.model, part):
             without.append(evaluate(run.model, batches, precision="fp32"))
-    told("drawing")
-    unit = "nats per token" if run.tokenizer is not None else "nats per answer"
+    report("drawing")
+    unit = "nats per token" if run.tokenizer is not None else "nats per target"
     shown = itertools.chain(
-        _overview(parts, shares, whole, without, unit),
-        _metric_panels(parts, shares),
-        panels_offered(parts, shares.reads),
+        _overview(parts, sizes, whole, without, unit),
+        _metric_panels(parts, sizes),
+        collect_panels(parts, sizes.reads),
     )
     warnings = [] if math.isfinite(whole.loss) else [_why_not_finite(run.model, batches)]
-    return Inspection(run.path, run.step, whole, parts, without, shares, unit, list(shown), warnings)
+    return Inspection(run.path, run.step, whole, parts, without, sizes, unit, list(shown), warnings)
 
 
 @torch.no_grad()
@@ -105,23 +105,23 @@ def _why_not_finite(model: Backbone, batches: Sequence[Batch]) -> str:
         with watch_stream(model) as log:
             model(batch.inputs.to(device), **batch.documents_for(device))
         if cause := explain_writes(model, log):
-            return f"the held-out loss is not finite. {cause.text}"
-    return "the held-out loss is not finite, although every part writes finite numbers"
+            return f"the validation loss is not finite. {cause.text}"
+    return "the validation loss is not finite, although every part writes finite numbers"
 
 
 def _overview(
-    parts: Sequence[Part], shares: Shares, whole: Score, without: Sequence[Score], unit: str
-) -> Iterator[Shown]:
+    parts: Sequence[Part], sizes: WriteSizes, whole: Score, without: Sequence[Score], unit: str
+) -> Iterator[PanelResult]:
     names = [part.name for part in parts]
     reading = "How large what a part writes is beside the stream that it is added to; the mean over tokens."
     quantity = "norm of the write / norm of the stream"
-    yield Shown(Panel("size of the writes", reading, shares.mean, quantity, ("part",), (names,)))
+    yield PanelResult(Panel("size of the writes", reading, sizes.mean, quantity, ("part",), (names,)))
     reading = "Where in a sequence a part writes more or less than its mean: 0 is the mean, 1 twice it, -1 half."
-    yield Shown(
+    yield PanelResult(
         Panel(
             "size of the writes by position",
             reading,
-            (shares.by_position / shares.mean[:, None]).log2(),
+            (sizes.by_position / sizes.mean[:, None]).log2(),
             "log2 (size / mean size of the part)",
             axes=("part", "position (token)"),
             ticks=(names, ()),
@@ -130,14 +130,14 @@ def _overview(
     )
     more = torch.tensor([score.loss - whole.loss for score in without], dtype=torch.float64)
     reading = f"By how much the loss grows from {whole.loss:.4f} when the part's writes are replaced by zeros."
-    yield Shown(Panel("loss without a part", reading, more, f"rise of the loss ({unit})", ("part",), (names,)))
+    yield PanelResult(Panel("loss without a part", reading, more, f"rise of the loss ({unit})", ("part",), (names,)))
 
 
-def _metric_panels(parts: Sequence[Part], shares: Shares) -> Iterator[Shown]:
+def _metric_panels(parts: Sequence[Part], sizes: WriteSizes) -> Iterator[PanelResult]:
     """What the mixers measured of themselves in more than one number."""
-    for part, (name, values) in itertools.product(parts, shares.metrics.items()):
+    for part, (name, values) in itertools.product(parts, sizes.metrics.items()):
         if name.startswith(f"{part.name}.") and 1 <= values.ndim <= 3:
             metric, axes = name.removeprefix(f"{part.name}."), ("index",) * values.ndim
             reading = "What the mixer measured of itself; the mean over the data."
             with suppress(ValueError):  # more than a picture shows
-                yield Shown(Panel(metric, reading, values, metric, axes), part.name)
+                yield PanelResult(Panel(metric, reading, values, metric, axes), part.name)

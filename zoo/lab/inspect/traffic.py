@@ -13,7 +13,7 @@ from zoo.model.watch import StreamLog, watch_stream
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
+class WriteSizes:
     """How much each part adds to the stream.
 
     Attributes:
@@ -31,7 +31,7 @@ class Shares:
 
 
 @torch.no_grad()
-def measure_shares(model: Backbone, batches: Iterable[Batch]) -> Shares:
+def measure_writes(model: Backbone, batches: Iterable[Batch]) -> WriteSizes:
     """Watch the stream while the model reads the batches.
 
     Positions behind the last target of a sequence, where nothing is scored any more, do not count.
@@ -40,7 +40,7 @@ def measure_shares(model: Backbone, batches: Iterable[Batch]) -> Shares:
         model: in evaluation mode.
         batches: all of one length t; one at least.
     """
-    shares, tokens, metrics = [], [], _Means()
+    sizes, tokens, metrics = [], [], _Means()
     reads: list[Tensor] = []
     device = next(model.parameters()).device
     for batch in batches:
@@ -48,16 +48,16 @@ def measure_shares(model: Backbone, batches: Iterable[Batch]) -> Shares:
         with watch_stream(model) as log:
             output = model(inputs.to(device), **batch.documents_for(device))
         counted = _counted(targets.to(device))
-        each = torch.stack(write_shares(log)).masked_fill(~counted, 0)
-        shares.append(each.double().sum(1).cpu())
+        each = torch.stack(write_sizes(log)).masked_fill(~counted, 0)
+        sizes.append(each.double().sum(1).cpu())
         tokens.append(counted.sum(0).cpu())
         metrics.add(output.metrics, len(inputs))
         reads = reads or [traffic.read for traffic in log.traffic]
-    total, count = torch.stack(shares).sum(0), torch.stack(tokens).sum(0)
-    return Shares(total.sum(1) / count.sum(), total / count, metrics.means(), reads)
+    total, count = torch.stack(sizes).sum(0), torch.stack(tokens).sum(0)
+    return WriteSizes(total.sum(1) / count.sum(), total / count, metrics.means(), reads)
 
 
-def write_shares(log: StreamLog) -> list[Tensor]:
+def write_sizes(log: StreamLog) -> list[Tensor]:
     """Norm of each write as it was added, over the norm of the stream that it was added to: ``(b, t)`` a part."""
     return [traffic.norms["write"] / traffic.norms["stream"] for traffic in log.traffic]
 

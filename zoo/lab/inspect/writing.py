@@ -15,7 +15,7 @@ from zoo.files.atomic import write_atomically, writing
 from zoo.files.strict_json import to_json
 from zoo.lab.inspect.drawing import draw
 from zoo.lab.inspect.inspection import Inspection
-from zoo.lab.inspect.offers import Failed, Shown, failure_of
+from zoo.lab.inspect.panels import PanelFailure, PanelResult, failure_of
 from zoo.model.parameters import count_parameters
 from zoo.pages.picture import render
 from zoo.run import Run
@@ -27,7 +27,7 @@ from zoo.train.run_directory import RunDirectory
 class Picture(NamedTuple):
     """A panel, drawn: the name of its files, and what is in them by ending."""
 
-    shown: Shown
+    shown: PanelResult
     name: str
     files: dict[str, bytes]
 
@@ -61,7 +61,7 @@ def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], 
     return table, write_report(directory, summary=_unfinished(directory, run) | _summary(directory))
 
 
-def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequence[Failed]) -> dict[str, Any]:
+def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequence[PanelFailure]) -> dict[str, Any]:
     """All figures of an inspection, of JSON's types; what is no finite number is None.
 
     Returns:
@@ -69,8 +69,8 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
         ``metrics``, ``panels`` and ``failures``.
     """
     whole = inspection.whole
-    shares = inspection.shares
-    measured = zip(inspection.parts, shares.mean.tolist(), shares.by_position.tolist(), inspection.without, strict=True)
+    sizes = inspection.sizes
+    measured = zip(inspection.parts, sizes.mean.tolist(), sizes.by_position.tolist(), inspection.without, strict=True)
     return {
         "run": str(inspection.run),
         "step": inspection.step,
@@ -91,7 +91,7 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
             }
             for part, share, by_position, without in measured
         ],
-        "metrics": {name: _plain(value.tolist()) for name, value in shares.metrics.items()},
+        "metrics": {name: _plain(value.tolist()) for name, value in sizes.metrics.items()},
         "panels": [_entry(picture) for picture in pictures],
         "failures": [asdict(failed) for failed in failures],
     }
@@ -112,12 +112,12 @@ def _entry(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _draw_all(inspection: Inspection) -> tuple[list[Picture], list[Failed]]:
+def _draw_all(inspection: Inspection) -> tuple[list[Picture], list[PanelFailure]]:
     pictures: list[Picture] = []
     failures = inspection.failures
     by_name = {part.name: part for part in inspection.parts}
     for item in inspection.shown:
-        if isinstance(item, Shown):
+        if isinstance(item, PanelResult):
             try:
                 pictures.append(_drawn(item, len(pictures) + 1))
             except Exception as error:
@@ -127,7 +127,7 @@ def _draw_all(inspection: Inspection) -> tuple[list[Picture], list[Failed]]:
     return pictures, failures
 
 
-def _drawn(item: Shown, place: int) -> Picture:
+def _drawn(item: PanelResult, place: int) -> Picture:
     slug = re.sub(r"[^a-z0-9]+", "-", item.heading.lower())[:60].strip("-")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box

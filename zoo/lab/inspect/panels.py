@@ -1,4 +1,4 @@
-"""The panels that the mixers themselves have to offer."""
+"""The panels that the mixers give of themselves."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from zoo.model.parts import Part
 from zoo.model.tracebacks import describe_cause
 from zoo.panel import Panel
 
-MOST_PANELS = 16
-"""So many panels a mixer may show."""
+MAX_PANELS = 16
+"""Of a mixer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PanelResult:
     """A panel, and the part that it is about; None for the whole model."""
 
     panel: Panel
@@ -31,8 +31,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A mixer whose panels could not be had."""
+class PanelFailure:
+    """A mixer whose panels failed."""
 
     part: str
     mixer: str
@@ -41,8 +41,8 @@ class Failed:
 
 
 @torch.no_grad()
-def panels_offered(parts: Sequence[Part], reads: Sequence[Tensor]) -> Iterator[Shown | Failed]:
-    """Ask each token mixer for its panels; one that fails is told, and stops nothing.
+def collect_panels(parts: Sequence[Part], reads: Sequence[Tensor]) -> Iterator[PanelResult | PanelFailure]:
+    """Ask each token mixer for its panels; one that fails is reported, and stops nothing.
 
     Args:
         parts: those of a model in evaluation mode.
@@ -55,19 +55,19 @@ def panels_offered(parts: Sequence[Part], reads: Sequence[Tensor]) -> Iterator[S
             except Exception as error:
                 yield failure_of(part, error)
             else:
-                yield from (Shown(panel, part.name) for panel in panels)
+                yield from (PanelResult(panel, part.name) for panel in panels)
 
 
-def failure_of(part: Part, error: Exception) -> Failed:
-    """Say whose fault it is that the panels of a part cannot be shown."""
+def failure_of(part: Part, error: Exception) -> PanelFailure:
+    """Say which distribution's mixer has panels that cannot be shown."""
     author = author_of(part)
-    return Failed(part.name, author.name, author.distribution, describe_cause(error, type(part.module)))
+    return PanelFailure(part.name, author.name, author.distribution, describe_cause(error, type(part.module)))
 
 
 def _checked(mixer: TokenMixer, reads: Tensor) -> list[Panel]:
-    panels = list(islice(mixer.panels(reads), MOST_PANELS + 1))
-    if len(panels) > MOST_PANELS:
-        raise ValueError(f"panels() gave more than {MOST_PANELS} panels")
+    panels = list(islice(mixer.panels(reads), MAX_PANELS + 1))
+    if len(panels) > MAX_PANELS:
+        raise ValueError(f"panels() gave more than {MAX_PANELS} panels")
     for panel in panels:
         if not isinstance(panel, Panel):
             raise TypeError(f"panels() should give zoo.Panel objects, not {type(panel).__name__}")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from zoo import Panel, TokenMixer, create_mixer
-from zoo.lab.inspect.offers import MOST_PANELS, Failed, Shown, panels_offered
+from zoo.lab.inspect.panels import MAX_PANELS, PanelFailure, PanelResult, collect_panels
 from zoo.model.parts import Part
 
 
@@ -21,7 +21,7 @@ class Offers(TokenMixer):
 
 def offered(make):
     mixer = Offers(make)
-    return list(panels_offered([Part(0, "offers", "token", mixer)], [torch.arange(3.0).view(1, 3, 1)]))
+    return list(collect_panels([Part(0, "offers", "token", mixer)], [torch.arange(3.0).view(1, 3, 1)]))
 
 
 def raising(_x):
@@ -35,13 +35,13 @@ def raising(_x):
         (lambda _x: None, "TypeError: 'NoneType' object is not iterable"),
         (lambda _x: [panel(), "picture"], "TypeError: panels() should give zoo.Panel objects, not str"),
         (lambda _x: [panel(torch.ones(0))], "ValueError: values should be (n,), (n, m)"),
-        (lambda _x: iter(panel, 0), f"ValueError: panels() gave more than {MOST_PANELS} panels"),
+        (lambda _x: iter(panel, 0), f"ValueError: panels() gave more than {MAX_PANELS} panels"),
         (lambda _x: [panel(torch.ones(2, device="meta"))], "NotImplementedError: Cannot copy out of meta tensor"),
     ],
 )
 def test_a_mixer_whose_panels_are_none_is_told(make, error):
     (failed,) = offered(make)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, PanelFailure)
     assert (failed.part, failed.mixer) == ("0.offers", "Offers")
     assert failed.distribution.startswith("the module ")
     assert failed.error.startswith(error)
@@ -50,7 +50,7 @@ def test_a_mixer_whose_panels_are_none_is_told(make, error):
 def test_the_distribution_of_a_registered_mixer_is_named(monkeypatch):
     mixer = create_mixer("dot-product", dim=8)
     monkeypatch.setattr(type(mixer), "panels", lambda _self, x: raising(x))
-    (failed,) = panels_offered([Part(3, "dot-product", "token", mixer)], [torch.zeros(1, 2, 8)])
+    (failed,) = collect_panels([Part(3, "dot-product", "token", mixer)], [torch.zeros(1, 2, 8)])
     assert (failed.part, failed.mixer, failed.distribution) == ("3.dot-product", "dot-product", "mixer-zoo")
 
 
@@ -63,8 +63,8 @@ def test_panels_are_made_of_the_reads_without_gradients_and_cannot_change_them()
         return [panel(x.half().flatten()), panel(torch.tensor([True, False]))]
 
     mixer = Offers(make)
-    first, second = panels_offered([Part(0, "offers", "token", mixer)], [reads])
-    assert isinstance(first, Shown)
+    first, second = collect_panels([Part(0, "offers", "token", mixer)], [reads])
+    assert isinstance(first, PanelResult)
     assert first.heading == "0.offers: a"
     assert first.panel.values.tolist() == [2.0] * 6
     assert second.panel.values.tolist() == [1.0, 0.0]
@@ -72,4 +72,4 @@ def test_panels_are_made_of_the_reads_without_gradients_and_cannot_change_them()
 
 
 def test_channel_mixers_are_not_asked():
-    assert list(panels_offered([Part(0, "channel", "channel", torch.nn.Identity())], [torch.zeros(1, 2, 3)])) == []
+    assert list(collect_panels([Part(0, "channel", "channel", torch.nn.Identity())], [torch.zeros(1, 2, 3)])) == []

@@ -9,7 +9,7 @@ from zoo.train.plugins import with_recorded_origins
 from zoo.train.run_directory import RunDirectory
 
 
-def held_out(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
+def validation_batches(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
     """Data that the run was not trained on: of its text, or of its task at the training length.
 
     Args:
@@ -18,7 +18,7 @@ def held_out(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
         data: where the text lies now; None looks where it was typed and where it lay when the run began.
 
     Raises:
-        UsageError: the data cannot be had, or are not those of the run.
+        UsageError: the data is not available, or is not those of the run.
     """
     settings, directory = run.settings, RunDirectory.open(run.path)
     source, _ = find_run_source(directory, settings, with_recorded_origins(directory.environment), given=data)
