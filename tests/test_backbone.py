@@ -9,6 +9,7 @@ from torch import nn
 from zoo import Mixed, TokenMixer, build_model, create_mixer
 from zoo.errors import PatternError, PluginError, UsageError
 from zoo.model.backbone import IGNORE, Backbone
+from zoo.model.generate import sample_tokens
 from zoo.model.layer import Layer, NamedMixer
 from zoo.model.members import list_mixers
 from zoo.model.parameters import count_active_parameters, count_parameters, reinitialize
@@ -480,12 +481,6 @@ experts, narrow, no-forward, refuses, short, smooth, talkative
            ^^^^^^^^^^^^^^^^^^""",
         ),
         (
-            "constant, bidirectional",
-            """bidirectional is not causal: a language model takes only mixers that do not see the future
-  constant, bidirectional
-            ^^^^^^^^^^^^^""",
-        ),
-        (
             "constant, short",
             """short takes at most 4 tokens, and the context is 12: choose context=4 or less
   constant, short
@@ -542,6 +537,22 @@ def test_create_mixer_takes_a_name_with_options():
 
 def test_create_mixer_takes_mixers_that_are_not_causal():
     assert isinstance(create_mixer("bidirectional", dim=DIM, registry=REGISTRY), Bidirectional)
+
+
+@pytest.mark.parametrize("pattern", ["constant, bidirectional", "constant/bidirectional"])
+def test_an_encoder_sees_later_tokens_and_continues_nothing(tokens, pattern):
+    model = build(pattern)
+    later = tokens.clone()
+    later[:, -1] = (later[:, -1] + 1) % VOCABULARY
+    assert (model(tokens).logits[:, 0] - model(later).logits[:, 0]).abs().max() > 1e-6
+    for continue_text in (lambda: model.step(tokens), lambda: next(sample_tokens(model, tokens, tokens=1))):
+        with pytest.raises(UsageError, match=r"^Bidirectional is not causal, so the model cannot continue a sequence$"):
+            continue_text()
+
+
+def test_an_encoder_is_held_to_no_law_of_a_whole_model():
+    with pytest.raises(UsageError, match=r"^bidirectional is not causal: check it by itself, and not in a model$"):
+        WholeModel(build("constant, bidirectional"))
 
 
 def test_create_mixer_takes_one_mixer_only():

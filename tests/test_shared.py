@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zoo import Mixed, TokenMixer, build_model, create_mixer
-from zoo.errors import PatternError, UsageError
+from zoo.errors import PatternError
 from zoo.lab.size import measure_size
 from zoo.model.build import check_pattern
 from zoo.model.parameters import count_active_parameters, count_parameters, reinitialize
@@ -50,12 +50,8 @@ class Counting(TokenMixer):
         self.heard.append(dict(metrics))
 
 
-class Bidirectional(TokenMixer):
-    causal = False
-
-
 ORIGIN = Origin("acme-mixers", "1.2", "acme")
-CLASSES = {"counting": Counting, "bidirectional": Bidirectional}
+CLASSES = {"counting": Counting}
 BUILT_IN = [plugin for plugin in get_registry().plugins if not plugin.of(MIXER)]
 REGISTRY = Registry([*BUILT_IN, Plugin(ORIGIN, tuple(Entry(name, cls, ORIGIN) for name, cls in CLASSES.items()))])
 
@@ -278,8 +274,3 @@ def test_two_option_sets_of_a_label_are_refused_before_anything_is_built():
     with pytest.raises(PatternError, match="label 'one' already stands for") as caught:
         build("correlation@one(max_lag=3), correlation@one(max_lag=4)")
     assert str(caught.value).split("\n")[2].strip() == "^" * len("correlation@one(max_lag=4)")
-
-
-def test_what_no_mixer_of_a_model_may_be_no_shared_one_may():
-    with pytest.raises(UsageError, match="bidirectional is not causal"):
-        build_own("bidirectional@one*2")

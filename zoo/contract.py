@@ -130,7 +130,9 @@ class TokenMixer(nn.Module):
     """
 
     causal: ClassVar[bool] = True
-    """The write at t depends on the reads up to t only. A language model takes no other."""
+    """The write at t depends on the reads up to t only. What predicts the next token takes no other; a model that fills
+    in masked tokens does.
+    """
 
     paper: ClassVar[str] = ""
     """Where the mixer comes from, e.g. ``"Vaswani et al. 2017, arXiv:1706.03762"``, or ``"unpublished"``."""

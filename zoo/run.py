@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from zoo.data.load import create_task, task_call
+from zoo.data.objective import read_objective
 from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
@@ -57,12 +58,17 @@ class Run:
 
         Raises:
             UsageError: a value out of range, characters that the tokenizer does not know, or a model that learned a
-                task and not a text.
+                task, or to fill in masked tokens.
         """
         if self.tokenizer is None:
             raise UsageError(
                 f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; how it "
                 "answers stands in samples.txt there"
+            )
+        if not read_objective(self.settings.objective).causal:
+            raise UsageError(
+                f"{self.path} learned to fill in masked tokens and cannot continue a text; what it fills in is in "
+                "samples.txt there"
             )
         ids = [int(token) for token in self.tokenizer.encode(prompt)] or [0]
         device = next(self.model.parameters()).device
@@ -122,7 +128,8 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         model = model_of(settings, registry, vocab_size=task.vocab_size, make_readout=task.readout)
     else:
         tokenizer = tokenizer_from_json(directory.tokenizer, registry)
-        model = model_of(settings, registry, vocab_size=tokenizer.vocab_size)
+        extra = read_objective(settings.objective).extra_tokens
+        model = model_of(settings, registry, vocab_size=tokenizer.vocab_size + extra)
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     load_state_tensors(model, checkpoint.tensors["model"])

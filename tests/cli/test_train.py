@@ -24,6 +24,7 @@ FIELDS = [
     "train_loss",
     "validation_loss",
     "bits_per_byte",
+    "unigram_loss",
     "validation_accuracy",
     "accuracies",
     "guess_levels",

@@ -197,7 +197,7 @@ def test_a_row_being_written_is_left_out_and_a_damaged_one_is_told(run):
     log.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert [row["step"] for row in run.metrics()] == [1, 2]
     log.write_text('{"step": 1}\nwhat\n')
-    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged in line 2: mend or remove that line"):
+    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged in line 2: fix or remove that line"):
         run.metrics()
 
 

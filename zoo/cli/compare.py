@@ -58,6 +58,7 @@ def compare(
     channel_mixer: Annotated[str | None, _Model(metavar="NAME", help="swiglu, mlp or none.")] = None,
     residual: Annotated[str | None, _Model(metavar="NAME", help="How the parts share the stream.")] = None,
     optimizer: Annotated[str | None, _Model(metavar="NAME", help="adamw, lion, muon or sgd, with options.")] = None,
+    objective: Annotated[str | None, _Model(metavar="NAME", help="Of a text: next-token or masked.")] = None,
     device: Annotated[str | None, _Model(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     assign: Annotated[
         list[str] | None, _Model("--set", metavar="KEY=VALUE", help="Any setting of a run. Repeatable.")
@@ -85,7 +86,7 @@ def compare(
     from zoo.train.settings import read_assignments
 
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "residual": residual}
-    model |= {"optimizer": optimizer, "device": device}
+    model |= {"optimizer": optimizer, "objective": objective, "device": device}
     if resume is not None:
         _refuse_beside_resume(
             {"PATTERN": patterns, "data": data, "tier": tier, "seeds": seeds, "lrs": lrs, "match": match}

@@ -1,6 +1,7 @@
 """``zoo train``: train a model, go on with a run, or say what a run would need."""
 
 import json as json_text
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -67,6 +68,7 @@ Examples:
   zoo train --mixer involution --data texts/ --set dropout=0.1 --set lr_final=0
   zoo train --preset nanogpt-cpu --data shakespeare
   zoo train --data 'mqar(pairs=8, length=128)'
+  zoo train --objective masked
   zoo train --resume runs/20250131-… --steps 2000
 """
 
@@ -83,6 +85,7 @@ def train(
     data: Annotated[str | None, _Data(metavar="WHAT", help="A corpus, a path to text, or a task.")] = None,
     tokenizer: Annotated[str | None, _Data(metavar="NAME", help="Of a text: byte, char, bpe(vocab_size=…).")] = None,
     documents: Annotated[str | None, _Data(metavar="NAME", help="Files of a text: joined or separate.")] = None,
+    objective: Annotated[str | None, _Data(metavar="NAME", help="Of a text: next-token or masked.")] = None,
     batch: Annotated[int | None, _Training(metavar="N", help="Sequences in a micro-batch.")] = None,
     steps: Annotated[int | None, _Training(metavar="N", help="Updates of the parameters.")] = None,
     lr: Annotated[float | None, _Training(metavar="X", help="Highest learning rate.")] = None,
@@ -118,6 +121,7 @@ def train(
         "data": data,
         "tokenizer": tokenizer,
         "documents": documents,
+        "objective": objective,
         "batch": batch,
         "lr": lr,
         "optimizer": optimizer,
@@ -199,6 +203,9 @@ def _report(summary: "Summary", *, json: bool) -> None:
     if summary.accuracies:
         samples = {"samples": str(folder / "samples.txt")}
         print_lines(figures | _on_task(summary), places | samples, {"next": longer})
+    elif math.isfinite(summary.unigram_loss):
+        samples = {"samples": str(folder / "samples.txt")}
+        print_lines(figures | _on_masked(summary), places | samples, {"next": longer})
     else:
         print_lines(figures | _on_text(summary), places, {"next": f"zoo generate {run}{_prompt(folder)}", "or": longer})
 
@@ -208,6 +215,15 @@ def _on_text(summary: "Summary") -> dict[str, str]:
     return {
         "loss": f"{held_out} nats per token on held-out text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
+    }
+
+
+def _on_masked(summary: "Summary") -> dict[str, str]:
+    return {
+        "loss": f"{summary.validation_loss:.4f} nats per masked token of validation text ({summary.train_loss:.4f} in "
+        "training)",
+        "": f"{summary.unigram_loss:.4f} is the unigram loss, of token frequencies alone",
+        "accuracy": f"{summary.validation_accuracy:.1%} of the masked tokens",
     }
 
 

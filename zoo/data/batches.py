@@ -58,11 +58,17 @@ def evaluation_windows(
         UsageError: as in `draw_batch`, at once.
     """
     _check(tokens, context, batch)
-    total = -(-(len(tokens) - 1) // context)
+    offsets = spread_windows(len(tokens) - 1, context, limit)
+    chosen = len(offsets)
+    return (_padded(tokens, part, context, separator) for part in np.split(offsets, range(batch, chosen, batch)))
+
+
+def spread_windows(length: int, context: int, limit: int | None) -> np.ndarray:
+    """Where consecutive windows of a text begin: all, or those of about `limit` tokens, spread evenly over the text."""
+    total = -(-length // context)
     chosen = total if limit is None else min(total, max(1, limit // context))
     # The middles of equal parts: all windows in turn if all are chosen.
-    offsets = (2 * np.arange(chosen) + 1) * total // (2 * chosen) * context
-    return (_padded(tokens, part, context, separator) for part in np.split(offsets, range(batch, chosen, batch)))
+    return (2 * np.arange(chosen) + 1) * total // (2 * chosen) * context
 
 
 def number_documents(inputs: Tensor, separator: int) -> Tensor:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
+from zoo.data.objective import DEFAULT_OBJECTIVE, read_objective
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.data.text import corpus_call
@@ -21,6 +22,7 @@ def load_source(
     tokenizer: str,
     validation_fraction: float,
     documents: Documents = "joined",
+    objective: str = DEFAULT_OBJECTIVE,
     registry: Registry | None = None,
 ) -> Source:
     """The text or the task that `data` names, ready to train on.
@@ -30,15 +32,19 @@ def load_source(
         tokenizer: for a text, see `zoo.data.tokenize.make_tokenizer`.
         validation_fraction: of a text, see `zoo.data.dataset.prepare`.
         documents: of a text, see `zoo.data.text.load_text`.
+        objective: what is learned from a text, see `zoo.data.objective.read_objective`; a task has its own.
         registry: where to look for tasks; the installed plugins by default.
 
     Raises:
-        UsageError: a task, a text or a tokenizer that cannot be had.
+        UsageError: a task, a text, a tokenizer or an objective that cannot be had.
         PluginError: the task's plugin is broken or missing, or the task itself fails.
     """
     call = task_call(data, registry)
     if call is None:
-        return prepare(data, tokenizer, validation_fraction=validation_fraction, documents=documents)
+        text = prepare(data, tokenizer, validation_fraction=validation_fraction, documents=documents)
+        return read_objective(objective).source(text)
+    if objective != DEFAULT_OBJECTIVE:
+        raise UsageError(f"the task {call} has targets of its own: leave out objective={objective}")
     return TaskData(create_task(call, registry), str(call))
 
 

@@ -105,6 +105,10 @@ class Source(ABC):
         """The accuracy of guesses at each of these lengths, and by each slice at the last; empty for a text."""
         return {}
 
+    def unigram_loss(self, *, context: int, limit: int | None = None) -> float | None:  # noqa: ARG002
+        """The validation loss of a model that knows the frequency of each token alone; None where it is unknown."""
+        return None
+
     def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - only some tasks have one
         """What stands between the stream of width d and the unembedding, if anything does."""
         return None

@@ -132,7 +132,7 @@ class Backbone(Stack):
             The logits, ``(b, t, vocabulary)``, and the state for the next step.
 
         Raises:
-            UsageError: the model has a readout, which looks at whole sequences.
+            UsageError: the model has a readout or a mixer that looks at whole sequences.
         """
         if self.readout is not None:
             raise UsageError("this model answers for whole sequences, through the readout of its task: it cannot go on")

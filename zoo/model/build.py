@@ -44,7 +44,11 @@ def build_model(
     readout: nn.Module | None = None,
     registry: Registry | None = None,
 ) -> Backbone:
-    """A language model of a pattern of mixers.
+    """A model of a pattern of mixers: tokens in, logits for each of them out.
+
+    With causal mixers it is a language model, and its `step` continues a text. With a mixer whose `causal` is False it
+    is an encoder: train it to predict masked tokens, as ``zoo train --objective masked`` does, and not the next token,
+    which it sees.
 
     Wherever a name stands, a class may stand, and a class with options: ``functools.partial(Mine, factor=2)``.
 
@@ -66,8 +70,8 @@ def build_model(
 
     Raises:
         PatternError: a pattern that cannot be read.
-        UsageError: sizes, names, classes or options that cannot be, a mixer that is not causal, or one that takes
-            fewer tokens than the context has.
+        UsageError: sizes, names, classes or options that cannot be, or a mixer that takes fewer tokens than the context
+            has.
         PluginError: a mixer's plugin is broken or missing.
     """
     _check_sizes(vocab_size=vocab_size, dim=dim, heads=heads, context=context, layers=layers)
@@ -179,9 +183,7 @@ def _fitting_mixer(call: Call, text: str | None, registry: Registry | None, fill
 
 
 def _checked(call: Call, mixer: TokenMixer, context: int) -> TokenMixer:
-    """The mixer, if a language model of that context can have it."""
-    if not mixer.causal:
-        raise UsageError(f"{call.name} is not causal: a language model takes only mixers that do not see the future")
+    """The mixer, if a model of that context can have it."""
     if mixer.max_length is not None and context > mixer.max_length:
         raise UsageError(
             f"{call.name} takes at most {mixer.max_length} tokens, and the context is {context}: "

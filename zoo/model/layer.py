@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.contract import Mixed, State, TokenMixer, check_losses, check_write, keywords_of, not_a_step
-from zoo.errors import WriteError
+from zoo.errors import UsageError, WriteError
 from zoo.model.documents import Documents, mix_by_document
 from zoo.residual import Residual, Stream, check_read, check_stream
 
@@ -73,9 +73,15 @@ class Place(NamedTuple):
         return Mixed.of(self._call(read, given), self.part)
 
     def step(self, read: Tensor, shared: Mapping[str, Any], state: State) -> tuple[Mixed, State]:
-        """Run the part on a piece of sequences, ``(b, t, d)``."""
+        """Run the part on a piece of sequences, ``(b, t, d)``.
+
+        Raises:
+            UsageError: it is not causal: what comes next would change what it wrote before.
+        """
         if not self.has_state:
             return self.forward(read, shared, None), None
+        if not getattr(self.part, "causal", True):
+            raise UsageError(f"{type(self.part).__name__} is not causal, so the model cannot continue a sequence")
         given = {"shared": dict(shared)} if "shared" in self.signature.step else {}
         stepped: object = cast(Any, self.part).step(read, state, **given)
         if not isinstance(stepped, tuple) or len(stepped) != 2:

@@ -3,7 +3,9 @@
 from torch import Tensor
 
 from zoo.contract import Mixed, State, TokenMixer
+from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
+from zoo.model.parts import parts_of
 
 VOCABULARY = 11
 
@@ -13,6 +15,9 @@ class WholeModel(TokenMixer):
 
     def __init__(self, model: Backbone) -> None:
         super().__init__()
+        for part in parts_of(model):
+            if not getattr(part.module, "causal", True):
+                raise UsageError(f"{part.label} is not causal: check it by itself, and not in a model")
         self.model = model
         self.max_length = model.max_length
 

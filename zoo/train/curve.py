@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.objective import NextToken
 from zoo.files.atomic import write_atomically
 from zoo.pages.picture import GUESS_LINE, QUIET, new_figure, plain_axes, render, svg_element
 
@@ -26,7 +27,14 @@ _MARKED_UP_TO = 25
 
 
 def draw_curve(
-    metrics: Sequence[Mapping[str, Any]], path: Path, *, title: str, accuracy: bool = False, guess: float | None = None
+    metrics: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    title: str,
+    unit: str = NextToken.unit,
+    accuracy: bool = False,
+    guess: float | None = None,
+    unigram: float | None = None,
 ) -> None:
     """Draw training and validation loss against the step, as a PNG file.
 
@@ -34,20 +42,28 @@ def draw_curve(
         metrics: the rows of metrics.jsonl.
         path: the file to write.
         title: what stands above, e.g. the pattern.
+        unit: of the losses.
         accuracy: draw the validation accuracy below, too.
         guess: the accuracy that guessing gives, a line beside it.
+        unigram: the loss that token frequencies alone give, a line beside the losses.
 
     Raises:
         ZooError: the file cannot be written.
     """
-    write_atomically(path, render(partial(_figure, metrics, title, accuracy, guess), "png"))
+    write_atomically(path, render(partial(_figure, metrics, title, unit, accuracy, guess, unigram), "png"))
 
 
 def curve_svg(
-    metrics: Sequence[Mapping[str, Any]], *, title: str, accuracy: bool = False, guess: float | None = None
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    unit: str = NextToken.unit,
+    accuracy: bool = False,
+    guess: float | None = None,
+    unigram: float | None = None,
 ) -> str:
     """The same picture as an ``<svg>`` element, to stand in a page."""
-    return svg_element(partial(_figure, metrics, title, accuracy, guess))
+    return svg_element(partial(_figure, metrics, title, unit, accuracy, guess, unigram))
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,20 +107,29 @@ def _almost_highest(losses: NDArray[np.float64]) -> float:
     return float(max(np.quantile(losses, 0.97, method="lower"), losses[-1]))
 
 
-def _figure(metrics: Sequence[Mapping[str, Any]], title: str, accuracy: bool, guess: float | None) -> "Figure":
+def _figure(  # noqa: PLR0917 - what the picture shows, as `draw_curve` names it
+    metrics: Sequence[Mapping[str, Any]],
+    title: str,
+    unit: str,
+    accuracy: bool,
+    guess: float | None,
+    unigram: float | None,
+) -> "Figure":
     figure = new_figure(height=6.2 if accuracy else 4.2)
     axes = figure.add_subplot(2, 1, 1) if accuracy else figure.add_subplot()
     if accuracy:
         _plot_accuracy(figure.add_subplot(2, 1, 2, sharex=axes), *_points(metrics, "validation_accuracy"), guess)
     training, validation = _points(metrics, "train_loss"), _points(metrics, "validation_loss")
     _decorate(axes, title)
-    if accuracy:
-        axes.set_ylabel("loss (nats per answer)")
+    axes.set_ylabel(f"loss ({unit})")
     shown = loss_range(training[1], validation[1])
     if shown is None:
         axes.text(0.5, 0.5, "no finite loss was logged", transform=axes.transAxes, ha="center", color=QUIET)
         axes.set(xticks=[], yticks=[])
         return figure
+    if unigram is not None:
+        axes.axhline(unigram, label=f"unigram, {_text(unigram)}", **GUESS_LINE)
+        shown = shown[0], max(shown[1], unigram + 0.05 * (unigram - shown[0]))
     _plot_training(axes, *training)
     _plot_validation(axes, *validation)
     _frame(axes, np.concatenate([training[0], validation[0]]), shown)
@@ -155,7 +180,6 @@ def _decorate(axes: "Axes", title: str) -> None:
 
     axes.set_title(fill(title, 70), loc="left", fontsize=11)
     axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats per token)")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     plain_axes(axes)

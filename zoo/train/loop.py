@@ -54,6 +54,7 @@ class Trainer:
         self.optimizer = self.training_step.optimizer
         self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
         self._score: Score | None = None
+        self._unigram_loss = math.nan
         self._speed = 0.0
         self._saved_step = -1
 
@@ -107,6 +108,7 @@ class Trainer:
     def evaluate(self, limit: int | None) -> None:
         """Measure the loss and the accuracy on about so many held-out tokens."""
         self._score = score = self.measure(limit)
+        self._unigram_loss = self.measure_unigram_loss(limit)
         self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
 
     def measure(self, limit: int | None) -> Score:
@@ -114,6 +116,11 @@ class Trainer:
         settings = self.settings
         held_out = self.source.held_out(context=settings.context, batch=settings.batch, limit=limit)
         return evaluate(self.model, held_out, precision=settings.precision, by_sequence=True)
+
+    def measure_unigram_loss(self, limit: int | None) -> float:
+        """The loss that token frequencies alone give on about so many validation tokens; NaN where it is unknown."""
+        loss = self.source.unigram_loss(context=self.settings.context, limit=limit)
+        return math.nan if loss is None else loss
 
     @property
     def final_score(self) -> Score:
@@ -221,6 +228,8 @@ class Trainer:
         }
         if with_validation:
             row |= {"validation_loss": self.validation_loss, "validation_accuracy": self.validation_accuracy}
+            if math.isfinite(self._unigram_loss):
+                row["unigram_loss"] = self._unigram_loss
         self.run.append_metrics(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
 

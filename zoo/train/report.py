@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zoo.data.objective import Masked, NextToken
 from zoo.files.atomic import write_atomically
 from zoo.files.logs import Sample
 from zoo.pages.page import flat, markup, printable, render_page
@@ -25,8 +26,7 @@ def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
     """
     run.write_summary(summary)
     run.write_metrics_csv()
-    task = _is_task(summary)
-    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"], accuracy=task, guess=_guess(summary))
+    draw_curve(run.metrics(), run.path / "loss.png", title=summary["mixer"], **_levels(summary))
     write_report(run, summary=summary)
 
 
@@ -49,8 +49,9 @@ def write_report(run: RunDirectory, *, summary: Mapping[str, Any]) -> Path:
         mixer=summary["mixer"],
         name=run.path.name,
         figures=_figures(summary),
-        curve=markup(curve_svg(run.metrics(), title="", accuracy=_is_task(summary), guess=_guess(summary))),
+        curve=markup(curve_svg(run.metrics(), title="", **_levels(summary))),
         task=run.config["data"] if _is_task(summary) else None,
+        masked=_unigram_loss(summary) is not None,
         accuracies=_accuracies(summary),
         samples=samples,
         settings=list(flat(run.config)),
@@ -79,14 +80,17 @@ def format_duration(seconds: float) -> str:
 
 def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What, how much, in which unit."""
-    per = "nats per answer" if _is_task(summary) else "nats per token"
-    if _is_task(summary):
+    per, unigram = _unit(summary), _unigram_loss(summary)
+    beside = f"; the unigram loss is {unigram:.4f}" if unigram is not None else ""
+    if unigram is not None:
+        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), "of the masked tokens")
+    elif _is_task(summary):
         guess = f"; guessing gives {_number(_guess(summary), '.1%')}" if _guess(summary) is not None else ""
         told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), f"of validation answers{guess}")
     else:
         told = ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte")
     return [
-        ("validation loss", _number(summary["validation_loss"], ".4f"), per),
+        ("validation loss", _number(summary["validation_loss"], ".4f"), per + beside),
         told,
         ("training loss", _number(summary["train_loss"], ".4f"), per),
         ("size", _number(summary["parameters"], ",d"), "parameters"),
@@ -98,6 +102,24 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _is_task(summary: Mapping[str, Any]) -> bool:
     return bool(summary.get("accuracies"))
+
+
+def _unit(summary: Mapping[str, Any]) -> str:
+    if _is_task(summary):
+        return "nats per answer"
+    return (NextToken if _unigram_loss(summary) is None else Masked).unit
+
+
+def _unigram_loss(summary: Mapping[str, Any]) -> float | None:
+    """The loss that token frequencies alone give on masked tokens; None for every other objective."""
+    loss = summary.get("unigram_loss")
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _levels(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the curve shows beside the losses."""
+    task, unigram = _is_task(summary), _unigram_loss(summary)
+    return {"unit": _unit(summary), "accuracy": task, "guess": _guess(summary), "unigram": unigram}
 
 
 def _guess(summary: Mapping[str, Any]) -> float | None:
@@ -125,7 +147,8 @@ def _next_commands(path: Path, summary: Mapping[str, Any]) -> list[tuple[str, st
     run, steps = quote(str(path)), summary["steps"]
     other = "dot-product" if summary["mixer"] != "dot-product" else "correlation"
     config = quote(str(path / "config.json"))
-    write = [] if _is_task(summary) else [("Let it write", f"zoo generate {run} --tokens 300")]
+    writes = not _is_task(summary) and _unigram_loss(summary) is None
+    write = [] if not writes else [("Let it write", f"zoo generate {run} --tokens 300")]
     return [
         *write,
         ("Train it longer", f"zoo train --resume {run} --steps {2 * steps}"),

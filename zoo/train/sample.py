@@ -1,8 +1,9 @@
-"""A glimpse of what a model does: text that it writes, or an example of its task that it answers."""
+"""A glimpse of what a model does: text that it writes or fills in, or an example of its task that it answers."""
 
 import numpy as np
 import torch
 
+from zoo.data.masked import MaskedText
 from zoo.data.source import IGNORE, Source
 from zoo.data.task_data import TaskData
 from zoo.errors import UsageError
@@ -17,6 +18,8 @@ def sample(model: Backbone, source: Source, *, tokens: int, seed: int) -> str:
     """Text of so many tokens, or an answered example of a task, of a model in training mode."""
     if isinstance(source, TaskData):
         return answered_example(model, source)
+    if isinstance(source, MaskedText):
+        return filled_text(model, source, tokens=tokens)
     assert source.tokenizer is not None
     return sample_text(model, source.tokenizer, prompt=PROMPT, tokens=tokens, seed=seed)
 
@@ -29,6 +32,35 @@ def sample_text(model: Backbone, tokenizer: Tokenizer, *, prompt: str, tokens: i
         ids, prompt = np.zeros(1, dtype=np.int64), ""
     sampled = generate(model, ids, tokens=tokens, temperature=0.8, seed=seed)
     return prompt + tokenizer.decode(sampled.tolist())
+
+
+@torch.no_grad()
+def filled_text(model: Backbone, source: MaskedText, *, tokens: int) -> str:
+    """About so many validation tokens, with the model's guess at each masked one: ``⟦e⟧``.
+
+    Where the guess is wrong, the token that was there stands behind it: ``⟦a|e⟧``.
+    """
+    batch = next(source.held_out(context=model.context, batch=max(1, tokens // model.context), limit=tokens))
+    device = next(model.parameters()).device
+    guesses = model.eval()(batch.inputs.to(device), **batch.documents_for(device)).logits.argmax(-1).cpu()
+    model.train()
+    rows = (values[:, :tokens].tolist() for values in (batch.inputs, batch.targets, guesses))
+    return "\n\n".join(_filled(source, *window) for window in zip(*rows, strict=True))
+
+
+def _filled(source: MaskedText, inputs: list[int], targets: list[int], guesses: list[int]) -> str:
+    def text(token: int) -> str:
+        return "" if token == source.mask_token else source.tokenizer.decode([token])
+
+    pieces, plain = [], list[int]()
+    for token, target, guess in zip(inputs, targets, guesses, strict=True):
+        if target == IGNORE:
+            plain.append(token)  # decoded together: a character may take several tokens
+            continue
+        said, right = (repr(text(answer))[1:-1] for answer in (guess, target))
+        pieces += [source.tokenizer.decode(plain), f"⟦{said}⟧" if guess == target else f"⟦{said}|{right}⟧"]
+        plain = []
+    return "".join([*pieces, source.tokenizer.decode(plain)])
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from zoo.model.faults import explaining
 from zoo.model.parameters import count_parameters
 from zoo.plugin.pattern import parse
 from zoo.plugin.registry import Registry, get_registry
+from zoo.train.causality import check_causal
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.display import Display
 from zoo.train.find_data import find_run_source, source_of, text_path
@@ -41,7 +42,8 @@ class Summary:
 
     Attributes:
         train_loss: nats per token that has a target; `validation_loss` likewise.
-        bits_per_byte: of held-out text; NaN for a task.
+        bits_per_byte: of held-out text; NaN for a task and for masked tokens.
+        unigram_loss: the loss that token frequencies alone give on the masked tokens; NaN for other objectives.
         validation_accuracy: the share of the scored held-out positions that were answered right.
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
@@ -57,6 +59,7 @@ class Summary:
     train_loss: float
     validation_loss: float
     bits_per_byte: float
+    unigram_loss: float
     validation_accuracy: float
     accuracies: dict[str, dict[str, float]]
     guess_levels: dict[str, dict[str, float]]
@@ -151,7 +154,12 @@ def model_of(
     vocab_size: int,
     make_readout: Callable[[int], nn.Module | None] = lambda _dim: None,
 ) -> Backbone:
-    """The model that the settings describe, freshly initialised from their seed."""
+    """The model that the settings describe, freshly initialised from their seed.
+
+    Raises:
+        UsageError: as `zoo.model.build.build_model`, and a mixer that is not causal where the objective takes none.
+        PluginError: as `zoo.model.build.build_model`.
+    """
 
     def build() -> Backbone:
         readout = make_readout(settings.dim)  # before the model: so its parameters have been drawn ever since
@@ -172,7 +180,9 @@ def model_of(
         )
 
     parse(settings.mixer)  # imports the parser here, and not within the build, which would be made twice for it
-    return build_seeded(settings.seed, build)
+    model = build_seeded(settings.seed, build)
+    check_causal(model, settings, registry)
+    return model
 
 
 def model_for(source: Source, settings: Settings, registry: Registry) -> Backbone:
@@ -191,6 +201,7 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
         train_loss=trainer.train_loss,
         validation_loss=trainer.validation_loss,
         bits_per_byte=_bits_per_byte(trainer),
+        unigram_loss=trainer.measure_unigram_loss(trainer.settings.final_evaluation_tokens),
         validation_accuracy=trainer.validation_accuracy,
         accuracies=trainer.test(),
         guess_levels=trainer.source.guess_levels(trainer.tested_lengths),
@@ -233,7 +244,7 @@ def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
     if saved.get("steps") != last and not is_good_enough:
         return None
     known = {field.name for field in fields(Summary)}
-    values: dict[str, Any] = {"guess_levels": {}}
+    values: dict[str, Any] = {"guess_levels": {}, "unigram_loss": math.nan}
     values |= {name: math.nan if value is None else value for name, value in saved.items() if name in known}
     newest = load_checkpoint(run.checkpoints)
     return Summary(**values) if known == set(values) and newest.step == saved["steps"] and not newest.rejected else None

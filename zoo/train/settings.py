@@ -10,9 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from zoo.data.documents import Documents
+from zoo.data.objective import DEFAULT_OBJECTIVE, canonical_objective
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call, parse, parse_call
@@ -66,6 +67,9 @@ class Settings(BaseModel):
     tokenizer: str = Field("byte", description="of a text: byte, char, bpe, or bpe(vocab_size=…)")
     documents: Documents = Field("joined", description="files of a text: joined, or separate documents, packed")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of a text, held out")
+    objective: Annotated[str, AfterValidator(canonical_objective)] = Field(
+        DEFAULT_OBJECTIVE, description="of a text: next-token, masked, or masked(rate=…)"
+    )
 
     batch: Size = Field(16, description="sequences in a micro-batch")
     accumulate: Size = Field(1, description="micro-batches in a step")
@@ -142,6 +146,8 @@ def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[s
         raise UsageError(f"the task {call} has sequences of its own and no files: leave out --documents")
     if flags.get("tokenizer") is not None:
         raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer")
+    if flags.get("objective") is not None:
+        raise UsageError(f"the task {call} has targets of its own: leave out --objective")
     task = create_task(call)
     if preset is not None:
         return load_preset(preset) | {"context": task.length}
@@ -164,6 +170,8 @@ def validate(values: Mapping[str, Any]) -> Settings:
         return Settings(**plain)
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(cause := first.get("ctx", {}).get("error"), UsageError):
+            raise cause from None
         reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         name = str(first["loc"][0])
         raise UsageError(f"{name}={values[name]!r} should be {reason}") from None

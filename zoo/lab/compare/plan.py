@@ -20,6 +20,7 @@ from zoo.model.backbone import Backbone
 from zoo.model.build import check_pattern
 from zoo.model.faults import describe_error, explain
 from zoo.plugin.registry import get_registry
+from zoo.train.causality import check_causal_classes
 from zoo.train.find_data import source_of, text_path
 from zoo.train.machine import settle
 from zoo.train.optimizer import check_optimizer
@@ -218,6 +219,7 @@ def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
             check_pattern(
                 pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
             )
+            check_causal_classes(settings, get_registry())
         settled = settle(tier.settings(request.patterns[0], data, request.settings))
         check_optimizer(settled)
         sources[data] = source_of(settled)

@@ -56,6 +56,7 @@ class DataResult:
         guess_levels: the accuracies that guessing gives, by length and by slice, as those of a run; empty for a text.
         guess_bound: how high guessing may come by chance on a test of this size; None for a text.
         min_effect: smaller differences are called small, in the units of the metric.
+        unigram_loss: the loss that token frequencies alone give, where masked tokens were predicted; None otherwise.
     """
 
     data: str
@@ -65,6 +66,7 @@ class DataResult:
     guess_levels: Mapping[str, Mapping[str, float]]
     guess_bound: float | None
     min_effect: float
+    unigram_loss: float | None = None
 
     @property
     def guess(self) -> float | None:
@@ -126,7 +128,13 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
         bound = guess + half_width(guess * (1 - guess) / test_size)
     min_effect = plan.min_effects[metric]
     judgements = judge(differences(samples), estimates, metric=metric, guess=bound, min_effect=min_effect)
-    return DataResult(data, metric, arms, judgements, levels, bound, min_effect)
+    return DataResult(data, metric, arms, judgements, levels, bound, min_effect, _unigram_loss(arms))
+
+
+def _unigram_loss(arms: tuple[ArmResult, ...]) -> float | None:
+    """That of any run: all are measured on the same tokens."""
+    summaries = [outcome.summary for arm in arms for outcome in arm.runs.values() if outcome.summary is not None]
+    return next((summary["unigram_loss"] for summary in summaries if summary.get("unigram_loss") is not None), None)
 
 
 def _guessing(data: str) -> tuple[dict[str, dict[str, float]], int | None]:

@@ -63,7 +63,9 @@ def judgement_in_words(judgement: Judgement, result: DataResult) -> str:
 
 
 def guess_in_words(result: DataResult) -> str:
-    """What guessing gives, in a sentence; empty for a text."""
+    """What guessing gives, in a sentence, or token frequencies on masked tokens; empty for any other text."""
+    if result.unigram_loss is not None:
+        return f"These are masked tokens; their unigram loss is {told(result.unigram_loss, 'loss')}."
     return "" if result.guess is None else f"Guessing gives {told(result.guess, 'accuracy')}."
 
 

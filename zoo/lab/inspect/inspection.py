@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from zoo.data.objective import read_objective
 from zoo.data.source import Batch
 from zoo.errors import UsageError
 from zoo.lab.inspect.ablation import switched_off
@@ -88,7 +89,7 @@ def inspect_run(
         with explaining(), switched_off(run.model, part):
             without.append(evaluate(run.model, batches, precision="fp32"))
     report("drawing")
-    unit = "nats per token" if run.tokenizer is not None else "nats per target"
+    unit = read_objective(run.settings.objective).unit if run.tokenizer is not None else "nats per target"
     shown = itertools.chain(
         _overview(parts, sizes, whole, without, unit),
         _metric_panels(parts, sizes),

@@ -167,6 +167,7 @@ def _unfinished(directory: RunDirectory, run: Run) -> dict[str, Any]:
         "train_loss": last("train_loss"),
         "validation_loss": last("validation_loss"),
         "bits_per_byte": None,
+        "unigram_loss": last("unigram_loss"),
         "tokens_per_second": None,
         "seconds": math.nan,
     }
