@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from zoo.lab.compare.words import count, estimate_in_words, told
+from zoo.lab.compare.format import count, estimate_in_words, format_value
 from zoo.lab.statistics import Estimate
 
 HERE = Path(__file__).parent
@@ -84,7 +84,7 @@ def overview(folder: str, published: Mapping[str, Mapping[str, float]] | None = 
     rows = [[f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)] for pattern in patterns]
     guesses = [one["guess"] for one in data]
     if any(guess is not None for guess in guesses):
-        rows.append(["guessing", *(told(guess, "accuracy") for guess in guesses)])
+        rows.append(["guessing", *(format_value(guess, "accuracy") for guess in guesses)])
     for name, shares in (published or {}).items():
         rows.append([name, *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data)])
     return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
@@ -97,8 +97,8 @@ def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
     for arm in data["arms"]:
         tables = [run["accuracies"][kind] for run in arm["runs"] if run["accuracies"]]
         means = [sum(table[value] for table in tables) / len(tables) for value in values]
-        rows.append([f"`{arm['pattern']}`", *(told(mean, "accuracy") for mean in means)])
-    rows.append(["guessing", *(told(data["guess_levels"][kind].get(value), "accuracy") for value in values)])
+        rows.append([f"`{arm['pattern']}`", *(format_value(mean, "accuracy") for mean in means)])
+    rows.append(["guessing", *(format_value(data["guess_levels"][kind].get(value), "accuracy") for value in values)])
     return _table([kind, *values], rows)
 
 
@@ -243,7 +243,7 @@ def _one(data: Mapping[str, Any]) -> str:
         [
             f"`{arm['pattern']}`",
             _mean(arm, metric),
-            ", ".join(told(run[f"validation_{metric}"], metric) for run in arm["runs"]),
+            ", ".join(format_value(run[f"validation_{metric}"], metric) for run in arm["runs"]),
             _steps(arm),
             "n/a" if arm["lr"] is None else f"{arm['lr']:g}",
             count(arm["size"]["parameters"]),
@@ -255,7 +255,7 @@ def _one(data: Mapping[str, Any]) -> str:
         for arm in data["arms"]
     ]
     heads = ["pattern", UNITS[metric], "by seed", "steps", "lr", "parameters", "FLOPs/token", "state"]
-    guess = "" if data["guess"] is None else f" Guessing gives {told(data['guess'], 'accuracy')}."
+    guess = "" if data["guess"] is None else f" Guessing gives {format_value(data['guess'], 'accuracy')}."
     return f"`{data['name']}`: {data['verdict']}{guess}\n\n{_table(heads, rows)}"
 
 

@@ -18,7 +18,7 @@ from plain_gpt import PlainGPT
 from zoo.data.source import Batch, Source
 from zoo.files.environment import describe_environment
 from zoo.plugin.registry import get_registry
-from zoo.train.machine import prepare_machine, settle
+from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep
@@ -63,7 +63,7 @@ class RandomTokens(Source):
     def draw(self, *, context: int, batch: int, seed: int, step: int) -> Batch:
         return self._batch
 
-    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+    def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         return iter(())
 
 
@@ -105,7 +105,7 @@ def main() -> None:
         for variant in options.variants:
             precision, _, compiled = variant.partition("+")
             asked = Settings(**sizes, mixer=mixer, channel_mixer=options.channel_mixer, precision=precision)
-            settings = settle(asked).model_copy(update={"compile": bool(compiled)})
+            settings = resolve_auto(asked).model_copy(update={"compile": bool(compiled)})
             if options.mallopt:
                 prepare_machine(settings)
             candidates[f"{mixer} {variant} ({settings.precision})"] = zoo_step(settings, options.vocabulary)

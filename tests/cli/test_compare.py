@@ -13,9 +13,9 @@ from zoo.lab.compare import grid
 from zoo.lab.compare.plan import make_plan
 from zoo.lab.compare.request import Request
 from zoo.lab.compare.trial import Outcome, run_trial
-from zoo.lab.compare.workers import Word
-from zoo.train.display import Display
+from zoo.lab.compare.workers import RunProgress
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
 
 COPY = "delayed-copy(length=12, vocab=4, delay=2)"
@@ -71,10 +71,10 @@ class InThisProcess:
     def are_busy(self):
         return bool(self.waiting)
 
-    def hear(self):
+    def poll(self):
         job = self.waiting.pop(0)
-        outcome = run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts(), text=job.text)
-        return [(job, outcome)], [Word(job.trial, 2, 4, 0.5, 1.25)]
+        outcome = run_trial(job.folder, job.settings, listener=Listener(), interrupts=Interrupts(), text=job.text)
+        return [(job, outcome)], [RunProgress(job.trial, 2, 4, 0.5, 1.25)]
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +279,7 @@ def test_a_place_that_cannot_be_written(zoo, tmp_path):
 
 
 def test_a_stop_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(InThisProcess, "hear", lambda self: (self.stop(), ([], []))[1])
+    monkeypatch.setattr(InThisProcess, "poll", lambda self: (self.stop(), ([], []))[1])
     out = tmp_path / "a folder"
     result = zoo("compare", "correlation", *TINY, "--out", out)
     assert (result.code, result.out) == (130, "")
@@ -292,7 +292,7 @@ def test_a_full_disk_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
     def full(self):
         raise ZooError("cannot write x: No space left on device")
 
-    monkeypatch.setattr(InThisProcess, "hear", full)
+    monkeypatch.setattr(InThisProcess, "poll", full)
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "out")
     assert result.code == 1
     assert result.err.splitlines()[-2:] == [
@@ -338,13 +338,13 @@ def summary(accuracy):
 
 
 def test_a_table_is_for_terminals_only(monkeypatch):
-    with screen(), live_onlooker() as onlooker:
-        assert isinstance(onlooker, Board)
+    with screen(), live_onlooker() as listener:
+        assert isinstance(listener, Board)
     monkeypatch.setenv("TERM", "dumb")
-    with screen(), live_onlooker() as onlooker:
-        assert isinstance(onlooker, Lines)
-    with redirect_stderr(io.StringIO()), live_onlooker() as onlooker:
-        assert isinstance(onlooker, Lines)
+    with screen(), live_onlooker() as listener:
+        assert isinstance(listener, Lines)
+    with redirect_stderr(io.StringIO()), live_onlooker() as listener:
+        assert isinstance(listener, Lines)
 
 
 def test_the_table_shows_what_has_ended_and_what_is_under_way():
@@ -354,10 +354,10 @@ def test_the_table_shows_what_has_ended_and_what_is_under_way():
         for trial, accuracy in zip((*made.sweeps(0), made.results(0, 1e-2)[0]), (0.1, 0.2, 0.975), strict=True):
             board.ended(trial, Outcome(summary=summary(accuracy)), found=False)
         board.ended(made.sweeps(2)[0], Outcome(error="ValueError: [red]no"), found=False)
-        board.word(Word(made.sweeps(2)[1], 20, 400))
+        board.word(RunProgress(made.sweeps(2)[1], 20, 400))
         board.moment()
         first = plain(stream)
-        board.word(Word(made.sweeps(2)[1], 60, 400, 0.25, 1.5))
+        board.word(RunProgress(made.sweeps(2)[1], 60, 400, 0.25, 1.5))
         board.moment()
     first = re.sub(r" +", " ", first)
     assert "dot-product 3/4 97.5 %" in first

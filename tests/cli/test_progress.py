@@ -7,7 +7,7 @@ import pytest
 from zoo.cli import progress
 from zoo.cli.progress import Bar, Lines, live_display
 from zoo.errors import ZooError
-from zoo.train.display import Progress
+from zoo.train.listener import Progress
 
 
 class Terminal(io.StringIO):
@@ -38,27 +38,27 @@ def plain(stream):
 
 
 def test_a_bar_is_for_terminals_only(monkeypatch):
-    with terminal(), live_display() as display:
-        assert isinstance(display, Bar)
-    with live_display() as display:
-        assert isinstance(display, Lines)
+    with terminal(), live_display() as listener:
+        assert isinstance(listener, Bar)
+    with live_display() as listener:
+        assert isinstance(listener, Lines)
     monkeypatch.setenv("TERM", "dumb")
-    with terminal(), live_display() as display:
-        assert isinstance(display, Lines)
+    with terminal(), live_display() as listener:
+        assert isinstance(listener, Lines)
 
 
 def test_the_bar_shows_where_the_run_stands():
-    with terminal() as screen, live_display() as display:
-        display.progress(at(3))
+    with terminal() as screen, live_display() as listener:
+        listener.progress(at(3))
     assert "step  3/10" in plain(screen)
     assert "loss 2.500  12,346 tokens/s  1:15 left" in plain(screen)
 
 
 def test_samples_stand_above_the_bar_and_steer_nothing():
     sample = "\n".join(["first\x1b[2Jline", "[bold]no markup[/bold]", "x" * 200, *"abcdefgh"])
-    with terminal() as screen, live_display() as display:
-        display.progress(at(3))
-        display.evaluation(3, 1.25, 0.5, sample)
+    with terminal() as screen, live_display() as listener:
+        listener.progress(at(3))
+        listener.evaluation(3, 1.25, 0.5, sample)
     lines = [line.split("\r")[-1].rstrip() for line in plain(screen).split("\n")]
     assert "step 3  validation loss 1.250  accuracy 50.0%" in lines
     assert "  first\ufffd[2Jline" in lines
@@ -88,9 +88,9 @@ def test_evaluations_always_have_a_line(capsys):
 
 
 def test_the_last_sample_stands_at_the_end(capsys):
-    with live_display() as display:
-        display.evaluation(3, 1.25, 0.5, "not the last")
-        display.evaluation(6, 1.25, 0.5, "\n".join(["first\x1b[2J\tline", "", "x" * 200, *"abcdefgh"]))
+    with live_display() as listener:
+        listener.evaluation(3, 1.25, 0.5, "not the last")
+        listener.evaluation(6, 1.25, 0.5, "\n".join(["first\x1b[2J\tline", "", "x" * 200, *"abcdefgh"]))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines[:2]] == ["step 3/0", "step 6/0"]
     assert lines[2:] == ["  first\ufffd[2J   line", "", f"  {'x' * 97}…", "  a", "  b", "  c", "  d", "  e"]
@@ -98,8 +98,8 @@ def test_the_last_sample_stands_at_the_end(capsys):
 
 def test_a_run_that_fails_shows_no_sample(capsys):
     def fail():
-        with live_display() as display:
-            display.evaluation(3, 1.25, 0.5, "sample")
+        with live_display() as listener:
+            listener.evaluation(3, 1.25, 0.5, "sample")
             raise ZooError("no")
 
     with pytest.raises(ZooError):
@@ -109,11 +109,11 @@ def test_a_run_that_fails_shows_no_sample(capsys):
 
 @pytest.mark.parametrize("kind", [Lines, Bar])
 def test_a_notice_waits_for_the_end_of_the_line(capsys, kind):
-    display = kind()
-    display.notice("at once")
+    listener = kind()
+    listener.notice("at once")
     assert capsys.readouterr().err == "note: at once\n"
-    with display.speaking():
-        display.notice("first")
-        display.notice("second")
+    with listener.speaking():
+        listener.notice("first")
+        listener.notice("second")
         assert capsys.readouterr().err == ""
     assert capsys.readouterr().err == "note: first\nnote: second\n"

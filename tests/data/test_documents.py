@@ -50,7 +50,7 @@ def test_joined_files_are_what_they_were(folder):
     made = prepare(folder, "byte", validation_fraction=0.5)
     assert made.separator is None
     assert made.draw(context=4, batch=2, seed=0, step=0).documents is None
-    assert all(batch.documents is None for batch in made.held_out(context=4, batch=2))
+    assert all(batch.documents is None for batch in made.validation_batches(context=4, batch=2))
 
 
 def test_separate_files_have_the_separator_between_them(folder):
@@ -179,7 +179,7 @@ def test_a_dataset_draws_documents_whatever_the_token_of_its_separator(folder):
     assert torch.equal(batch.documents, number_documents(batch.inputs, made.separator))
     assert batch.documents.max() > 0
     assert torch.equal(batch.targets == IGNORE, batch.inputs == made.separator)
-    assert next(made.held_out(context=4, batch=2)).documents is not None
+    assert next(made.validation_batches(context=4, batch=2)).documents is not None
 
 
 def test_a_context_of_one_token_has_nothing_to_predict():

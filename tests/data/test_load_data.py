@@ -25,7 +25,7 @@ def test_a_text_is_its_tokens_and_batches_of_them(folder):
     assert batch.inputs.shape == batch.targets.shape == (2, 8)
     assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
     assert torch.equal(batch.inputs, data.draw(context=8, batch=2, step=3, seed=0).inputs)
-    assert sum(part.inputs.shape[0] for part in data.held_out(context=8, batch=4)) == 30
+    assert sum(part.inputs.shape[0] for part in data.validation_batches(context=8, batch=4)) == 30
     assert data.settings == {
         "data": str(folder / "text.txt"), "tokenizer": "char", "validation_fraction": 0.25, "documents": "joined",
     }  # fmt: skip

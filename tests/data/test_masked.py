@@ -81,12 +81,12 @@ def test_of_ten_chosen_tokens_eight_are_masked_one_is_random_and_one_stays():
 def test_each_window_has_its_share_and_one_at_least(context, rate, count):
     source = MaskedText(TEXT, rate)
     assert scored(source.draw(context=context, batch=4, seed=0, step=0)).sum(1).tolist() == [count] * 4
-    assert all(scored(batch).any(1).all() for batch in source.held_out(context=context, batch=4))
+    assert all(scored(batch).any(1).all() for batch in source.validation_batches(context=context, batch=4))
 
 
 def test_the_mask_is_a_token_of_its_own_and_never_a_target():
     assert (MASKED.vocab_size, MASKED.mask_token) == (VOCABULARY + 1, MASK)
-    batches = [MASKED.draw(context=40, batch=8, seed=0, step=0), *MASKED.held_out(context=40, batch=8)]
+    batches = [MASKED.draw(context=40, batch=8, seed=0, step=0), *MASKED.validation_batches(context=40, batch=8)]
     assert all(batch.targets.max() < MASK for batch in batches)
 
 
@@ -95,16 +95,16 @@ def test_the_mask_is_a_token_of_its_own_and_never_a_target():
 
 @pytest.mark.parametrize("limit", [None, 100])
 def test_every_evaluation_masks_the_same_tokens(limit):
-    one, other = (list(MASKED.held_out(context=32, batch=size, limit=limit)) for size in (3, 7))
+    one, other = (list(MASKED.validation_batches(context=32, batch=size, limit=limit)) for size in (3, 7))
     for name in ("inputs", "targets", "offsets"):
         assert torch.equal(*(torch.cat([getattr(batch, name) for batch in found]) for found in (one, other)))
-    whole = {int(batch.offsets): batch.inputs[0] for batch in MASKED.held_out(context=32, batch=1)}
+    whole = {int(batch.offsets): batch.inputs[0] for batch in MASKED.validation_batches(context=32, batch=1)}
     for batch in one:
         assert torch.equal(batch.inputs, torch.stack([whole[offset] for offset in batch.offsets.tolist()]))
 
 
 def test_the_windows_cover_the_validation_split_and_score_nothing_twice():
-    batches = list(MaskedText(TEXT, 0.9).held_out(context=32, batch=4))
+    batches = list(MaskedText(TEXT, 0.9).validation_batches(context=32, batch=4))
     seen = [int(start) + place for b in batches for start in b.offsets for place in range(32)]
     assert set(seen) == set(range(333))
     places = [int(b.offsets[row]) + int(place) for b in batches for row, place in scored(b).nonzero()]
@@ -118,7 +118,9 @@ def test_the_windows_cover_the_validation_split_and_score_nothing_twice():
 def test_the_unigram_loss_is_that_of_the_training_frequencies_on_the_scored_targets():
     text = text_of([1] * 60 + [2] * 38, [1, 2, 2, 3] * 20)
     source = MaskedText(text, 0.3)
-    targets = torch.cat([batch.targets[scored(batch)] for batch in source.held_out(context=10, batch=3)]).tolist()
+    targets = torch.cat(
+        [batch.targets[scored(batch)] for batch in source.validation_batches(context=10, batch=3)]
+    ).tolist()
     frequency = {token: (count + 1) / (98 + VOCABULARY) for token, count in {1: 60, 2: 38, 3: 0}.items()}
     expected = -sum(math.log(frequency[token]) for token in targets) / len(targets)
     assert source.unigram_loss(context=10) == pytest.approx(expected)
@@ -132,7 +134,7 @@ def test_separate_documents_stay_separate_and_their_ends_are_not_asked_for():
     tokens = [5, 6, 7, END, 8, 9, END, END, 3, 4] * 30
     text = text_of(tokens, tokens, separator=END)
     source = MaskedText(text, 0.5)
-    for batch in [source.draw(context=20, batch=8, seed=0, step=0), *source.held_out(context=20, batch=8)]:
+    for batch in [source.draw(context=20, batch=8, seed=0, step=0), *source.validation_batches(context=20, batch=8)]:
         split = originals(source, text.train, batch)
         ends = (split == END).long()
         assert torch.equal(batch.documents, ends.cumsum(1) - ends)

@@ -55,7 +55,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
 def test_no_sequence_of_the_test_is_trained_on():
     source = data(length=2, vocab=12)  # 144 sequences: without care nearly all would be in both
     trained = set(rows(draw(source, batch=100, step=step) for step in range(40)))
-    tested = set(rows(source.held_out(context=2, batch=16)))
+    tested = set(rows(source.validation_batches(context=2, batch=16)))
     assert len(trained) > 100
     assert tested
     assert not trained & tested
@@ -66,7 +66,7 @@ def test_no_sequence_of_the_test_is_trained_on():
 def test_a_task_that_is_not_disjoint_keeps_everything():
     source = data(length=2, vocab=12)
     source.task.disjoint = False
-    trained, tested = set(rows([draw(source, batch=4000)])), set(rows(source.held_out(context=2, batch=16)))
+    trained, tested = set(rows([draw(source, batch=4000)])), set(rows(source.validation_batches(context=2, batch=16)))
     assert len(trained) == 144
     assert trained >= tested
 
@@ -87,11 +87,14 @@ def test_the_split_is_even_and_blind(length):
 
 def test_the_test_is_always_the_same_and_can_be_cut():
     source = data(length=6)
-    whole, cut = list(source.held_out(context=6, batch=16)), list(source.held_out(context=6, batch=16, limit=20 * 6))
+    whole, cut = (
+        list(source.validation_batches(context=6, batch=16)),
+        list(source.validation_batches(context=6, batch=16, limit=20 * 6)),
+    )
     assert [len(batch.inputs) for batch in whole] == [16, 16, 16, 2]
     assert [len(batch.inputs) for batch in cut] == [16, 4]
-    assert rows(cut) == rows(whole)[:20] == rows(data(length=6).held_out(context=6, batch=16))[:20]
-    assert len(next(source.held_out(context=12, batch=16)).inputs[0]) == 12
+    assert rows(cut) == rows(whole)[:20] == rows(data(length=6).validation_batches(context=6, batch=16))[:20]
+    assert len(next(source.validation_batches(context=12, batch=16)).inputs[0]) == 12
     assert source.sha256 == data(length=6, examples=9).sha256 != data(length=7).sha256
 
 
@@ -122,7 +125,7 @@ def test_a_task_of_too_few_sequences():
     assert alone
     few = r"^the task echo has too few different sequences of 1 tokens to keep some apart for the test: make it longer"
     with pytest.raises(UsageError, match=few):
-        next(data(length=1, vocab=alone[-1]).held_out(context=1, batch=4))
+        next(data(length=1, vocab=alone[-1]).validation_batches(context=1, batch=4))
 
 
 @pytest.mark.parametrize(

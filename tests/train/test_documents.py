@@ -52,7 +52,7 @@ def test_steps_and_evaluations_hand_over_the_documents(tiny, folder, documents):
     step = TrainingStep(model.model, source, settings)
     step.forward = model
     step(0)
-    batches = list(source.held_out(context=16, batch=2, limit=64))
+    batches = list(source.validation_batches(context=16, batch=2, limit=64))
     evaluate(model, batches, precision="fp32")
     expected = [batch.documents for batch in (source.draw(context=16, batch=2, seed=0, step=0), *batches)]
     assert all(ids is None for ids in expected) == (documents == "joined")
@@ -81,7 +81,7 @@ def test_the_loss_of_packed_documents_is_that_of_each_alone(tiny, folder):
     settings = tiny(data=str(folder), documents="separate", mixer="correlation, involution", layers=2)
     source = source_of(settings)
     model = model_for(source, settings, get_registry()).double().eval()
-    batches = list(source.held_out(context=16, batch=4))
+    batches = list(source.validation_batches(context=16, batch=4))
     packed = evaluate(model, batches, precision="fp32")
     nats = targets = 0
     for batch in batches:
@@ -101,7 +101,7 @@ def test_an_inspection_hands_over_the_documents(tiny, folder):
     settings = tiny(data=str(folder), documents="separate")
     source = source_of(settings)
     model = model_for(source, settings, get_registry()).eval()
-    batches = list(source.held_out(context=16, batch=4, limit=256))
+    batches = list(source.validation_batches(context=16, batch=4, limit=256))
     whole = [Batch(batch.inputs, batch.targets, batch.offsets) for batch in batches]
     assert not torch.equal(measure_writes(model, batches).mean, measure_writes(model, whole).mean)
 

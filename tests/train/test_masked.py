@@ -115,7 +115,7 @@ def test_a_guess_stands_where_a_token_is_masked(masked):
     source = source_of(settings)
     model = model_for(source, settings, get_registry())
     text = filled_text(model, source, tokens=32)
-    windows = list(source.held_out(context=16, batch=2, limit=32))
+    windows = list(source.validation_batches(context=16, batch=2, limit=32))
     assert text.count("⟦") == sum(len(batch.where) for batch in windows) == 4
     targets = [target for batch in windows for target in batch.at_predictions(batch.targets).tolist()]
     tokens = [re.sub(r".*\|", "", found) for found in re.findall("⟦(.*?)⟧", text)]
@@ -167,6 +167,6 @@ def test_an_encoder_beats_the_unigram_loss(masked, tmp_path):
     summary = start(settings, root=tmp_path, out=tmp_path / "run", pages=False)
     assert summary.validation_loss < summary.unigram_loss - 0.8
     source = source_of(settings)
-    batches = list(source.held_out(context=64, batch=16, limit=32768))
+    batches = list(source.validation_batches(context=64, batch=16, limit=32768))
     measured = evaluate(zoo.load_run(tmp_path / "run").model, batches, precision="fp32")
     assert measured.loss == pytest.approx(summary.validation_loss)

@@ -8,12 +8,12 @@ import torch
 
 from zoo.optimizers.plugin import zoo_optimizers
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
 
 
-class StopAt(Display):
+class StopAt(Listener):
     def __init__(self, step):
         self.stop_at = step
 
@@ -36,7 +36,7 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(name, tiny, tmp_pat
     settings = tiny(optimizer=name, steps=12)
     start(settings, root=tmp_path, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        start(settings, root=tmp_path, out=tmp_path / "cut", display=StopAt(7))
+        start(settings, root=tmp_path, out=tmp_path / "cut", listener=StopAt(7))
     resume(tmp_path / "cut")
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
@@ -55,7 +55,7 @@ def test_a_run_of_an_earlier_version_goes_on_exactly(tiny, tmp_path):
     """Its averages were settings, and the optimizer was none."""
     start(tiny(optimizer="adamw(beta2=0.9)"), root=tmp_path, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        start(tiny(optimizer="adamw(beta2=0.9)"), root=tmp_path, out=tmp_path / "cut", display=StopAt(7))
+        start(tiny(optimizer="adamw(beta2=0.9)"), root=tmp_path, out=tmp_path / "cut", listener=StopAt(7))
     config = tmp_path / "cut" / "config.json"
     values = json.loads(config.read_text())
     del values["optimizer"]

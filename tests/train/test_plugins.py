@@ -9,7 +9,7 @@ import pytest
 import zoo
 from zoo.errors import PluginError
 from zoo.plugin.registry import forget
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.plugins import check_plugins, plugins_of
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import resume, start
@@ -67,7 +67,7 @@ def scaling(tmp_path, monkeypatch):
     forget()
 
 
-class Recorder(Display):
+class Recorder(Listener):
     def __init__(self):
         self.notices = []
 
@@ -106,7 +106,7 @@ def test_a_run_records_the_source_of_its_mixers(run):
 def test_resuming_with_changed_code_is_told_and_goes_on(run, scaling):
     scaling.edit()
     recorder = Recorder()
-    summary = resume(run, steps=3, display=recorder, pages=False)
+    summary = resume(run, steps=3, listener=recorder, pages=False)
     assert summary.steps == 3
     assert recorder.notices == [CHANGED]
     events = [event for event in RunDirectory.open(run).events() if event["event"] == "plugin changed"]
@@ -124,7 +124,7 @@ def test_unchanged_code_and_code_that_was_not_recorded_are_not_told(run, scaling
     scaling.edit()
     recorded_as(run, source_sha256=None)
     recorder = Recorder()
-    resume(run, steps=3, display=recorder, pages=False)
+    resume(run, steps=3, listener=recorder, pages=False)
     assert recorder.notices == []
     assert zoo.load_run(run).warnings == ()
 

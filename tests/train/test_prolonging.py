@@ -6,13 +6,13 @@ import shutil
 import pytest
 
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.optimizer import learning_rate
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
 
 
-class Recording(Display):
+class Recording(Listener):
     def __init__(self, stop_at=None):
         self.notices, self.steps, self.stop_at = [], [], stop_at
 
@@ -49,11 +49,11 @@ def events(path, kind):
 def test_before_the_decay_wsd_is_prolonged_exactly(wsd, tmp_path, stop_at):
     start(wsd(steps=32), root=tmp_path, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        start(wsd(), root=tmp_path, out=tmp_path / "cut", display=Recording(stop_at))
-    display = Recording()
-    resume(tmp_path / "cut", steps=32, display=display)
-    assert display.steps == list(range(stop_at + 1, 33))
-    assert display.notices == []
+        start(wsd(), root=tmp_path, out=tmp_path / "cut", listener=Recording(stop_at))
+    listener = Recording()
+    resume(tmp_path / "cut", steps=32, listener=listener)
+    assert listener.steps == list(range(stop_at + 1, 33))
+    assert listener.notices == []
     assert ends_as(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -63,10 +63,10 @@ def test_a_finished_run_of_wsd_is_prolonged_exactly_and_nothing_is_lost(wsd, tmp
     start(wsd(decay=0.2, keep_checkpoints=1), root=tmp_path, out=tmp_path / "run")
     start(wsd(decay=0.2, steps=32), root=tmp_path, out=tmp_path / "other")
     shutil.copytree(tmp_path / "run", tmp_path / "before")
-    display = Recording()
-    resume(tmp_path / "run", steps=32, display=display)
-    assert display.steps == list(range(17, 33))
-    (told,) = display.notices
+    listener = Recording()
+    resume(tmp_path / "run", steps=32, listener=listener)
+    assert listener.steps == list(range(17, 33))
+    (told,) = listener.notices
     assert told.startswith("going back to step 16, from where the learning rate does not fall yet")
     assert told.endswith("the checkpoint of step 20 is kept as step-00000020.decayed")
     assert [(event["step"], event["before"]) for event in events(tmp_path / "run", "went back")] == [(16, 20)]
@@ -91,10 +91,10 @@ def test_what_can_be_told_before_it_is_checked_leaves_the_checkpoints_alone(wsd,
 def test_after_the_decay_the_rate_rises_and_it_says_so(wsd, tmp_path):
     start(wsd(lr_final=0.1), root=tmp_path, out=tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000015")
-    display = Recording()
-    resume(tmp_path / "run", steps=40, display=display)
-    assert display.steps[0] == 21
-    assert display.notices == [
+    listener = Recording()
+    resume(tmp_path / "run", steps=40, listener=listener)
+    assert listener.steps[0] == 21
+    assert listener.notices == [
         "the learning rate rises again, from 0.0001 to 0.001, because the last step is now 40 and was 20"
     ]
     (event,) = events(tmp_path / "run", "learning rate rises")
@@ -104,11 +104,11 @@ def test_after_the_decay_the_rate_rises_and_it_says_so(wsd, tmp_path):
 @pytest.mark.slow
 def test_so_does_a_cosine(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
-    display = Recording()
-    resume(tmp_path / "run", steps=40, display=display)
+    listener = Recording()
+    resume(tmp_path / "run", steps=40, listener=listener)
     after = learning_rate(tiny(steps=40), 20)
     assert after == pytest.approx(6.33e-4, rel=1e-3)  # 1e-4 + 9e-4 (1 + cos(15 π / 34)) / 2
-    assert display.notices == [
+    assert listener.notices == [
         f"the learning rate rises again, from 0.0001 to {after:.3g}, because the last step is now 40 and was 20; "
         "with schedule=wsd a run can be prolonged without that"
     ]
@@ -120,10 +120,10 @@ def test_so_does_a_cosine(tiny, tmp_path):
 def test_a_rate_that_does_not_rise_is_not_spoken_of(tiny, tmp_path, steps, stop_at):
     """Resuming alone, a nearer end, or a later one during the warm-up."""
     with pytest.raises(Interrupted):
-        start(tiny(), root=tmp_path, out=tmp_path / "run", display=Recording(stop_at))
-    display = Recording()
-    resume(tmp_path / "run", steps=steps, display=display)
-    assert display.notices == []
+        start(tiny(), root=tmp_path, out=tmp_path / "run", listener=Recording(stop_at))
+    listener = Recording()
+    resume(tmp_path / "run", steps=steps, listener=listener)
+    assert listener.notices == []
 
 
 @pytest.mark.slow

@@ -7,14 +7,14 @@ import torch
 import zoo
 from mixers.dot_product import DotProduct
 from zoo.errors import UsageError, ZooError
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import validate
 from zoo.train.step import TrainingStep
 
 
-class Recording(Display):
+class Recording(Listener):
     def __init__(self, stop_at=None):
         self.losses, self.evaluations, self.notices, self.stop_at = [], [], [], stop_at
 
@@ -41,11 +41,11 @@ def same(first, second):
 
 
 def test_a_run_learns_and_leaves_everything_behind(tiny, tmp_path):
-    display = Recording()
-    summary = start(tiny(), root=tmp_path, out=tmp_path / "run", display=display)
-    assert len(display.losses) == 20
-    assert display.losses[-1] < display.losses[0]
-    assert [step for step, _, _ in display.evaluations] == [7, 14, 20]
+    listener = Recording()
+    summary = start(tiny(), root=tmp_path, out=tmp_path / "run", listener=listener)
+    assert len(listener.losses) == 20
+    assert listener.losses[-1] < listener.losses[0]
+    assert [step for step, _, _ in listener.evaluations] == [7, 14, 20]
     assert summary.steps == 20
     assert summary.bits_per_byte == pytest.approx(summary.validation_loss / math.log(2))
     files = {path.name for path in (tmp_path / "run").iterdir()}
@@ -57,7 +57,7 @@ def test_a_run_learns_and_leaves_everything_behind(tiny, tmp_path):
     rows = RunDirectory.open(tmp_path / "run").metrics()
     assert [row["step"] for row in rows] == [3, 6, 7, 9, 12, 14, 15, 18, 20]
     assert rows[-1]["validation_loss"] == summary.validation_loss
-    assert rows[0]["train_loss"] == pytest.approx(sum(display.losses[:3]) / 3)
+    assert rows[0]["train_loss"] == pytest.approx(sum(listener.losses[:3]) / 3)
 
 
 def test_the_last_evaluation_takes_the_whole_split_once(tiny, tmp_path):
@@ -97,11 +97,11 @@ def test_the_same_settings_give_the_same_run_and_another_seed_another(tiny, tmp_
 @pytest.mark.parametrize("stop_at", [1, 8, 14, 19])
 def test_an_interrupted_run_that_is_resumed_is_the_uninterrupted_run(tiny, tmp_path, stop_at):
     start(tiny(), root=tmp_path, out=tmp_path / "whole")
-    display = Recording(stop_at)
+    listener = Recording(stop_at)
     with pytest.raises(Interrupted, match="--resume"):
-        start(tiny(), root=tmp_path, out=tmp_path / "cut", display=display)
-    assert len(display.losses) == stop_at
-    assert "Ctrl-C again" in display.notices[0]
+        start(tiny(), root=tmp_path, out=tmp_path / "cut", listener=listener)
+    assert len(listener.losses) == stop_at
+    assert "Ctrl-C again" in listener.notices[0]
     resume(tmp_path / "cut")
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     for name in ("metrics.jsonl", "samples.txt", "metrics.csv"):
@@ -118,11 +118,11 @@ def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_pat
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    display = Recording()
-    resume(tmp_path / "run", display=display)
-    assert "step-00000020 is damaged" in display.notices[0]
-    assert "step-00000015" in display.notices[0]
-    assert len(display.losses) == 5
+    listener = Recording()
+    resume(tmp_path / "run", listener=listener)
+    assert "step-00000020 is damaged" in listener.notices[0]
+    assert "step-00000015" in listener.notices[0]
+    assert len(listener.losses) == 5
     assert same(before, weights(tmp_path / "run"))
 
 
@@ -175,14 +175,14 @@ def test_micro_batches_add_up_to_the_batch(tiny, tmp_path):
     from zoo.data.dataset import prepare
 
     settings = tiny(accumulate=3, steps=1, dropout=0.0, clip=1e9)
-    display = Recording()
-    start(settings, root=tmp_path, out=tmp_path / "run", display=display)
+    listener = Recording()
+    start(settings, root=tmp_path, out=tmp_path / "run", listener=listener)
     dataset = prepare(settings.data, "byte")
     torch.manual_seed(settings.seed)
     model = zoo.build_model("dot-product", vocab_size=256, dim=16, layers=1, heads=2, context=16)
     batches = [draw_batch(dataset.train, context=16, batch=2, seed=0, step=micro) for micro in range(3)]
     loss = sum(model(batch.inputs, batch.targets).loss for batch in batches) / 3
-    assert display.losses == pytest.approx([loss.item()], rel=1e-5)
+    assert listener.losses == pytest.approx([loss.item()], rel=1e-5)
     loss.backward()
     norm = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm()
     (row,) = RunDirectory.open(tmp_path / "run").metrics()
@@ -245,14 +245,14 @@ def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp
 @pytest.mark.slow
 def test_a_plugin_in_another_version_is_told_and_noted(tiny, tmp_path):
     start(tiny(schedule="constant"), root=tmp_path, out=tmp_path / "run")
-    run, display = RunDirectory.open(tmp_path / "run"), Recording()
-    resume(tmp_path / "run", steps=22, display=display)
-    assert display.notices == []
+    run, listener = RunDirectory.open(tmp_path / "run"), Recording()
+    resume(tmp_path / "run", steps=22, listener=listener)
+    assert listener.notices == []
     plugins = run.environment["plugins"]
     now = plugins["dot-product"]["version"]
     plugins["dot-product"]["version"] = "0.0.7"
     run.write_environment(run.environment | {"plugins": plugins})
-    resume(tmp_path / "run", steps=24, display=display)
+    resume(tmp_path / "run", steps=24, listener=listener)
     told = f"dot-product comes from mixer-zoo {now}, and came from 0.0.7 when this began"
-    assert display.notices == [told]
+    assert listener.notices == [told]
     assert [event["how"] for event in run.events() if event["event"] == "plugin changed"] == [told]

@@ -5,14 +5,14 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.plan import make_plan
 from zoo.train.session import Interrupted, resume, start
 
 PATTERN = "correlation@one/swiglu@ff*3"
 
 
-class StopAt(Display):
+class StopAt(Listener):
     def __init__(self, step):
         self.last = step
 
@@ -34,7 +34,7 @@ def test_it_is_saved_once_and_resumes_bit_for_bit(tiny, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     summary = start(settings, root=tmp_path, out=whole, pages=False)
     with pytest.raises(Interrupted):
-        start(settings, root=tmp_path, out=cut, pages=False, display=StopAt(4))
+        start(settings, root=tmp_path, out=cut, pages=False, listener=StopAt(4))
     resume(cut, pages=False)
     assert outcome(cut) == outcome(whole)
 

@@ -102,7 +102,7 @@ class Half(zoo.Task):
 
 def test_a_sample_has_an_answer_at_each_scored_position_and_the_right_one_where_it_is_wrong():
     data = TaskData(Half(), "half")
-    tokens = next(data.held_out(context=12, batch=1)).inputs[0].tolist()
+    tokens = next(data.validation_batches(context=12, batch=1)).inputs[0].tolist()
     answered = ("a→a(c)", "b→b", "c→c(a)")  # a parrot says what it hears, which is right of b
     assert {0, 1, 2} == set(tokens[7:])
     expected = [*("abc"[token] for token in tokens[:7]), *(answered[token] for token in tokens[7:])]

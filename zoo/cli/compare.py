@@ -82,7 +82,7 @@ def compare(
 
     zoo compare dot-product correlation --data 'mqar(vocab=256)' --seeds 3 --match params
     """
-    from zoo.lab.compare.session import begin, go_on, plan_request
+    from zoo.lab.compare.session import create_comparison, open_comparison, plan_request
     from zoo.train.settings import read_assignments
 
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "residual": residual}
@@ -100,7 +100,7 @@ def compare(
             }
             | model
         )
-        plan, folder = go_on(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"))
+        plan, folder = open_comparison(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"))
     else:
         settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
         request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)
@@ -109,7 +109,7 @@ def compare(
                 planned = plan_request(request)
             _show_plan(planned, json=json)
             return
-        plan, folder = begin(request, root=COMPARISONS, out=out)
+        plan, folder = create_comparison(request, root=COMPARISONS, out=out)
     _report(folder, _watched(plan, folder), json=json)
 
 
@@ -160,12 +160,12 @@ def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
 def _watched(plan: "Plan", folder: "Folder") -> "Results":
     """Make the runs before the eyes of the user, who may stop them."""
     from zoo.cli.compare_display import live_onlooker
-    from zoo.lab.compare.session import GridInterrupted, carry_on
+    from zoo.lab.compare.session import GridInterrupted, run_comparison
 
     further = f"go on with: zoo compare --resume {quote(str(folder.path))}"
     try:
-        with live_onlooker() as onlooker:
-            return carry_on(plan, folder, onlooker)
+        with live_onlooker() as listener:
+            return run_comparison(plan, folder, listener)
     except GridInterrupted:
         say(f"stopped, every run saved; {further}")
         raise typer.Exit(INTERRUPTED) from None
@@ -178,8 +178,8 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
 
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.export import results_as_json
+    from zoo.lab.compare.format import guess_in_words, verdict
     from zoo.lab.compare.report import columns, rows
-    from zoo.lab.compare.words import guess_in_words, verdict
 
     if json:
         print_json({"folder": str(folder.path), **results_as_json(results)})
@@ -213,7 +213,7 @@ def _show_plan(plan: "Plan", *, json: bool) -> None:
 
 
 def _print_plan(plan: "Plan") -> None:
-    from zoo.lab.compare.words import count, ratio_in_words
+    from zoo.lab.compare.format import count, ratio_in_words
 
     heads = ["data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "steps", "match"]
     if plan.match == "none":

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from zoo.cli.output import console, duration, plain_table, say
 from zoo.cli.progress import Speaker
-from zoo.lab.compare.grid import Onlooker
+from zoo.lab.compare.format import format_value
+from zoo.lab.compare.grid import GridListener
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.results import metric_of
 from zoo.lab.compare.trial import Outcome
-from zoo.lab.compare.words import told
-from zoo.lab.compare.workers import Word
+from zoo.lab.compare.workers import RunProgress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_FRAMES = 0.25
 
 
 @contextmanager
-def live_onlooker() -> Iterator[Onlooker]:
+def live_onlooker() -> Iterator[GridListener]:
     """What suits the place where stderr goes; the table is gone when the block ends."""
     if not sys.stderr.isatty() or console(sys.stderr).is_dumb_terminal:
         yield Lines()
@@ -38,13 +38,13 @@ def runs(count: int) -> str:
     return f"{count:,} runs" if count != 1 else "1 run"
 
 
-class Tally(Onlooker):
+class Tally(GridListener):
     """Keeps count."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
         self.done: dict[Trial, Outcome] = {}
-        self.under_way: dict[Trial, Word] = {}
+        self.under_way: dict[Trial, RunProgress] = {}
         self.begun = time.monotonic()
         self.found = 0
         self.speaker = Speaker()
@@ -53,7 +53,7 @@ class Tally(Onlooker):
         """The comparison begins."""
         self.plan, self.begun = plan, time.monotonic()
 
-    def word(self, word: Word) -> None:
+    def word(self, word: RunProgress) -> None:
         """A run has got so far."""
         if word.trial not in self.done:
             self.under_way[word.trial] = word
@@ -73,8 +73,8 @@ class Tally(Onlooker):
         if outcome.summary is None:
             return f"failed: {outcome.error}"
         if outcome.summary["accuracies"]:
-            return told(outcome.summary["validation_accuracy"], "accuracy")
-        return told(outcome.summary["validation_loss"], "loss")
+            return format_value(outcome.summary["validation_accuracy"], "accuracy")
+        return format_value(outcome.summary["validation_loss"], "loss")
 
 
 class Lines(Tally):
@@ -137,11 +137,11 @@ class Board(Tally):
         table.caption_justify = "left"
         return table
 
-    def _now(self, arm: Arm, word: Word) -> str:
+    def _now(self, arm: Arm, word: RunProgress) -> str:
         metric = metric_of(arm.data)
-        held_out = word.accuracy if metric == "accuracy" else word.loss
+        validation = word.accuracy if metric == "accuracy" else word.loss
         far = f"step {word.step:,}/{word.steps:,}"
-        return far if held_out is None else f"{far} {told(held_out, metric)}"
+        return far if validation is None else f"{far} {format_value(validation, metric)}"
 
     def _left(self, plan: Plan) -> str:
         """How long the rest may take, if runs go on as those before."""

@@ -36,11 +36,11 @@ def generate(
     """
     from zoo.cli.train import latest_run
     from zoo.run import load_run
-    from zoo.train.machine import settle
+    from zoo.train.machine import resolve_auto
     from zoo.train.settings import validate
 
     run = latest_run(run)
-    loaded = load_run(run, device=settle(validate({"device": device})).device)
+    loaded = load_run(run, device=resolve_auto(validate({"device": device})).device)
     for warning in loaded.warnings:
         warn(warning)
     prompt = _read_stdin() if prompt == "-" else prompt

@@ -34,7 +34,7 @@ def inspect(
     from zoo.lab.inspect.inspection import inspect_run
     from zoo.lab.inspect.writing import write_inspection
     from zoo.run import load_run
-    from zoo.train.machine import settle
+    from zoo.train.machine import resolve_auto
     from zoo.train.run_directory import RunDirectory
     from zoo.train.settings import validate
 
@@ -42,7 +42,7 @@ def inspect(
         raise UsageError(f"--tokens {tokens} should be 1 or more")
     run = latest_run(run)
     with RunDirectory.open(run).lock():
-        loaded = load_run(run, device=settle(validate({"device": device})).device)
+        loaded = load_run(run, device=resolve_auto(validate({"device": device})).device)
         for warning in loaded.warnings:
             warn(warning)
         with _spinner() as progress:

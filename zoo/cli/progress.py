@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zoo.cli.output import console, duration, printable, say, warn
-from zoo.train.display import Display, Progress
+from zoo.train.listener import Listener, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
@@ -16,7 +16,7 @@ SAMPLE_WIDTH = 98
 
 
 @contextmanager
-def live_display() -> Iterator[Display]:
+def live_display() -> Iterator[Listener]:
     """What suits the place where stderr goes; the bar is gone when the block ends."""
     if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal:
         bar = Bar()
@@ -28,8 +28,8 @@ def live_display() -> Iterator[Display]:
         lines.show_sample()
 
 
-class Speaker(Display):
-    """A display that can be spoken to at any time, also by a signal that comes in the middle of a line."""
+class Speaker(Listener):
+    """A listener that can be spoken to at any time, also by a signal that comes in the middle of a line."""
 
     def __init__(self) -> None:
         self._speaking = False

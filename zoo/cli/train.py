@@ -181,8 +181,8 @@ def _watched(session: "Callable[..., Summary]") -> "Summary":
     from zoo.train.session import Interrupted
 
     try:
-        with live_display() as display:
-            return session(display=display)
+        with live_display() as listener:
+            return session(listener=listener)
     except Interrupted as stop:
         say(str(stop))
         raise typer.Exit(INTERRUPTED) from None
@@ -211,9 +211,9 @@ def _report(summary: "Summary", *, json: bool) -> None:
 
 
 def _on_text(summary: "Summary") -> dict[str, str]:
-    held_out, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
+    validation, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
     return {
-        "loss": f"{held_out} nats per token on held-out text ({training} in training)",
+        "loss": f"{validation} nats per token on held-out text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
     }
 

@@ -73,7 +73,7 @@ class Dataset(Source):
 
         return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step, separator=self.separator)
 
-    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+    def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it."""
         from zoo.data.batches import evaluation_windows
 

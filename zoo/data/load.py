@@ -67,8 +67,8 @@ def load_data(
 
     Returns:
         Its ``vocab_size`` is what `build_model` asks for. ``draw(context=…, batch=…, step=…)`` gives a batch with
-        ``inputs`` and ``targets``, ``(b, t)`` each; ``held_out(context=…, batch=…)`` gives those that are not trained
-        on. A text has a ``tokenizer`` and its tokens, ``train`` and ``validation``, ``(t,)`` each.
+        ``inputs`` and ``targets``, ``(b, t)`` each; ``validation_batches(context=…, batch=…)`` gives those that are
+        not trained on. A text has a ``tokenizer`` and its tokens, ``train`` and ``validation``, ``(t,)`` each.
 
     Raises:
         UsageError: a task, a text or a tokenizer that cannot be had.

@@ -74,7 +74,7 @@ class MaskedText(Source):
         words = _words(seed, step, _TRAINING, batch * context)
         return self._masked(windows.inputs.numpy(), windows.offsets.numpy(), words)
 
-    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+    def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it; the masks of a window are always the same."""
         tokens = self.text.validation
         offsets = spread_windows(len(tokens), context, limit)
@@ -89,7 +89,7 @@ class MaskedText(Source):
         """The cross-entropy of the validation targets under the token frequencies of the training split."""
         if (context, limit) not in self._known_losses:
             counts = np.zeros(self.vocab_size, dtype=np.int64)
-            for batch in self.held_out(context=context, batch=256, limit=limit):
+            for batch in self.validation_batches(context=context, batch=256, limit=limit):
                 counts += np.bincount(batch.at_predictions(batch.targets).numpy(), minlength=self.vocab_size)
             self._known_losses[context, limit] = float(counts @ self._unigram_nats / counts.sum())
         return self._known_losses[context, limit]

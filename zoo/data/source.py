@@ -92,7 +92,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+    def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Sequences to measure on, always the same.
 
         Args:

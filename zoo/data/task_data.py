@@ -86,7 +86,7 @@ class TaskData(Source):
         rows = np.concatenate([self._order(seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
         return _batch(take(training, rows), rows)
 
-    def held_out(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
+    def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """The test at that length, or its first sequences."""
         test = self._test(context)
         count = len(test.inputs) if limit is None else min(len(test.inputs), max(1, limit // context))
@@ -98,7 +98,7 @@ class TaskData(Source):
         """The accuracy that guessing gives, see `zoo.data.guess.guess_levels`."""
         generator = _generator(_TEST_KEY, 0, _GUESS)
         training = self._split(self.task.length, test=False).draw(generator, _GUESS_EXAMPLES)
-        tests = {length: self.held_out(context=length, batch=_GUESS_BATCH) for length in lengths}
+        tests = {length: self.validation_batches(context=length, batch=_GUESS_BATCH) for length in lengths}
         return guess_levels(self.task, self.name, tests, training)
 
     def _split(self, length: int, *, test: bool) -> Split:

@@ -9,7 +9,7 @@ from typing import Any
 from zoo.errors import UsageError
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.options import REQUIRED, Option
-from zoo.plugin.pattern.words import canonical_value
+from zoo.plugin.pattern.text import canonical_value
 
 _HEADER = re.compile(r"(Options|Cost|Raises|Errors|Source|Sources):[ \t]*\n?")
 _SECTION = {"": "text", "Raises": "errors", "Errors": "errors", "Cost": "cost", "Source": "source", "Sources": "source"}

@@ -13,10 +13,10 @@ from zoo.lab.bench.request import Request as BenchRequest
 from zoo.lab.bench.result import Bench
 from zoo.lab.bench.session import make_ready, run_bench
 from zoo.lab.bench.write import new_folder, write_bench
+from zoo.lab.compare.format import guess_in_words, verdict
 from zoo.lab.compare.request import Request, read_budget, read_data, read_match, read_patterns
 from zoo.lab.compare.results import Results
-from zoo.lab.compare.session import begin, carry_on
-from zoo.lab.compare.words import guess_in_words, verdict
+from zoo.lab.compare.session import create_comparison, run_comparison
 from zoo.plugin.files import load_file, passing_files
 from zoo.plugin.local import files_in, with_file_names
 from zoo.plugin.registry import adding
@@ -85,8 +85,8 @@ def compare(
             settings=settings,
             jobs=jobs,
         )
-        plan, folder = begin(request, root=Path("comparisons"), out=None if out is None else Path(out))
-        return Comparison(folder.path, carry_on(plan, folder))
+        plan, folder = create_comparison(request, root=Path("comparisons"), out=None if out is None else Path(out))
+        return Comparison(folder.path, run_comparison(plan, folder))
 
 
 def bench(

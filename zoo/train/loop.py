@@ -12,9 +12,9 @@ from zoo.model.backbone import Backbone
 from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.contention import Contention
-from zoo.train.display import Display, Progress
 from zoo.train.evaluate import evaluate
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener, Progress
 from zoo.train.optimizer import (
     decay_begins,
     learning_rate,
@@ -40,7 +40,7 @@ class Trainer:
     source: Source
     settings: Settings
     run: RunDirectory
-    display: Display = field(default_factory=Display)
+    listener: Listener = field(default_factory=Listener)
     step: int = 0
     seconds: float = 0.0
     validation_loss: float = math.nan
@@ -72,7 +72,7 @@ class Trainer:
         while self.step < self.settings.steps and not self.is_good_enough:
             self._timed_update()
             if slowed_down := contention.notice():
-                self.display.notice(slowed_down)
+                self.listener.notice(slowed_down)
             out_of_time = time.monotonic() >= deadline
             last = self.step == self.settings.steps or out_of_time
             evaluating = last or self.step % self.settings.evaluate_every == 0
@@ -114,8 +114,8 @@ class Trainer:
     def measure(self, limit: int | None) -> Score:
         """What the model scores on about so many held-out tokens, sequence by sequence."""
         settings = self.settings
-        held_out = self.source.held_out(context=settings.context, batch=settings.batch, limit=limit)
-        return evaluate(self.model, held_out, precision=settings.precision, by_sequence=True)
+        validation = self.source.validation_batches(context=settings.context, batch=settings.batch, limit=limit)
+        return evaluate(self.model, validation, precision=settings.precision, by_sequence=True)
 
     def measure_unigram_loss(self, limit: int | None) -> float:
         """The loss that token frequencies alone give on about so many validation tokens; NaN where it is unknown."""
@@ -142,8 +142,8 @@ class Trainer:
         settings, lengths = self.settings, {}
         slices: dict[str, dict[str, float]] = {}
         for length in self.tested_lengths:
-            held_out = self.source.held_out(context=length, batch=settings.batch)
-            score = evaluate(self.model, held_out, precision=settings.precision)
+            validation = self.source.validation_batches(context=length, batch=settings.batch)
+            score = evaluate(self.model, validation, precision=settings.precision)
             lengths[str(length)], slices = score.accuracy, score.accuracies()
         return {"length": lengths, **slices}
 
@@ -153,7 +153,7 @@ class Trainer:
             seed = self.settings.seed + self.step
             text = sample(self.model, self.source, tokens=self.settings.sample_tokens, seed=seed)
             self.run.append_sample(self.step, text)
-        self.display.evaluation(self.step, self.validation_loss, self.validation_accuracy, text)
+        self.listener.evaluation(self.step, self.validation_loss, self.validation_accuracy, text)
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless one was just written."""
@@ -201,7 +201,7 @@ class Trainer:
         speed = self.tokens_per_step / elapsed
         self._speed = 0.95 * self._speed + 0.05 * speed if self._speed else speed
         left = (self.settings.steps - self.step) * self.tokens_per_step / self._speed
-        self.display.progress(Progress(self.step, self.settings.steps, loss, self._speed, left))
+        self.listener.progress(Progress(self.step, self.settings.steps, loss, self._speed, left))
 
     def _update(self) -> float:
         """One step of the optimiser; returns the cross-entropy of its batch."""

@@ -15,7 +15,7 @@ _LONGEST_REASON = 80
 """Characters of torch's own word on a device that is not there."""
 
 
-def settle(settings: Settings) -> Settings:
+def resolve_auto(settings: Settings) -> Settings:
     """The settings with ``auto`` and ``none`` replaced by what this machine has, so that a run can be told again."""
     device = settings.device
     if device == "auto":

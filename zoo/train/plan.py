@@ -15,7 +15,7 @@ from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import autocast
 from zoo.train.find_data import source_of
-from zoo.train.machine import prepare_machine, settle
+from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.optimizer import check_optimizer, state_bytes
 from zoo.train.session import model_for
 from zoo.train.settings import Settings
@@ -63,7 +63,7 @@ def make_plan(settings: Settings) -> Plan:
     Raises:
         ZooError: whatever would keep the run from starting.
     """
-    settings = settle(settings)
+    settings = resolve_auto(settings)
     device = prepare_machine(settings)
     check_optimizer(settings)
     source = source_of(settings)

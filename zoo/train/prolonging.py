@@ -2,27 +2,27 @@
 
 from zoo.errors import UsageError
 from zoo.train.checkpoint import ASIDE, Checkpoint, load_checkpoint, set_aside
-from zoo.train.display import Display
+from zoo.train.listener import Listener
 from zoo.train.optimizer import decay_begins, learning_rate
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
 
 
-def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, display: Display) -> Checkpoint:
+def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, listener: Listener) -> Checkpoint:
     """The newest sound checkpoint of a run, which is to be resumed.
 
     Args:
         run: as it was saved.
         settings: its own.
         steps: the last step that it is to have; None for that of its settings.
-        display: is told what a person should know.
+        listener: is told what a person should know.
 
     Raises:
         UsageError: there is no sound checkpoint, or none that is early enough for so few steps.
     """
     checkpoint = load_checkpoint(run.checkpoints, device=settings.device)
     for rejected, reason in checkpoint.rejected:
-        display.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
+        listener.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
         run.append_event("fell back", damaged=rejected.name, reason=reason, to=checkpoint.path.name)
     if steps is not None and steps < checkpoint.step:
         raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
@@ -30,7 +30,7 @@ def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, di
 
 
 def before_the_decay(
-    run: RunDirectory, newest: Checkpoint, saved: Settings, settings: Settings, display: Display
+    run: RunDirectory, newest: Checkpoint, saved: Settings, settings: Settings, listener: Listener
 ) -> Checkpoint:
     """The checkpoint from which a run with a later last step is that of a run which had so many steps from its start.
 
@@ -42,7 +42,7 @@ def before_the_decay(
         newest: its newest sound checkpoint.
         saved: its own settings.
         settings: the same with another last step.
-        display: is told what a person should know.
+        listener: is told what a person should know.
     """
     begin = decay_begins(saved)
     if begin is None or settings.steps <= saved.steps or newest.step <= begin:
@@ -54,7 +54,7 @@ def before_the_decay(
     if earlier.step == 0:
         return newest  # nothing would be left of what was trained
     set_aside(run.checkpoints, earlier.step)
-    display.notice(
+    listener.notice(
         f"going back to step {earlier.step:,}, from where the learning rate does not fall yet; the checkpoint of step "
         f"{newest.step:,} is kept as {newest.path.name}{ASIDE}"
     )
@@ -62,7 +62,7 @@ def before_the_decay(
     return earlier
 
 
-def report_rise(run: RunDirectory, before: Settings, after: Settings, step: int, display: Display) -> None:
+def report_rise(run: RunDirectory, before: Settings, after: Settings, step: int, listener: Listener) -> None:
     """Say so where a later last step raises the learning rate, in a notice and an event."""
     if step == 0:
         return
@@ -71,7 +71,7 @@ def report_rise(run: RunDirectory, before: Settings, after: Settings, step: int,
     if rising <= falling * (1 + 1e-9):
         return
     advice = "; with schedule=wsd a run can be prolonged without that" if before.schedule == "cosine" else ""
-    display.notice(
+    listener.notice(
         f"the learning rate rises again, from {falling:.3g} to {rising:.3g}, because the last step is now "
         f"{after.steps:,} and was {before.steps:,}{advice}"
     )

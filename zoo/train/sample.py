@@ -40,7 +40,7 @@ def filled_text(model: Backbone, source: MaskedText, *, tokens: int) -> str:
 
     Where the guess is wrong, the token that was there stands behind it: ``⟦a|e⟧``.
     """
-    batch = next(source.held_out(context=model.context, batch=max(1, tokens // model.context), limit=tokens))
+    batch = next(source.validation_batches(context=model.context, batch=max(1, tokens // model.context), limit=tokens))
     device = next(model.parameters()).device
     guesses = model.eval()(batch.inputs.to(device), **batch.documents_for(device)).logits.argmax(-1).cpu()
     model.train()
@@ -69,7 +69,7 @@ def answered_example(model: Backbone, data: TaskData) -> str:
 
     Where the answer is wrong the right one stands behind it in brackets: ``k3→v2(v7)``.
     """
-    batch = next(data.held_out(context=data.task.length, batch=1))
+    batch = next(data.validation_batches(context=data.task.length, batch=1))
     device = next(model.parameters()).device
     said = model.eval()(batch.inputs.to(device)).logits[0].argmax(-1).tolist()
     model.train()

@@ -21,11 +21,11 @@ from zoo.plugin.pattern import parse
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.display import Display
 from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
-from zoo.train.machine import prepare_machine, settle
+from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
@@ -79,7 +79,7 @@ def start(
     *,
     root: Path,
     out: Path | None = None,
-    display: Display | None = None,
+    listener: Listener | None = None,
     interrupts: Interrupts | None = None,
     pages: bool = True,
     found: tuple[Source, str | None] | None = None,
@@ -90,7 +90,7 @@ def start(
         settings: may still hold ``auto``.
         root: the folder in which the run directory is made, unless `out` names the run directory itself.
         out: must not exist yet.
-        display: hears how it goes.
+        listener: hears how it goes.
         interrupts: who may stop it; Ctrl-C by default.
         pages: whether to write what a person opens, the curve and the report; they can be had later.
         found: the data, and the absolute path of the text, where `find_source` has found them already.
@@ -99,7 +99,7 @@ def start(
         ZooError: of the kind that says whose fault it is.
         Interrupted: Ctrl-C; everything is saved.
     """
-    settings = settle(settings)
+    settings = resolve_auto(settings)
     device = prepare_machine(settings)
     check_optimizer(settings)
     source, text = found or (source_of(settings), text_path(settings.data))
@@ -110,7 +110,7 @@ def start(
         run.write_environment(environment)
         if source.tokenizer is not None:
             run.write_tokenizer(tokenizer_as_json(source.tokenizer))
-        return _drive(Trainer(model, source, settings, run, display or Display()), "started", interrupts, pages)
+        return _drive(Trainer(model, source, settings, run, listener or Listener()), "started", interrupts, pages)
 
 
 def resume(
@@ -118,19 +118,19 @@ def resume(
     *,
     steps: int | None = None,
     data: str | None = None,
-    display: Display | None = None,
+    listener: Listener | None = None,
     interrupts: Interrupts | None = None,
     pages: bool = True,
 ) -> Summary:
     """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
 
-    One that has finished stays as it is: its figures are given back, and `display` is told how to train it longer.
+    One that has finished stays as it is: its figures are given back, and `listener` is told how to train it longer.
 
     Args:
         path: of the run.
         steps: the last step; None leaves it.
         data: where its text lies now, to be remembered; None looks where it was typed and where it lay.
-        display, interrupts, pages: as in `start`.
+        listener, interrupts, pages: as in `start`.
 
     Raises:
         UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed or moved.
@@ -142,9 +142,9 @@ def resume(
     with run.lock():
         if (finished := _finished(run, steps)) is not None:
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"
-            (display or Display()).notice(f"{text}; --steps {2 * finished.steps} trains it longer")
+            (listener or Listener()).notice(f"{text}; --steps {2 * finished.steps} trains it longer")
             return finished
-        return _drive(_restored(run, steps, data, display or Display()), "resumed", interrupts, pages)
+        return _drive(_restored(run, steps, data, listener or Listener()), "resumed", interrupts, pages)
 
 
 def model_of(
@@ -210,11 +210,11 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
     )
 
 
-def _restored(run: RunDirectory, steps: int | None, data: str | None, display: Display) -> Trainer:
+def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: Listener) -> Trainer:
     """The trainer of a saved run, at its newest sound checkpoint."""
     settings = validate(run.config)
     device = prepare_machine(settings)
-    checkpoint = find_checkpoint(run, settings, steps, display)
+    checkpoint = find_checkpoint(run, settings, steps, listener)
     saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
     changed = check_plugins(run.environment["plugins"])
     registry = with_recorded_origins(run.environment)
@@ -222,14 +222,14 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, display: D
     if place != run.environment.get("data_path"):
         run.write_environment(run.environment | {"data_path": place})
     model = model_for(source, settings, registry).to(device)
-    trainer = Trainer(model, source, settings, run, display)
+    trainer = Trainer(model, source, settings, run, listener)
     for name, change in changed.items():
-        display.notice(change)
+        listener.notice(change)
         run.append_event("plugin changed", plugin=name, how=change)
-    checkpoint = before_the_decay(run, checkpoint, saved, settings, display)
+    checkpoint = before_the_decay(run, checkpoint, saved, settings, listener)
     for log in trainer.restore(checkpoint):
-        display.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
-    report_rise(run, saved, settings, checkpoint.step, display)
+        listener.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
+    report_rise(run, saved, settings, checkpoint.step, listener)
     run.write_config(settings.model_dump())
     return trainer
 
@@ -253,10 +253,12 @@ def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
     run, began = trainer.run, time.perf_counter()
     earlier = sum(event.get("seconds", 0.0) for event in run.events())
-    heard = interrupts or Interrupts(lambda: trainer.display.notice("stopping after this step; Ctrl-C again stops now"))
-    with explaining(), heard:
+    caught = interrupts or Interrupts(
+        lambda: trainer.listener.notice("stopping after this step; Ctrl-C again stops now")
+    )
+    with explaining(), caught:
         run.append_event(kind, step=trainer.step)
-        finished = trainer.train(heard)
+        finished = trainer.train(caught)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:

@@ -5,8 +5,8 @@ import pytest
 
 from zoo.lab.compare import grid
 from zoo.lab.compare.trial import run_trial
-from zoo.train.display import Display
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +32,10 @@ class InThisProcess:
     def are_busy(self):
         return bool(self.waiting)
 
-    def hear(self):
+    def poll(self):
         job = self.waiting.pop(0)
         return [
-            (job, run_trial(job.folder, job.settings, display=Display(), interrupts=Interrupts(), text=job.text))
+            (job, run_trial(job.folder, job.settings, listener=Listener(), interrupts=Interrupts(), text=job.text))
         ], []
 
 

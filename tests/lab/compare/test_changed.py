@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from zoo.lab.compare.changed import changed_plugins
-from zoo.lab.compare.grid import Grid, Onlooker
+from zoo.lab.compare.grid import Grid, GridListener
 from zoo.lab.compare.request import Budget
-from zoo.lab.compare.session import begin, carry_on, go_on
+from zoo.lab.compare.session import create_comparison, open_comparison, run_comparison
 from zoo.train.run_directory import RunDirectory
 
 from .samples import TINY, request
@@ -58,7 +58,7 @@ def test_a_run_that_is_missing_or_damaged_says_nothing(tmp_path):
     assert changed_plugins([*runs, tmp_path / "nowhere"]) == ()
 
 
-class Recorder(Onlooker):
+class Recorder(GridListener):
     def __init__(self):
         self.notices = []
 
@@ -70,16 +70,16 @@ class Recorder(Onlooker):
 @pytest.mark.usefixtures("in_this_process")
 def test_a_comparison_of_changed_code_says_so_wherever_it_is_read(tmp_path):
     asked = request("dot-product", "involution", budget=Budget("steps", 2), settings=TINY | {"warmup": 1})
-    plan, folder = begin(asked, root=tmp_path, out=tmp_path / "out")
+    plan, folder = create_comparison(asked, root=tmp_path, out=tmp_path / "out")
     assert json.loads((folder.path / "comparison.json").read_text())["plugins"]["involution"]["source_sha256"]
-    assert carry_on(plan, folder).changed == ()
+    assert run_comparison(plan, folder).changed == ()
     assert json.loads((folder.path / "results.json").read_text())["changed_plugins"] == []
     one = folder.trial(plan, plan.results(1, plan.only_lr(1))[0])
     environment = RunDirectory(one).environment
     environment["plugins"]["involution"]["source_sha256"] = "00" * 32
     RunDirectory(one).write_environment(environment)
     recorder = Recorder()
-    (changed,) = carry_on(*go_on(folder.path), recorder).changed
+    (changed,) = run_comparison(*open_comparison(folder.path), recorder).changed
     assert str(changed).startswith("involution changed in the course of the comparison: mixer-zoo ")
     assert str(changed).count(" in 1 run") == 2
     assert recorder.notices == [f"not all runs are of the same code: {changed}"]
@@ -93,7 +93,7 @@ def test_a_comparison_of_changed_code_says_so_wherever_it_is_read(tmp_path):
 @pytest.mark.usefixtures("in_this_process")
 def test_a_comparison_that_goes_on_with_changed_code_is_told(tmp_path):
     asked = request("dot-product", seeds=1, budget=Budget("steps", 1), settings=TINY | {"warmup": 1})
-    plan, folder = begin(asked, root=tmp_path, out=tmp_path / "out")
+    plan, folder = create_comparison(asked, root=tmp_path, out=tmp_path / "out")
     before = {"dot-product": plan.plugins["dot-product"] | {"source_sha256": "00" * 32}}
     recorder = Recorder()
     Grid(replace(plan, plugins=before), folder, recorder).run()

@@ -9,14 +9,14 @@ from zoo.files.atomic import writing
 from zoo.lab.compare import report
 from zoo.lab.compare import trial as trial_module
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.grid import Grid, Onlooker, chosen_lr
+from zoo.lab.compare.grid import Grid, GridListener, chosen_lr
 from zoo.lab.compare.plan import Trial
 from zoo.lab.compare.request import Budget
 from zoo.lab.compare.results import gather
-from zoo.lab.compare.session import GridInterrupted, begin, carry_on, go_on
+from zoo.lab.compare.session import GridInterrupted, create_comparison, open_comparison, run_comparison
 from zoo.lab.compare.trial import Outcome, read_outcome, run_trial
-from zoo.train.display import Display
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
 
 from .conftest import InThisProcess
@@ -31,7 +31,7 @@ def _quick(monkeypatch):
     monkeypatch.setattr(report, "pictures_of", lambda results, folder: {result.data: [] for result in results.data})
 
 
-class Recorder(Onlooker):
+class Recorder(GridListener):
     def __init__(self):
         self.told = []
 
@@ -46,7 +46,7 @@ class Recorder(Onlooker):
 
 def started(tmp_path, *patterns, **changes):
     given = {"budget": Budget("steps", 6), "settings": TINY | {"warmup": 1}} | changes
-    return begin(request(*patterns, **given), root=tmp_path, out=tmp_path / "out")
+    return create_comparison(request(*patterns, **given), root=tmp_path, out=tmp_path / "out")
 
 
 def saved(folder):
@@ -57,7 +57,7 @@ def saved(folder):
 def test_each_arm_sweeps_first_and_then_takes_what_came_off_best(tmp_path):
     made, folder = started(tmp_path, lrs=(1e-3, 1e-2))
     recorder = Recorder()
-    results = carry_on(made, folder, recorder)
+    results = run_comparison(made, folder, recorder)
     assert [entry[:4] for entry in recorder.told[:2]] == [(0, True, 1e-3, 2), (0, True, 1e-2, 2)]
     assert len(recorder.told) == made.runs == 8
     for arm in results.data[0].arms:
@@ -105,15 +105,15 @@ def test_the_learning_rate_that_is_chosen(outcomes, best):
 
 def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     made, folder = started(tmp_path, lrs=(1e-3, 1e-2))
-    carry_on(made, folder)
+    run_comparison(made, folder)
     whole = saved(folder)
-    shutil.rmtree(folder.trial(made, Trial(1, carry_on(made, folder).data[0].arms[1].lr, 1, sweep=False)))
+    shutil.rmtree(folder.trial(made, Trial(1, run_comparison(made, folder).data[0].arms[1].lr, 1, sweep=False)))
     recorder = Recorder()
-    carry_on(*go_on(folder.path), recorder)
+    run_comparison(*open_comparison(folder.path), recorder)
     assert [entry[-1] for entry in recorder.told].count(False) == 1
     assert saved(folder) == whole
     monkeypatch.setattr(InThisProcess, "submit", lambda self, job: pytest.fail("it was made again"))
-    carry_on(*go_on(folder.path))
+    run_comparison(*open_comparison(folder.path))
     assert saved(folder) == whole
 
 
@@ -121,7 +121,7 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
 def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     request_ = {"lrs": (1e-3, 1e-2)}
     made, folder = started(tmp_path / "whole", **request_)
-    carry_on(made, folder)
+    run_comparison(made, folder)
     whole, hear, count = saved(folder), InThisProcess.hear, iter(range(100))
 
     def interrupted(self):
@@ -133,11 +133,11 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     monkeypatch.setattr(InThisProcess, "hear", interrupted)
     made, folder = started(tmp_path / "cut", **request_)
     with pytest.raises(GridInterrupted):
-        carry_on(made, folder)
+        run_comparison(made, folder)
     assert f"Not finished: {ended} of 8 runs have ended" in (folder.path / "report.html").read_text()
     assert json.loads((folder.path / "results.json").read_text())["command"] == made.command
     monkeypatch.setattr(InThisProcess, "hear", hear)
-    carry_on(*started(tmp_path / "cut", **request_))
+    run_comparison(*started(tmp_path / "cut", **request_))
     assert saved(folder) == whole
     assert "Not finished" not in (folder.path / "report.html").read_text()
 
@@ -146,11 +146,11 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
 def test_no_time_is_in_the_results(tmp_path, monkeypatch):
     """Two comparisons that take different times say the same."""
     made, folder = started(tmp_path / "a")
-    carry_on(made, folder)
+    run_comparison(made, folder)
     clock = iter(range(10**6))
     monkeypatch.setattr("zoo.train.loop.time.perf_counter", lambda: 7.0 * next(clock))
     again, other = started(tmp_path / "b")
-    carry_on(again, other)
+    run_comparison(again, other)
     assert saved(folder) == saved(other)
     assert (folder.path / "timings.csv").read_bytes() != (other.path / "timings.csv").read_bytes()
 
@@ -166,19 +166,19 @@ def test_a_run_that_fails_stops_no_other_and_is_not_tried_again(tmp_path, monkey
         return update(self)
 
     monkeypatch.setattr(Trainer, "_update", broken)
-    results = carry_on(made, folder)
+    results = run_comparison(made, folder)
     first, second = results.data[0].arms
     assert (first.error, second.error) == (None, "seed 1: RuntimeError: no luck")
     assert (first.estimate.seeds, second.estimate.seeds) == (2, 1)
     assert results.data[0].judgements[0].difference.seeds == 1
     monkeypatch.setattr(Trainer, "_update", update)
-    assert carry_on(made, folder).data[0].arms[1].error == "seed 1: RuntimeError: no luck"
+    assert run_comparison(made, folder).data[0].arms[1].error == "seed 1: RuntimeError: no luck"
 
 
 @pytest.mark.slow
 def test_a_rate_at_which_training_breaks_down_is_not_chosen(tmp_path):
     made, folder = started(tmp_path, lrs=(1e-3, 1e30))
-    for arm in carry_on(made, folder).data[0].arms:
+    for arm in run_comparison(made, folder).data[0].arms:
         failed = {trial.lr: outcome.error for trial, outcome in arm.sweep.items()}
         assert "is not finite" in failed[1e30]
         assert (arm.lr, arm.error, arm.estimate.seeds) == (1e-3, None, 2)
@@ -193,7 +193,7 @@ def test_a_full_disk_says_nothing_of_a_mixer(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trial_module, "start", full)
     with pytest.raises(ZooError, match=r"No space left on device"):
-        carry_on(made, folder)
+        run_comparison(made, folder)
     assert not list(folder.path.rglob("failure.json"))
 
 
@@ -203,10 +203,10 @@ def test_data_that_has_changed_since_is_refused(tmp_path, monkeypatch):
     made, folder = started(tmp_path, data=(str(text),), settings=TINY | {"context": 16})
     text.write_text("def answer(question):\n    return 43\n\n" * 60)
     with pytest.raises(UsageError, match=r"has changed since the comparison began"):
-        carry_on(made, folder)
+        run_comparison(made, folder)
     text.unlink()
     with pytest.raises(UsageError, match=r"the data .*text\.txt' of the comparison is not there: put it back"):
-        carry_on(made, folder)
+        run_comparison(made, folder)
     assert not list(folder.path.rglob("failure.json"))
 
 
@@ -214,20 +214,20 @@ def test_a_mixer_that_is_gone_is_told(tmp_path):
     made, folder = plan("no-such-mixer", "dot-product"), Folder(tmp_path)
     there = replace(made, plugins={"no-such-mixer": {"distribution": "mixer-zoo", "version": "1"}})
     with pytest.raises(UsageError, match=r"no mixer is named 'no-such-mixer'"):
-        carry_on(there, folder)
+        run_comparison(there, folder)
     gone = replace(made, plugins={"task:fading": {"distribution": "fading-lab", "version": "1"}})
     with pytest.raises(PluginError, match=r"task fading-lab:fading needs the distribution 'fading-lab'"):
-        carry_on(gone, folder)
+        run_comparison(gone, folder)
 
 
 @pytest.mark.slow
 def test_a_mixer_in_another_version_is_told(tmp_path):
     made, folder = started(tmp_path)
     recorder = Recorder()
-    carry_on(made, folder, recorder)
+    run_comparison(made, folder, recorder)
     assert recorder.notices == []
     older = {name: origin | {"version": "0.0.7"} for name, origin in made.plugins.items() if name == "correlation"}
-    carry_on(replace(made, plugins=made.plugins | older), folder, recorder)
+    run_comparison(replace(made, plugins=made.plugins | older), folder, recorder)
     (notice,) = recorder.notices
     assert notice.startswith("correlation comes from mixer-zoo ")
     assert "came from 0.0.7 when this began: runs that are made from now on" in notice
@@ -236,7 +236,7 @@ def test_a_mixer_in_another_version_is_told(tmp_path):
 def test_two_processes_do_not_share_a_folder(tmp_path):
     made, folder = started(tmp_path)
     with folder.lock(), pytest.raises(UsageError, match=r"another process is at work in .*: wait until it ends"):
-        carry_on(made, folder)
+        run_comparison(made, folder)
 
 
 # What lies in the folder of a run
@@ -277,7 +277,7 @@ def test_a_stop_before_the_first_run_begins_leaves_nothing(tmp_path):
     made, folder = started(tmp_path)
     trial = made.results(0, 1e-3)[0]
     path = folder.trial(made, trial)
-    assert run_trial(path, made.settings(trial), display=Display(), interrupts=asked()) == Outcome()
+    assert run_trial(path, made.settings(trial), listener=Listener(), interrupts=asked()) == Outcome()
     assert not path.exists()
 
 
@@ -287,7 +287,7 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     path = folder.trial(made, trial)
     path.mkdir(parents=True)
     (path / "config.json").write_text("{")
-    outcome = run_trial(path, made.settings(trial), display=Display(), interrupts=Interrupts())
+    outcome = run_trial(path, made.settings(trial), listener=Listener(), interrupts=Interrupts())
     assert outcome.summary["steps"] == 6
 
 
@@ -297,7 +297,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(tmp_path):
     (path / "checkpoints" / "step-00000000").mkdir(parents=True)
     (path / "config.json").write_text(made.settings(made.results(0, 1e-3)[0]).model_dump_json())
     with pytest.raises(UsageError, match=r"cannot go on with the run in .*; remove the folder") as error:
-        carry_on(made, folder)
+        run_comparison(made, folder)
     assert str(path) in str(error.value)
     assert not list(folder.path.rglob("failure.json"))
 
@@ -341,13 +341,13 @@ def test_a_folder_that_holds_something_else_is_refused_before_anything_is_worked
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ZooError, match=r"cannot make the folder .*: Not a directory; choose another place with --out"):
-        begin(request(), root=tmp_path, out=tmp_path / "file" / "out")
+        create_comparison(request(), root=tmp_path, out=tmp_path / "file" / "out")
 
 
 def test_an_empty_folder_is_taken_and_one_without_a_name_is_named_by_time(tmp_path):
     (tmp_path / "out").mkdir()
     assert started(tmp_path)[1].path == tmp_path / "out"
-    folder = begin(request(), root=tmp_path / "root")[1]
+    folder = create_comparison(request(), root=tmp_path / "root")[1]
     assert folder.path.parent == tmp_path / "root"
     assert len(folder.path.name) == len("20250131-120000-12345678")
 
@@ -360,7 +360,7 @@ def test_an_empty_folder_is_taken_and_one_without_a_name_is_named_by_time(tmp_pa
 def test_a_damaged_plan_is_told(tmp_path, text, words):
     (tmp_path / "comparison.json").write_text(text)
     with pytest.raises(UsageError, match=words):
-        go_on(tmp_path)
+        open_comparison(tmp_path)
 
 
 @pytest.mark.slow
@@ -372,14 +372,14 @@ def test_a_relative_text_is_found_from_another_folder(tmp_path, monkeypatch):
     settings = TINY | {"warmup": 1, "context": 8}
     made, folder = started(tmp_path, data=("text.txt",), seeds=2, settings=settings)
     monkeypatch.chdir(tmp_path / "there")
-    made, folder = go_on(folder.path)
-    results = carry_on(made, folder)
+    made, folder = open_comparison(folder.path)
+    results = run_comparison(made, folder)
     assert all(outcome.summary for arm in results.data[0].arms for outcome in arm.runs.values())
     environments = [json.loads(path.read_text()) for path in folder.path.rglob("env.json")]
     assert {told["data_path"] for told in environments} == {str(tmp_path / "here" / "text.txt")}
     (tmp_path / "here" / "text.txt").unlink()
     with pytest.raises(UsageError, match=r"the data 'text.txt' of the comparison is not there, looked for .*there"):
-        carry_on(made, folder)
+        run_comparison(made, folder)
 
 
 def test_a_plan_of_before_has_no_paths(tmp_path):
@@ -388,15 +388,15 @@ def test_a_plan_of_before_has_no_paths(tmp_path):
     del told["paths"]
     (folder.path / "manifest.json").unlink()
     (folder.path / "comparison.json").write_text(json.dumps(told))
-    assert go_on(folder.path)[0] == made
+    assert open_comparison(folder.path)[0] == made
 
 
 def test_a_flipped_bit_in_the_plan_or_in_a_result_is_noticed(tmp_path):
     made, folder = started(tmp_path)
     trial = made.results(0, 1e-3)[0]
     run = folder.trial(made, trial)
-    run_trial(run, made.settings(trial), display=Display(), interrupts=Interrupts())
-    for path, read in ((folder.path / "comparison.json", lambda: go_on(folder.path)),
+    run_trial(run, made.settings(trial), listener=Listener(), interrupts=Interrupts())
+    for path, read in ((folder.path / "comparison.json", lambda: open_comparison(folder.path)),
                        (run / "summary.json", lambda: read_outcome(run))):  # fmt: skip
         content = path.read_bytes()
         for place in range(0, len(content), 9):
@@ -407,7 +407,7 @@ def test_a_flipped_bit_in_the_plan_or_in_a_result_is_noticed(tmp_path):
 
 def test_nothing_to_go_on_with(tmp_path):
     with pytest.raises(UsageError, match=r"holds no comparison; `zoo compare` prints where it puts one"):
-        go_on(tmp_path)
+        open_comparison(tmp_path)
 
 
 def test_is_over_counts_all_runs(tmp_path):

@@ -14,9 +14,9 @@ from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.compare.trial import run_trial
 from zoo.lab.size import measure_size
 from zoo.plugin.registry import get_registry
-from zoo.train.display import Display
 from zoo.train.find_data import source_of
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
 from zoo.train.session import model_for
 
@@ -255,7 +255,7 @@ def test_all_patterns_see_the_same_batches(monkeypatch, tmp_path):
         for trial in made.results(index, lr):
             current = (trial.seed, index)
             outcome = run_trial(
-                tmp_path / f"{index}-{trial.seed}", made.settings(trial), display=Display(), interrupts=Interrupts()
+                tmp_path / f"{index}-{trial.seed}", made.settings(trial), listener=Listener(), interrupts=Interrupts()
             )
             assert outcome.summary is not None
     assert [step for step, *_ in seen[0, 0]] == [0, 1, 2, 3, 4, 5]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from zoo.lab.bench.request import Request
-from zoo.train.machine import prepare_machine, settle
+from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.settings import validate
 
 _MATRICES = (512, 1024, 2048)
@@ -52,7 +52,7 @@ def prepare(request: Request) -> tuple[Request, torch.device]:
     device = request.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    settings = settle(validate({"device": device, "precision": request.precision, "threads": request.threads}))
+    settings = resolve_auto(validate({"device": device, "precision": request.precision, "threads": request.threads}))
     place = prepare_machine(settings)
     return replace(request, device=device, threads=settings.threads), place
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from zoo.files.logs import table
 from zoo.lab.compare.changed import ChangedPlugin
+from zoo.lab.compare.format import judgement_in_words, verdict
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Arm, Trial
 from zoo.lab.compare.results import ArmResult, Results, value_of
 from zoo.lab.compare.trial import Outcome
-from zoo.lab.compare.words import judgement_in_words, verdict
 
 
 def results_as_json(results: Results) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.plan import Plan, Trial
 from zoo.lab.compare.trial import Outcome, Text, read_outcome
-from zoo.lab.compare.workers import Job, Word, Workers, working
+from zoo.lab.compare.workers import Job, RunProgress, Workers, working
 from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.machine import check_device
@@ -16,13 +16,13 @@ class GridInterrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the comparison; every run was saved."""
 
 
-class Onlooker:
+class GridListener:
     """Whoever looks on while a comparison is made. This one is silent; a subclass shows what it likes."""
 
     def begin(self, plan: Plan) -> None:
         """The comparison begins."""
 
-    def word(self, word: Word) -> None:
+    def word(self, word: RunProgress) -> None:
         """A run has got so far."""
 
     def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
@@ -41,7 +41,7 @@ class Grid:
 
     plan: Plan
     folder: Folder
-    onlooker: Onlooker = field(default_factory=Onlooker)
+    listener: GridListener = field(default_factory=GridListener)
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     """Where the texts lie now, by name."""
@@ -57,11 +57,11 @@ class Grid:
             PluginError: a plugin is missing or broken.
         """
         changed, self.texts = _check(self.plan)
-        self.onlooker.begin(self.plan)
+        self.listener.begin(self.plan)
         for change in changed:
-            self.onlooker.notice(f"{change}: runs that are made from now on are not those of the same mixer or task")
+            self.listener.notice(f"{change}: runs that are made from now on are not those of the same mixer or task")
         notice = "saving every run after its step; Ctrl-C again stops now"
-        with Interrupts(lambda: self.onlooker.notice(notice)) as interrupts, working(self.plan.jobs) as workers:
+        with Interrupts(lambda: self.listener.notice(notice)) as interrupts, working(self.plan.jobs) as workers:
             for trial in self._first():
                 self._take(trial, workers)
             while workers.are_busy:
@@ -94,18 +94,18 @@ class Grid:
             workers.submit(Job(trial, path, self.plan.settings(trial), text))
 
     def _listen(self, workers: Workers) -> None:
-        ended, words = workers.hear()
+        ended, words = workers.poll()
         for word in words:
-            self.onlooker.word(word)
+            self.listener.word(word)
         for job, outcome in ended:
             self._end(job.trial, outcome, workers, found=False)
-        self.onlooker.moment()
+        self.listener.moment()
 
     def _end(self, trial: Trial, outcome: Outcome, workers: Workers, *, found: bool) -> None:
         self.outcomes[trial] = outcome
         if not outcome.is_over:
             return
-        self.onlooker.ended(trial, outcome, found=found)
+        self.listener.ended(trial, outcome, found=found)
         if trial.sweep:
             lr = chosen_lr(self.plan, trial.arm, self.outcomes)
             if lr is not None:

@@ -22,7 +22,7 @@ from zoo.model.faults import describe_error, explain
 from zoo.plugin.registry import get_registry
 from zoo.train.causality import check_causal_classes
 from zoo.train.find_data import source_of, text_path
-from zoo.train.machine import settle
+from zoo.train.machine import resolve_auto
 from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import plugins_of
 from zoo.train.session import model_for
@@ -145,7 +145,7 @@ def make_plan(request: Request) -> Plan:
     seeds = tier.seeds if request.seeds is None else request.seeds
     lrs = tier.lrs if request.lrs is None else request.lrs
     sources = _check_all(request, tier)
-    device = settle(tier.settings(request.patterns[0], request.data[0], request.settings)).device
+    device = resolve_auto(tier.settings(request.patterns[0], request.data[0], request.settings)).device
     jobs = _jobs(request.jobs, device)
     threads = max(1, torch.get_num_threads() // jobs)
     arms = [arm for data, source in sources.items() for arm in _arms_of(request, tier, source, data, threads)]
@@ -220,7 +220,7 @@ def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
                 pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
             )
             check_causal_classes(settings, get_registry())
-        settled = settle(tier.settings(request.patterns[0], data, request.settings))
+        settled = resolve_auto(tier.settings(request.patterns[0], data, request.settings))
         check_optimizer(settled)
         sources[data] = source_of(settled)
     return sources
@@ -231,7 +231,7 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
     target = None
     for index, pattern in enumerate(request.patterns):
         try:
-            settings = settle(tier.settings(pattern, data, {**request.settings, "threads": threads}))
+            settings = resolve_auto(tier.settings(pattern, data, {**request.settings, "threads": threads}))
             settings, size, ratio = _sized(request, settings, source, target)
             settings = settings.model_copy(update=_length(request.budget, settings, source, size))
             kept = {name: value for name, value in _kept(settings).items() if name not in request.settings}

@@ -9,9 +9,9 @@ import numpy as np
 
 from zoo.lab.compare.curves import Curve, read_curve
 from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.format import TITLES, format_value
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.results import ArmResult, DataResult, Results
-from zoo.lab.compare.words import TITLES, told
 from zoo.pages.page import printable
 from zoo.pages.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
 
@@ -211,7 +211,7 @@ def draw_heat_map(results: Sequence[DataResult], patterns: Sequence[str]) -> "Fi
     axes.pcolormesh(np.ma.masked_invalid(shades), cmap="Blues", vmin=-0.05, vmax=1.25, edgecolor="white", linewidth=2)
     axes.invert_yaxis()
     for row, column in np.ndindex(means.shape):
-        text = told(float(means[row, column]), results[column].metric)
+        text = format_value(float(means[row, column]), results[column].metric)
         axes.text(
             column + 0.5,
             row + 0.5,

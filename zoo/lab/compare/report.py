@@ -7,6 +7,19 @@ from zoo.files.environment import describe_environment
 from zoo.files.strict_json import to_json
 from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
+from zoo.lab.compare.format import (
+    TITLES,
+    UNITS,
+    count,
+    estimate_in_words,
+    format_value,
+    guess_in_words,
+    judgement_in_words,
+    lr_in_words,
+    number_of,
+    ratio_in_words,
+    verdict,
+)
 from zoo.lab.compare.plan import Plan
 from zoo.lab.compare.plots import Picture, pictures_of
 from zoo.lab.compare.results import (
@@ -14,19 +27,6 @@ from zoo.lab.compare.results import (
     DataResult,
     Results,
     value_of,
-)
-from zoo.lab.compare.words import (
-    TITLES,
-    UNITS,
-    count,
-    estimate_in_words,
-    guess_in_words,
-    judgement_in_words,
-    lr_in_words,
-    number_of,
-    ratio_in_words,
-    told,
-    verdict,
 )
 from zoo.pages.page import flat, markup, printable, render_page
 from zoo.pages.picture import save_picture, svg_of
@@ -136,7 +136,7 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
     if settings is None or size is None:
         return [arm.arm.pattern, "failed", *["n/a"] * (len(columns(result)) - 2)]
     ended = [value_of(outcome, result.metric) for outcome in arm.runs.values() if outcome.is_over]
-    seeds = [told(value, result.metric).removesuffix(" %") for value in ended]
+    seeds = [format_value(value, result.metric).removesuffix(" %") for value in ended]
     steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
@@ -146,7 +146,7 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
     return [
         arm.arm.pattern,
         estimate_in_words(arm.estimate, result.metric),
-        *([] if result.guess is None else [told(result.guess, "accuracy").removesuffix(" %")]),
+        *([] if result.guess is None else [format_value(result.guess, "accuracy").removesuffix(" %")]),
         ", ".join(seeds),
         f"{few:,}" if few == many else f"{few:,} to {many:,}",
         lr_in_words(arm.lr),
@@ -166,7 +166,7 @@ def _sweep(result: DataResult) -> list[list[str]]:
     rows = []
     for arm in result.arms:
         if arm.sweep:
-            tried = [told(value_of(outcome, result.metric), result.metric) for outcome in arm.sweep.values()]
+            tried = [format_value(value_of(outcome, result.metric), result.metric) for outcome in arm.sweep.values()]
             rows.append([arm.arm.pattern, *tried, lr_in_words(arm.lr)])
     return rows
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zoo.errors import UsageError
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.grid import Grid, GridInterrupted, Onlooker
+from zoo.lab.compare.grid import Grid, GridInterrupted, GridListener
 from zoo.lab.compare.plan import Plan, make_plan
 from zoo.lab.compare.report import write_results
 from zoo.lab.compare.request import Request, check_request
@@ -12,7 +12,7 @@ from zoo.lab.compare.results import Results, gather
 from zoo.plugin.local import LOCAL
 from zoo.train.shell import quote
 
-__all__ = ["GridInterrupted", "begin", "carry_on", "go_on", "plan_request"]
+__all__ = ["GridInterrupted", "create_comparison", "open_comparison", "plan_request", "run_comparison"]
 
 
 def plan_request(request: Request) -> Plan:
@@ -21,7 +21,7 @@ def plan_request(request: Request) -> Plan:
     return make_plan(request)
 
 
-def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Plan, Folder]:
+def create_comparison(request: Request, *, root: Path, out: Path | None = None) -> tuple[Plan, Folder]:
     """The plan and the folder of a comparison: new ones, or those of the same one that was begun in `out`.
 
     Raises:
@@ -29,7 +29,7 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
     """
     check_request(request)
     if out is not None and Folder.holds_one(out):
-        plan, folder = go_on(out)
+        plan, folder = open_comparison(out)
         if plan.command != request.command:
             raise UsageError(
                 f"{out} holds another comparison ({plan.command}): choose another --out, or go on with that one: "
@@ -43,7 +43,7 @@ def begin(request: Request, *, root: Path, out: Path | None = None) -> tuple[Pla
     return plan, Folder.create(plan, root=root, out=out)
 
 
-def go_on(path: Path) -> tuple[Plan, Folder]:
+def open_comparison(path: Path) -> tuple[Plan, Folder]:
     """The plan and the folder of a comparison that was begun.
 
     Raises:
@@ -55,7 +55,7 @@ def go_on(path: Path) -> tuple[Plan, Folder]:
     return folder.plan, folder
 
 
-def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Results:
+def run_comparison(plan: Plan, folder: Folder, listener: GridListener | None = None) -> Results:
     """Make the runs that are missing, and write what all of them say.
 
     Raises:
@@ -63,8 +63,8 @@ def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Re
         UsageError: another process is at work there.
     """
     with folder.lock():
-        onlooker = onlooker or Onlooker()
-        grid = Grid(plan, folder, onlooker)
+        listener = listener or GridListener()
+        grid = Grid(plan, folder, listener)
         try:
             grid.run()
         except GridInterrupted:
@@ -74,7 +74,7 @@ def carry_on(plan: Plan, folder: Folder, onlooker: Onlooker | None = None) -> Re
         results = gather(plan, folder)
         write_results(results, folder)
         for plugin in results.changed:
-            onlooker.notice(f"not all runs are of the same code: {plugin}")
+            listener.notice(f"not all runs are of the same code: {plugin}")
         return results
 
 

@@ -10,9 +10,9 @@ from zoo.errors import PluginError, UsageError, ZooError
 from zoo.files.atomic import write_atomically
 from zoo.files.strict_json import to_json
 from zoo.model.faults import describe_error, explain
-from zoo.train.display import Display
 from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
 from zoo.train.manifest import read_sealed
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
@@ -72,14 +72,14 @@ def read_outcome(folder: Path) -> Outcome:
 
 
 def run_trial(
-    folder: Path, settings: Settings, *, display: Display, interrupts: Interrupts, text: Text | None = None
+    folder: Path, settings: Settings, *, listener: Listener, interrupts: Interrupts, text: Text | None = None
 ) -> Outcome:
     """Bring a run to its end, from wherever it stands.
 
     Args:
         folder: of the run; it may not be there yet.
         settings: in full.
-        display: hears how it goes.
+        listener: hears how it goes.
         interrupts: who may stop it.
         text: where its text lies; None looks where the settings say.
 
@@ -90,7 +90,7 @@ def run_trial(
     if outcome.is_over or interrupts.requested:
         return outcome
     try:
-        _bring_to_its_end(folder, settings, display, interrupts, text)
+        _bring_to_its_end(folder, settings, listener, interrupts, text)
     except Interrupted:
         return Outcome()
     except StuckError:
@@ -103,12 +103,12 @@ def run_trial(
 
 
 def _bring_to_its_end(
-    folder: Path, settings: Settings, display: Display, interrupts: Interrupts, text: Text | None
+    folder: Path, settings: Settings, listener: Listener, interrupts: Interrupts, text: Text | None
 ) -> None:
     if any((folder / "checkpoints").glob("step-*")):
         try:
             data = None if text is None else text.path
-            resume(folder, data=data, display=display, interrupts=interrupts, pages=False)
+            resume(folder, data=data, listener=listener, interrupts=interrupts, pages=False)
         except UsageError as error:
             raise StuckError(f"cannot go on with the run in {folder}: {error}; {_again(folder)}") from error
         return
@@ -117,7 +117,7 @@ def _bring_to_its_end(
     found = None
     if text is not None:
         found = find_source(settings, sha256=text.sha256, recorded=text.path, given=text.path, begun="comparison")
-    start(settings, root=folder.parent, out=folder, display=display, interrupts=interrupts, pages=False, found=found)
+    start(settings, root=folder.parent, out=folder, listener=listener, interrupts=interrupts, pages=False, found=found)
 
 
 def _is_no_fault_of_the_run(error: Exception) -> bool:

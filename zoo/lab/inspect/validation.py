@@ -22,4 +22,4 @@ def validation_batches(run: Run, tokens: int, data: str | None = None) -> Iterat
     """
     settings, directory = run.settings, RunDirectory.open(run.path)
     source, _ = find_run_source(directory, settings, with_recorded_origins(directory.environment), given=data)
-    return source.held_out(context=settings.context, batch=settings.batch, limit=tokens)
+    return source.validation_batches(context=settings.context, batch=settings.batch, limit=tokens)

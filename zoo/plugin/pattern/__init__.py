@@ -4,8 +4,8 @@ It is syntax only: whether a mixer of that name exists, and what its options may
 """
 
 from zoo.plugin.pattern.caret import point_at
+from zoo.plugin.pattern.text import Value
 from zoo.plugin.pattern.tree import Call, Layer, Pattern, Repeat
-from zoo.plugin.pattern.words import Value
 
 __all__ = ["Call", "Layer", "Pattern", "Repeat", "Value", "parse", "parse_call", "point_at"]
 

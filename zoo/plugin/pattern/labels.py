@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from zoo.errors import UsageError
-from zoo.plugin.pattern.words import quoted, shortened
+from zoo.plugin.pattern.text import quoted, shortened
 
 if TYPE_CHECKING:
     from zoo.plugin.pattern.tree import Call

@@ -14,8 +14,7 @@ from lark.lark import PostLex
 from zoo.errors import PatternError, UsageError
 from zoo.plugin.pattern.caret import point_at
 from zoo.plugin.pattern.labels import LabelError
-from zoo.plugin.pattern.tree import MAX_LAYERS, MAX_LENGTH, Call, Layer, Pattern, Repeat
-from zoo.plugin.pattern.words import (
+from zoo.plugin.pattern.text import (
     Value,
     canonical_label,
     canonical_name,
@@ -26,6 +25,7 @@ from zoo.plugin.pattern.words import (
     read_string,
     read_word,
 )
+from zoo.plugin.pattern.tree import MAX_LAYERS, MAX_LENGTH, Call, Layer, Pattern, Repeat
 
 MAX_DEPTH = 50
 """Brackets within brackets."""

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from zoo.errors import UsageError
 from zoo.plugin.pattern.labels import Labels, Role
-from zoo.plugin.pattern.words import (
+from zoo.plugin.pattern.text import (
     Value,
     canonical_label,
     canonical_name,

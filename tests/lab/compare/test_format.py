@@ -3,19 +3,19 @@ import re
 import pytest
 
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.judge import Conclusion, Judgement, judge
-from zoo.lab.compare.results import DataResult, gather
-from zoo.lab.compare.words import (
+from zoo.lab.compare.format import (
     count,
     estimate_in_words,
+    format_value,
     guess_in_words,
     judgement_in_words,
     lr_in_words,
     ranking,
     ratio_in_words,
-    told,
     verdict,
 )
+from zoo.lab.compare.judge import Conclusion, Judgement, judge
+from zoo.lab.compare.results import DataResult, gather
 from zoo.lab.statistics import Difference, Estimate, Sample, estimate
 
 from .samples import COPY, TEXT, plan, write_arm
@@ -31,9 +31,9 @@ def one(tmp_path, values, data=COPY, seeds=3, **changes):
 
 
 def test_figures():
-    assert told(0.9876, "accuracy") == "98.8 %"
-    assert told(1.23456, "loss") == "1.235"
-    assert told(None, "loss") == told(float("nan"), "accuracy") == "n/a"
+    assert format_value(0.9876, "accuracy") == "98.8 %"
+    assert format_value(1.23456, "loss") == "1.235"
+    assert format_value(None, "loss") == format_value(float("nan"), "accuracy") == "n/a"
     assert lr_in_words(None) == "n/a"
     assert lr_in_words(0.0003) == "0.0003"
 

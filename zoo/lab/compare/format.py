@@ -17,7 +17,7 @@ UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
 _UNITS_BEHIND: dict[Metric, str] = {"accuracy": "", "loss": " nats per token"}
 
 
-def told(value: float | None, metric: Metric) -> str:
+def format_value(value: float | None, metric: Metric) -> str:
     """A figure of the metric."""
     if value is None or not math.isfinite(value):
         return "n/a"
@@ -29,7 +29,7 @@ def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
     if estimate is None:
         return "n/a"
     if estimate.low is None or estimate.high is None:
-        return told(estimate.mean, metric)
+        return format_value(estimate.mean, metric)
     reach = (estimate.high - estimate.low) / 2
     if metric == "accuracy" and reach > 0.5:
         return f"{100 * estimate.mean:.1f} % ({100 * max(estimate.low, 0):.0f} to {100 * min(estimate.high, 1):.0f})"
@@ -65,8 +65,8 @@ def judgement_in_words(judgement: Judgement, result: DataResult) -> str:
 def guess_in_words(result: DataResult) -> str:
     """What guessing gives, in a sentence, or token frequencies on masked tokens; empty for any other text."""
     if result.unigram_loss is not None:
-        return f"These are masked tokens; their unigram loss is {told(result.unigram_loss, 'loss')}."
-    return "" if result.guess is None else f"Guessing gives {told(result.guess, 'accuracy')}."
+        return f"These are masked tokens; their unigram loss is {format_value(result.unigram_loss, 'loss')}."
+    return "" if result.guess is None else f"Guessing gives {format_value(result.guess, 'accuracy')}."
 
 
 def verdict(result: DataResult) -> str:
@@ -100,7 +100,7 @@ def _unless_above_guessing(result: DataResult, ranked: list[ArmResult]) -> str:
     if any(result.is_above_guessing(arm) for arm in ranked):
         return ""
     who = "no arm is" if len(ranked) > 1 else "that is not"
-    return f", but {who} above guessing ({told(result.guess, 'accuracy')}) by more than chance"
+    return f", but {who} above guessing ({format_value(result.guess, 'accuracy')}) by more than chance"
 
 
 def _ahead_of_whom(result: DataResult, first: list[str], others: list[str]) -> str:
@@ -167,7 +167,7 @@ def _seeds(count: int) -> str:
 
 
 def _mean(arm: ArmResult, metric: Metric) -> str:
-    return told(arm.estimate.mean if arm.estimate is not None else None, metric)
+    return format_value(arm.estimate.mean if arm.estimate is not None else None, metric)
 
 
 def _list(patterns: list[str]) -> str:

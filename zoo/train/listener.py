@@ -1,4 +1,4 @@
-"""What a training run tells while it goes; the command line draws it, a test or a library stays silent."""
+"""What a training run reports while it runs; the command line draws it, a test or a library stays silent."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,14 @@ class Progress:
     seconds_left: float
 
 
-class Display:
+class Listener:
     """Silent; a subclass shows what it likes."""
 
     def notice(self, text: str) -> None:
-        """Something that a person should know, e.g. that a checkpoint was damaged."""
+        """Something that the user should know, e.g. that a checkpoint was damaged."""
 
     def progress(self, progress: Progress) -> None:
-        """A step was made."""
+        """After each step."""
 
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
-        """What is held out was measured, and a sample was made."""
+        """After each evaluation, with the sample that was written then."""
