@@ -122,21 +122,21 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     request_ = {"lrs": (1e-3, 1e-2)}
     made, folder = started(tmp_path / "whole", **request_)
     run_comparison(made, folder)
-    whole, hear, count = saved(folder), InThisProcess.hear, iter(range(100))
+    whole, poll, count = saved(folder), InThisProcess.poll, iter(range(100))
 
     def interrupted(self):
         if next(count) == ended:
             self.stop()
             return [], []
-        return hear(self)
+        return poll(self)
 
-    monkeypatch.setattr(InThisProcess, "hear", interrupted)
+    monkeypatch.setattr(InThisProcess, "poll", interrupted)
     made, folder = started(tmp_path / "cut", **request_)
     with pytest.raises(GridInterrupted):
         run_comparison(made, folder)
     assert f"Not finished: {ended} of 8 runs have ended" in (folder.path / "report.html").read_text()
     assert json.loads((folder.path / "results.json").read_text())["command"] == made.command
-    monkeypatch.setattr(InThisProcess, "hear", hear)
+    monkeypatch.setattr(InThisProcess, "poll", poll)
     run_comparison(*started(tmp_path / "cut", **request_))
     assert saved(folder) == whole
     assert "Not finished" not in (folder.path / "report.html").read_text()
