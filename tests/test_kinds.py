@@ -94,6 +94,8 @@ def test_a_new_kind_costs_a_row_a_hook_and_a_base_class(flavour, tmp_path, monke
     assert "whether there is sugar in it" in capsys.readouterr().out
     assert run(["-p", str(file), "plugins"]) == 0
     assert "vanilla" in capsys.readouterr().out
+    assert run(["-p", str(file), "check", "vanilla"]) == 2
+    assert capsys.readouterr().err.startswith("error: no law holds for flavours; those of mixer, channel-mixer, resid")
     monkeypatch.setenv("ZOO_PLUGIN_FILES", str(file))
     forget()
     with pytest.raises(UsageError, match=r"^no flavour is named 'vanila' \(did you mean 'vanilla'\?\)"):

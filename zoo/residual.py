@@ -1,5 +1,6 @@
 """What a residual scheme is: how the parts of a model share their stream."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
@@ -32,6 +33,13 @@ class Residual(nn.Module):
     additive: ClassVar[bool] = False
     """Parts side by side may write one after the other: ``write`` of a sum is the sum of the writes. Otherwise the host
     adds up what the parts of a site write, and writes once."""
+
+    starts_as_pre_norm: ClassVar[bool] = False
+    """At its initialisation it is `pre-norm` with its default options, whatever options it has itself. A law of
+    `zoo check` holds it to that."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Laws of `zoo.testing` that it cannot keep, by id, each with the reason."""
 
     no_decay: ClassVar[frozenset[str]] = frozenset()
     """Names of own parameters that weight decay leaves alone, whatever their shape."""

@@ -51,7 +51,7 @@ class Tokenizer(ABC):
     name: str = ""
     """The name under which it was asked for, which the zoo sets."""
 
-    def __init__(self, pieces: Iterable[bytes] = ()) -> None:
+    def __init__(self, pieces: Iterable[bytes] = (), /) -> None:  # by place alone, so that it is no option
         self.pieces = tuple(pieces)
 
     def fit(self, train_text: str, whole_text: str) -> None:  # noqa: B027 - most learn nothing

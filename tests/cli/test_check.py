@@ -93,7 +93,7 @@ def test_as_json(zoo, file):
     result = zoo("check", file, "--only", "shape", "--only", "causality", "--json")
     assert result.code == 3
     told = json.loads(result.out)
-    assert list(told) == ["mixer", "seed", "examples", "thorough", "strict", "laws"]
+    assert list(told) == ["kind", "member", "seed", "examples", "thorough", "strict", "laws"]
     assert [law["law"] for law in told["laws"]] == ["shape", "causality"]
     assert [law["status"] for law in told["laws"]] == ["passed", "failed"]
     for law in told["laws"]:
@@ -160,6 +160,51 @@ def test_a_channel_mixer(zoo, file, tmp_path):
     assert "when the token stands alone (b=1, t=2)" in result.out
 
 
+SCHEME = """
+from zoo import Residual
+
+class Sums(Residual):
+    def read(self, stream, site):
+        return stream
+
+    def write(self, stream, site, written):
+        return (stream + written).cumsum(1)
+
+    def close(self, stream):
+        return stream
+"""
+
+
+@pytest.mark.parametrize(
+    ("member", "law", "kind"),
+    [
+        ("residual:hyper-connections", "additive", "residual"),
+        ("mhc(streams=2)", "shown", "residual"),
+        ("muon", "learning-rate", "optimizer"),
+        ("optimizer:sgd(momentum=0)", "determinism", "optimizer"),
+        ("task:mqar", "examples", "task"),
+        ("word-problem", "symbols", "task"),
+        ("bpe", "round-trip", "tokenizer"),
+        ("corpus:python-stdlib", "options-refused", "corpus"),
+    ],
+)
+def test_members_of_other_kinds(zoo, member, law, kind):
+    result = zoo("check", member, "--only", law, "--examples", 1, "--strict", "--json")
+    assert result.code == 0
+    told = json.loads(result.out)
+    assert (told["kind"], told["member"]) == (kind, member)
+    assert told["laws"][0]["status"] in ("passed", "skipped")
+
+
+def test_a_residual_scheme_in_a_file(zoo, file, tmp_path):
+    (tmp_path / "scheme.py").write_text(SCHEME)
+    result = zoo("check", "./scheme.py:Sums", "--only", "token-wise", "--only", "documentation", "--examples", 5)
+    assert result.code == 3
+    assert "write 1 is another one when the token stands alone (b=1, t=2, roles=token+channel+token)" in result.out
+    assert "again: zoo check ./scheme.py:Sums --only token-wise --examples 5" in result.out
+    assert "advice   documentation        Sums has no docstring" in result.out
+
+
 def test_laws_are_left_out(zoo, file):
     asked = ["--only", "shape", "--only", "causality", "--only", "prefix"]
     result = zoo("check", file, *asked, "--skip", "shape", "--skip", "prefix", "--json")
@@ -218,6 +263,12 @@ def test_on_a_terminal_it_is_coloured(zoo, file):
         (["dot-product", "--only", "shape", "--skip", "shape"], "no law is left to ask"),
         (["./gone.py:Mine"], "there is no plugin file"),
         (["dot-product,"], "expected"),
+        (["residual:mch"], "no residual scheme is named 'mch' (did you mean 'mhc'?)"),
+        (["muon", "--only", "causality"], "no law of optimizers is named 'causality'"),
+        (["muon", "--options", "betas=2"], "muon has no option 'betas' (did you mean 'beta"),
+        (["task:mqar(pairs=2)", "--options", "pairs=3"], "option 'pairs' is given twice"),
+        (["task:mqar(pairs=0)"], "mqar(pairs=0) cannot be made: mqar: pairs=0 should be 1 or more; fix some"),
+        (["residual:pre-norm(scale=lots)"], "pre-norm: option scale='lots' should be 'depth', 'none' or 'learned'"),
     ],
 )
 def test_mistakes(zoo, arguments, words):

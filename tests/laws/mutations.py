@@ -19,6 +19,7 @@ from types import ModuleType
 from zoo.testing import laws
 from zoo.testing.kinds import SUITES, Suite
 from zoo.testing.law import Law
+from zoo.testing.member import MemberSubject, search_member
 from zoo.testing.search import search
 from zoo.testing.subject import Subject
 
@@ -92,6 +93,14 @@ def mutants(module: str) -> Iterator[Mutant]:
         wanted += 1
 
 
+def kind_of_module(module: str) -> str:
+    """The first kind that has a law of a module: its controls judge the module."""
+    name = f"{laws.__name__}.{module}"
+    return next(
+        kind for kind, suite in SUITES.items() if any(law.check.__module__ == name for law in suite.laws.values())
+    )
+
+
 @cache
 def _subject(suite: Suite, mixer: type) -> Subject:
     return suite.subject(mixer)[1]
@@ -101,11 +110,13 @@ def escaped(mutant: Mutant, broken: list[tuple[str, type]]) -> str | None:
     """A control that the mutant no longer catches, or no longer tells rightly; None if there is none."""
     weakened = {law.id: law for law in mutant.laws()}
     suspects = [pair for pair in broken if pair[0] in weakened]
-    suite = SUITES["channel-mixer" if mutant.module == "channel" else "mixer"]
+    suite = SUITES[kind_of_module(mutant.module)]
     # the function that was changed is mostly called like its law: its controls are tried first
     suspects.sort(key=lambda pair: pair[0].replace("-", "_") not in mutant.function)
     for law, mixer in suspects:
-        breach = search(weakened[law], _subject(suite, mixer), examples=20, seed=0).breach
+        subject = _subject(suite, mixer)
+        look = search_member if isinstance(subject, MemberSubject) else search
+        breach = look(weakened[law], subject, examples=20, seed=0).breach
         told = TOLD.get((law, mixer.__name__), "")
         if breach is None or not re.match(told, breach[1]):
             return f"{law}: {mixer.__name__}"

@@ -7,7 +7,7 @@ import pytest
 
 from zoo.optimizers.plugin import zoo_optimizers
 from zoo.plugin.options import options_of
-from zoo.testing.optimizers import LAWS
+from zoo.testing.kinds import OPTIMIZER
 from zoo.train.optimizer import check_optimizer
 from zoo.train.session import start
 from zoo.train.settings import Settings
@@ -26,7 +26,7 @@ def given():
 @pytest.mark.slow
 def test_the_example_keeps_the_laws(capsys):
     exec(BLOCKS[2], given())
-    assert capsys.readouterr().out.split() == [word for name in LAWS for word in (name, "passed")]
+    assert capsys.readouterr().out.split() == [word for name in OPTIMIZER.laws for word in (name, "passed")]
 
 
 @pytest.mark.slow
@@ -47,9 +47,3 @@ def test_every_optimizer_and_option_is_listed():
 def test_every_call_of_the_page_is_one():
     for call in re.findall(r"--optimizer '?([\w=().]+)'?", PAGE):
         check_optimizer(Settings(optimizer=call))
-
-
-def test_every_law_is_listed_with_its_promise():
-    assert dict(re.findall(r"^\| `([\w-]+)` \| ([^|]*\.) \|$", PAGE, re.MULTILINE)) == {
-        name: law.promise for name, law in LAWS.items()
-    }

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from zoo.model.backbone import Backbone
@@ -10,6 +11,7 @@ from zoo.model.layer import Layer, NamedMixer
 from zoo.plugin.kinds import RESIDUAL
 from zoo.plugin.options import options_of
 from zoo.residuals.plugin import zoo_residuals
+from zoo.testing import check_member
 
 from .models import DIM, VOCABULARY, Decays, draw
 
@@ -29,12 +31,23 @@ def test_the_table_has_every_scheme_with_its_options():
         )
 
 
-def test_the_example_trains_and_streams():
+def example():
     space = {}
     exec(re.search(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[1], space)
+    return space["GatedResidual"]
+
+
+@pytest.mark.slow
+def test_the_example_keeps_the_laws():
+    results = check_member("residual", example(), examples=3)
+    assert {result.law for result in results if result.status == "failed"} == set()
+    assert {result.law for result in results if result.status == "advice"} <= {"documentation", "meta-device", "paper"}
+
+
+def test_the_example_trains_and_streams():
     torch.manual_seed(0)
     layers = [Layer([NamedMixer("decays", Decays(DIM))], None) for _ in range(2)]
-    model = Backbone(layers, space["GatedResidual"](DIM, sites=2), vocabulary=VOCABULARY, dim=DIM, context=12)
+    model = Backbone(layers, example()(DIM, sites=2), vocabulary=VOCABULARY, dim=DIM, context=12)
     tokens = draw()
     model(tokens, tokens).loss.backward()
     assert model.residual.keep.grad.ne(0).tolist() == [True, True]

@@ -12,6 +12,7 @@ from zoo.plugin.hookspecs import GROUP
 from zoo.plugin.options import options_of
 from zoo.plugin.pattern import parse_call
 from zoo.tasks.plugin import zoo_tasks
+from zoo.testing import check_member
 
 from .solvers import SOLVERS
 from .test_answers import check_shapes, drawn, scored_answers
@@ -94,6 +95,10 @@ def test_the_plugin_of_the_page_gives_a_task(mirror):
     # the answer at a place is the token as far from the end as it is from the beginning
     assert drawn(task, 0).slices["distance"][0].tolist() == [0] * 5 + [1, 3, 5, 7, 9]
     assert np.count_nonzero(drawn(task, 0).targets != IGNORE) == 40 * 5
+
+
+def test_the_plugin_of_the_page_keeps_the_laws(mirror):
+    assert {result.status for result in check_member("task", mirror, strict=True)} == {"passed", "skipped"}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ REFUSED = [
         "length=2 should be an even number, 4 or more: a key and its value, and the key again",
     ),
     ("in-context-recall", {"vocab": 3}, "vocab=3 should be 4 or more"),
-    ("noisy-recall", {"vocab": 16}, "vocab=16 should be 20 or more: 16 of its tokens are noise"),
+    ("noisy-recall", {"vocab": 16}, "vocab=16 should be 20 or more: noise_vocab=16 of its tokens are noise"),
     ("noisy-recall", {"noise_vocab": 0}, "noise_vocab=0 should be 1 or more"),
     ("noisy-recall", {"noise": 1.0}, "noise=1.0 should be at least 0 and less than 1"),
     ("noisy-recall", {"noise": float("nan")}, "noise=nan should be at least 0 and less than 1"),

@@ -1,4 +1,4 @@
-"""``zoo check``: the laws, asked of a mixer or of a whole model."""
+"""``zoo check``: the laws, asked of a member of any kind or of a whole model."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from zoo.testing.check import LawResult, Request
+    from zoo.testing.checker import LawResult, Request
     from zoo.testing.subject import Subject
 
 BROKEN = 3
@@ -27,11 +27,11 @@ _STYLES = {"passed": "green", "advice": "cyan", "failed": "bold red", "skipped":
 
 def check(
     *,
-    mixer: Annotated[
+    member: Annotated[
         str,
         typer.Argument(
-            metavar="MIXER",
-            help="A name, a pattern (a whole model), a class: ./mine.py:Mine, or KIND:NAME, e.g. channel-mixer:swiglu.",
+            metavar="MEMBER",
+            help="A name, KIND:NAME (e.g. residual:mhc), a class (./mine.py:Mine), or a pattern (a whole model).",
         ),
     ],
     options: Annotated[
@@ -45,19 +45,21 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Advice counts: exit code 3 for it, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check that a mixer or a model keeps the laws.
+    """Check that a member of any kind, or a model, keeps the laws.
 
-    Shape, causality, streaming, batch independence, gradients and more. Cases are drawn: sizes, options, parameters,
-    reads and ways to cut them. What breaks a law is made as small as it gets, and reported. A pattern of several layers
-    is checked as a whole model, from tokens to logits. A file is run. Exit code 3 if a law is broken that makes results
-    wrong; what would make the mixer better to use is advice, unless --strict is given. docs/laws.md says what each law
+    Of mixers: shape, causality, streaming, batch independence, gradients and more. Every kind has laws: channel mixers,
+    residual schemes, tasks, corpora, tokenizers, optimizers. Cases are drawn: sizes, options, parameters, reads and
+    ways to cut them. What breaks a law is made as small as it gets, and reported. A pattern of several layers is
+    checked as a whole model, from tokens to logits. A file is run. Exit code 3 if a law is broken that makes results
+    wrong; what would make the member better to use is advice, unless --strict is given. docs/laws.md says what each law
     is.
     """
-    from zoo.testing.check import Request, check_subject
+    from zoo.testing.check import check_subject
+    from zoo.testing.checker import Request
     from zoo.testing.kinds import find_subject
 
     _keep_out_of_the_way()
-    suite, subject = find_subject(class_in_file(mixer) or with_file_names(mixer), _read(options))
+    suite, subject = find_subject(class_in_file(member) or with_file_names(member), _read(options))
     request = Request(
         suite=suite,
         only=only or None,
@@ -72,9 +74,16 @@ def check(
     for result in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
         results.append(result)
         if not json and result.status != "advice":
-            _print(screen, result, _again(mixer, options, result.law, request), request)
+            _print(screen, result, _again(member, options, result.law, request), request)
     if json:
-        head = {"mixer": mixer, "seed": seed, "examples": examples, "thorough": thorough, "strict": strict}
+        head = {
+            "kind": suite.kind.name,
+            "member": member,
+            "seed": seed,
+            "examples": examples,
+            "thorough": thorough,
+            "strict": strict,
+        }
         print_json({**head, "laws": list(map(vars, results))})
     else:
         _print_advice(screen, results)
@@ -137,9 +146,9 @@ def _print_advice(screen: "Console", results: "list[LawResult]") -> None:
         screen.print(line, soft_wrap=True)
 
 
-def _again(mixer: str, options: str, law: str, request: "Request") -> str:
+def _again(member: str, options: str, law: str, request: "Request") -> str:
     """The command that asks this law again, and draws the same cases."""
-    words = ["zoo", "check", mixer, "--only", law]
+    words = ["zoo", "check", member, "--only", law]
     if options:
         words += ["--options", options]
     if request.examples != 20:

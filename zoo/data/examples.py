@@ -67,8 +67,7 @@ class Split:
             raise PluginError(f"the task {self.name} failed to draw: {type(error).__name__}: {error}") from error
         if not isinstance(examples, Examples):
             raise PluginError(f"the task {self.name} drew a {type(examples).__name__}, not zoo.Examples")
-        fault = _wrong_shape(examples, (count, self.length)) or _wrong_value(examples, self.task.vocab_size)
-        if fault:
+        if fault := find_fault(examples, (count, self.length), self.task.vocab_size):
             raise PluginError(f"the task {self.name} drew {fault}")
         return examples
 
@@ -110,6 +109,11 @@ def _mixed(words: np.ndarray) -> np.ndarray:
     words = (words ^ (words >> np.uint64(30))) * _FIRST
     words = (words ^ (words >> np.uint64(27))) * _SECOND
     return words ^ (words >> np.uint64(31))
+
+
+def find_fault(examples: Examples, shape: tuple[int, int], vocab_size: int) -> str | None:
+    """What is wrong with examples of a shape ``(b, t)``, in words that follow "it drew"; None if nothing is."""
+    return _wrong_shape(examples, shape) or _wrong_value(examples, vocab_size)
 
 
 def _wrong_shape(examples: Examples, shape: tuple[int, int]) -> str | None:

@@ -34,13 +34,14 @@ def guess_levels(
     lengths: dict[str, float] = {}
     slices: dict[str, dict[str, float]] = {}
     for length, batches in tests.items():
-        scores = _scores(list(batches), _guessers(task, name, training))
+        scores = _scores(list(batches), guessers(task, name, training))
         best = max(scores, key=lambda score: score.accuracy)
         lengths[str(length)], slices = best.accuracy, best.accuracies()
     return {"length": lengths, **slices}
 
 
-_Guesser = Callable[[np.ndarray], np.ndarray]
+Guesser = Callable[[np.ndarray], np.ndarray]
+"""From inputs, ``(b, t)``, to what is guessed at each position, ``(b, t)``."""
 
 
 def most_seen(inputs: np.ndarray, wanted: np.ndarray, otherwise: int) -> np.ndarray:
@@ -67,7 +68,8 @@ def most_seen(inputs: np.ndarray, wanted: np.ndarray, otherwise: int) -> np.ndar
     return np.where(best >= 0, np.take_along_axis(inputs, leader, axis=1), otherwise)
 
 
-def _guessers(task: Task, name: str, training: Examples) -> list[_Guesser]:
+def guessers(task: Task, name: str, training: Examples) -> list[Guesser]:
+    """The guessers of a task, of which the best counts; see `guess_levels`."""
     counts = training.targets != IGNORE if training.scored is None else training.scored
     asked = np.bincount(training.targets[counts], minlength=task.vocab_size)
     common = int(asked.argmax())
@@ -93,7 +95,7 @@ def _call(task: Task, name: str, inputs: np.ndarray) -> object:
         raise PluginError(f"the task {name} failed to guess: {type(error).__name__}: {error}") from error
 
 
-def _scores(batches: list[Batch], guessers: list[_Guesser]) -> list[Score]:
+def _scores(batches: list[Batch], guessers: list[Guesser]) -> list[Score]:
     scores = [Score() for _ in guessers]
     for batch in batches:
         inputs, targets = batch.inputs.numpy(), batch.at_predictions(batch.targets)

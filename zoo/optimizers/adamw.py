@@ -43,6 +43,11 @@ class AdamW(torch.optim.AdamW):
         beta2: float = 0.95,
         eps: float = 1e-8,
     ) -> None:
+        for name, beta in {"beta1": beta1, "beta2": beta2}.items():
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name}={beta} should be at least 0 and less than 1")
+        if eps < 0:
+            raise ValueError(f"eps={eps} should be 0 or more")
         groups = as_groups(params)
         betas = (float(beta1), float(beta2))
         super().__init__(groups, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, fused=can_fuse(groups))

@@ -42,4 +42,6 @@ class SGD(torch.optim.SGD):
     ) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum={momentum} should be at least 0 and less than 1")
+        if nesterov and not momentum:
+            raise ValueError("nesterov=True should have a momentum above 0")
         super().__init__(params, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov)

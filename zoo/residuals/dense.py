@@ -28,6 +28,7 @@ class Dense(Residual):
     part.
     """
 
+    starts_as_pre_norm: ClassVar[bool] = True
     paper: ClassVar[str] = "Pagliardini et al. 2024, arXiv:2402.02622"
 
     def __init__(self, dim: int, *, sites: int, layers: int) -> None:

@@ -25,6 +25,7 @@ class EmbeddingSkip(Residual):
     Source: modded-nanoGPT and nanochat (Jordan et al. 2024, Karpathy 2025).
     """
 
+    starts_as_pre_norm: ClassVar[bool] = True
     paper: ClassVar[str] = "Jordan et al. 2024, https://github.com/KellerJordan/modded-nanogpt"
 
     def __init__(self, dim: int, *, sites: int, layers: int) -> None:

@@ -93,6 +93,7 @@ class HyperConnections(Streams):
     Source: Zhu et al. 2024, arXiv:2409.19606.
     """
 
+    starts_as_pre_norm: ClassVar[bool] = True
     no_decay: ClassVar[frozenset[str]] = frozenset({"static_read", "static_write", "static_mix", "gains"})
     paper: ClassVar[str] = "Zhu et al. 2024, arXiv:2409.19606"
 

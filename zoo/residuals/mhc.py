@@ -35,6 +35,7 @@ class ManifoldHyperConnections(Streams):
     Source: Xie et al. 2025, arXiv:2512.24880.
     """
 
+    starts_as_pre_norm: ClassVar[bool] = True
     no_decay: ClassVar[frozenset[str]] = frozenset({"read_bias", "write_bias", "mix_bias", "gains"})
     paper: ClassVar[str] = "Xie et al. 2025, arXiv:2512.24880"
 

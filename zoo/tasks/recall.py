@@ -105,7 +105,7 @@ class NoisyRecall(Task):
         check_least(1, noise_vocab=noise_vocab, examples=examples)
         if vocab - noise_vocab < 4:
             raise ValueError(
-                f"vocab={vocab} should be {noise_vocab + 4} or more: {noise_vocab} of its tokens are noise"
+                f"vocab={vocab} should be {noise_vocab + 4} or more: noise_vocab={noise_vocab} of its tokens are noise"
             )
         if not 0 <= noise < 1:
             raise ValueError(f"noise={noise} should be at least 0 and less than 1")

@@ -96,6 +96,7 @@ class Case:
             parts.append(f"heads={self.sizes.heads}")
         if self.sizes.dim != SHAPES[0][0]:
             parts.append(f"dim={self.sizes.dim}")
+        parts += self.subject.details(self.seed % LAYERS)
         parts += [f"{name}={value!r}" for name, value in self.options.items()]
         if running is not None and running.training:
             parts.append("in training mode")

@@ -52,8 +52,8 @@ def _choices(annotation: Any) -> dict[Any, list[Any]]:
     return {OTHER: required_values(Option("", annotation, None, ""))}
 
 
-def seen_in(case: Case) -> set[Choice]:
-    """The choices that a case shows."""
+def seen_in(case: Any) -> set[Choice]:
+    """The choices that a case shows, of a `Case` or a `MemberCase`."""
     return {
         Choice(option.name, _choice(option, case.options.get(option.name, option.default)))
         for option in case.subject.free_options

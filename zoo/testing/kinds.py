@@ -6,6 +6,7 @@ A kind that is to have laws is a module of laws, and a row here.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from zoo.contract import TokenMixer
@@ -20,7 +21,15 @@ from zoo.plugin.registry import get_registry
 from zoo.testing.law import Law
 from zoo.testing.laws import LAWS
 from zoo.testing.laws.channel import CHANNEL_LAWS
-from zoo.testing.subject import Subject, entry_of, subject_of
+from zoo.testing.laws.corpus import CORPUS_LAWS, CorpusCase
+from zoo.testing.laws.optimizer import OPTIMIZER_LAWS
+from zoo.testing.laws.residual import RESIDUAL_LAWS
+from zoo.testing.laws.task import TASK_LAWS, TaskCase
+from zoo.testing.laws.tokenizer import TOKENIZER_LAWS, TokenizerCase
+from zoo.testing.member import MemberCase, MemberSubject
+from zoo.testing.optimizer import OptimizerCase
+from zoo.testing.residual import ResidualSubject
+from zoo.testing.subject import Subject, check_given_once, entry_of, subject_of
 
 Finder: TypeAlias = Callable[[str | type, Mapping[str, Any] | None], Subject]
 """Makes a subject of a name or a class, and of the options that stay as they are."""
@@ -54,23 +63,47 @@ class Suite:
         return (MIXER if stateful else self), found
 
 
-def _channel_mixer(member: str | type, options: Mapping[str, Any] | None) -> Subject:
-    given = dict(options or {})
-    if not isinstance(member, str):
-        entry = entry_of(member, kinds.CHANNEL_MIXER)
-        return Subject(member.__name__, entry, None, check_given(member, given, entry.name))
-    call = patterns.parse_call(member)
-    entry = get_registry()[kinds.CHANNEL_MIXER].find(call.name)
-    if getattr(entry.cls, "empty", False):
-        raise UsageError(f"{entry.name} is the absence of a channel mixer: there is nothing to check")
-    checked = check_given(entry.cls, {**call.keywords, **given}, entry.name)
-    return Subject(str(patterns.Call(call.name, tuple(checked.items()))), entry, None, checked)
+def finder(kind: Kind, make: Callable[..., Subject]) -> Finder:
+    """The finder of a kind whose members are written as one call.
+
+    Args:
+        kind: of the members.
+        make: takes a label, an entry, no pattern, and the options that stay.
+    """
+
+    def find(member: str | type, options: Mapping[str, Any] | None) -> Subject:
+        given = dict(options or {})
+        if not isinstance(member, str):
+            entry = entry_of(member, kind)
+            return make(member.__name__, entry, None, check_given(member, given, entry.name, filled=kind.filled))
+        call = patterns.parse_call(member)
+        entry = get_registry()[kind].find(call.name)
+        if getattr(entry.cls, "empty", False):
+            raise UsageError(f"{entry.name} is the absence of a {kind}: there is nothing to check")
+        check_given_once(call, given, member)
+        checked = check_given(entry.cls, {**call.keywords, **given}, entry.name, filled=kind.filled)
+        return make(str(patterns.Call(call.name, tuple(checked.items()))), entry, None, checked)
+
+    return find
 
 
 MIXER = Suite(kinds.MIXER, LAWS, subject_of)
-CHANNEL_MIXER = Suite(kinds.CHANNEL_MIXER, CHANNEL_LAWS, _channel_mixer)
+CHANNEL_MIXER = Suite(kinds.CHANNEL_MIXER, CHANNEL_LAWS, finder(kinds.CHANNEL_MIXER, Subject))
+RESIDUAL = Suite(kinds.RESIDUAL, RESIDUAL_LAWS, finder(kinds.RESIDUAL, ResidualSubject))
 
-SUITES: Mapping[str, Suite] = {suite.kind.name: suite for suite in (MIXER, CHANNEL_MIXER)}
+
+def _of_members(kind: Kind, laws: Mapping[str, Law], case_type: type[MemberCase]) -> Suite:
+    return Suite(kind, laws, finder(kind, partial(MemberSubject, case_type=case_type)))
+
+
+TASK = _of_members(kinds.TASK, TASK_LAWS, TaskCase)
+CORPUS = _of_members(kinds.CORPUS, CORPUS_LAWS, CorpusCase)
+TOKENIZER = _of_members(kinds.TOKENIZER, TOKENIZER_LAWS, TokenizerCase)
+OPTIMIZER = _of_members(kinds.OPTIMIZER, OPTIMIZER_LAWS, OptimizerCase)
+
+SUITES: Mapping[str, Suite] = {
+    suite.kind.name: suite for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER)
+}
 """By the names of their kinds."""
 
 

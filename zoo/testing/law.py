@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from zoo.testing.case import Case
 from zoo.testing.subject import Subject
 
 Grade: TypeAlias = Literal["sound", "finish"]
@@ -35,7 +34,7 @@ class Law:
     id: str
     promise: str
     bug: str
-    check: Callable[[Case], None]
+    check: Callable[[Any], None]
     grade: Grade = "sound"
     limit: int | None = None
     thorough: bool = False
@@ -59,7 +58,8 @@ class Law:
         return None
 
 
-LawCheck: TypeAlias = Callable[[Case], None]
+LawCheck: TypeAlias = Callable[[Any], None]
+"""Looks at a `Case`, or at a `MemberCase` of the kind."""
 
 
 def law(name: str, bug: str, **how: Any) -> Callable[[LawCheck], Law]:

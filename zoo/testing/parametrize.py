@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from zoo.testing.check import EXAMPLES, Checker, Request
+from zoo.testing.checker import EXAMPLES, Checker, Request
 from zoo.testing.kinds import Suite, suite_of
 
 Test = TypeVar("Test", bound=Callable[..., Any])

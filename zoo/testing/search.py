@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import hypothesis
 import torch
@@ -11,7 +10,8 @@ from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from zoo.testing.case import Case
-from zoo.testing.covering import Choice, Covering, seen_in
+from zoo.testing.covering import Covering, seen_in
+from zoo.testing.found import Search
 from zoo.testing.law import Law
 from zoo.testing.strategies import cases
 from zoo.testing.subject import Subject, format_error
@@ -19,23 +19,6 @@ from zoo.testing.violation import LawViolation, NotApplicable
 
 SMALLER = 10
 """Cases that are drawn to find a smaller one with the options of a choice for which a law is broken."""
-
-
-@dataclass
-class Search:
-    """What a search found.
-
-    Attributes:
-        looked_at: how many cases the law had something to say about.
-        seen: the choices of options that it saw in them.
-        silent: why it had nothing to say about the others, if there were any.
-        breach: the smallest case found that breaks the law, and what was seen; no case if none could be drawn.
-    """
-
-    looked_at: int = 0
-    seen: set[Choice] = field(default_factory=set)
-    silent: str = ""
-    breach: tuple[Case | None, str] | None = None
 
 
 def search(law: Law, subject: Subject, *, examples: int, seed: int, covering: Covering | None = None) -> Search:

@@ -116,6 +116,24 @@ class Subject:
 
         return build_seeded(seed, build)
 
+    def prepare(self) -> None:
+        """Find out how it can be built.
+
+        Raises:
+            UsageError: it cannot be.
+        """
+        self.shapes()
+
+    @property
+    def hint(self) -> str:
+        """What to do about a member that refuses every value that was tried for its options."""
+        needed = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
+        return f"give the options that it needs with --options '{needed}'" if needed else "fix some with --options"
+
+    def details(self, layer: int) -> list[str]:  # noqa: ARG002 - most say nothing
+        """What else describes a case, ``name=value`` each; see `build` of the layer."""
+        return []
+
     def shapes(self) -> list[tuple[int, int]]:
         """Some widths and numbers of heads that it can be built with.
 
@@ -139,9 +157,7 @@ class Subject:
         if not taken:
             dims = sorted({dim for dim, _ in SHAPES})
             text = f"{self.label} was tried with dim={dims}, and takes none of them: {refusal}"
-            needed = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
-            hint = f"give the options that it needs with --options '{needed}'" if needed else "fix some with --options"
-            raise UsageError(f"{text}; {hint}")
+            raise UsageError(f"{text}; {self.hint}")
         return taken
 
     def some_options(self, dim: int, heads: int) -> dict[str, Any]:
@@ -194,6 +210,17 @@ def entry_of(cls: type, kind: Kind = MIXER) -> Entry[Any]:
     return Entry(name, cls, Origin(cls.__module__, "", cls.__qualname__), kind)
 
 
+def check_given_once(call: patterns.Call, given: Mapping[str, Any], text: str) -> None:
+    """Refuse an option that stands in a call and beside it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for option in call.keywords:
+        if option in given:
+            raise UsageError(f"option {option!r} is given twice: in {text!r} and beside it")
+
+
 def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None = None) -> Subject:
     """What a name, a pattern or a class stands for.
 
@@ -215,9 +242,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]
         entry = registry.get_registry()[MIXER].find(call.name)
-        for option in call.keywords:
-            if option in given:
-                raise UsageError(f"option {option!r} is given twice: in {mixer!r} and beside it")
+        check_given_once(call, given, mixer)
         given = {**call.keywords, **given}
         label = str(patterns.Call(call.name, tuple(given.items())))
         return Subject(label, entry, None, check_given(entry.cls, given, entry.name))

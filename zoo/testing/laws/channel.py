@@ -30,19 +30,6 @@ def token_wise(case: Case) -> None:
             raise LawViolation(f"{text}: {found}")
 
 
-@law(
-    "documentation",
-    bug="A channel mixer that nobody but its author can use: its options have names and no meanings.",
-    grade="finish",
-    limit=1,
-    runs=False,
-    varies=False,
-)
-def documentation(case: Case) -> None:
-    """A channel mixer has a docstring of its own: a summary of one sentence, and a line for each option."""
-    options.check_docstring(case)
-
-
 CHANNEL_LAWS: Mapping[str, Law] = by_id(
     [
         forward.shape,
@@ -65,7 +52,7 @@ CHANNEL_LAWS: Mapping[str, Law] = by_id(
         numerics.uninitialised_memory,
         options.options_round_trip,
         options.options_refused,
-        documentation,
+        options.docstring,
         module.compiles,
     ]
 )

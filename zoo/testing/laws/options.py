@@ -61,25 +61,25 @@ PROBES: dict[type, tuple[Any, ...]] = {
     sane=False,
 )
 def options_refused(case: Case) -> None:
-    """A value that cannot be is refused when the mixer is built, by a ValueError that names the option."""
+    """A value that cannot be is refused when the member is built, by a ValueError that names the option."""
     entry = case.subject.entry
     assert entry is not None
-    probes = [(option, value) for option in entry.options for value in _probes(option)]
+    probes = [(option, value) for option in entry.options for value in probes_of(option)]
     if not probes:
         raise NotApplicable("it has no options that are numbers or text")
     for option, value in probes:
         _check_value(case, case.subject, option, value)
 
 
-def _probes(option: Option) -> tuple[Any, ...]:
+def probes_of(option: Option) -> tuple[Any, ...]:
     """Values worth trying, of the types that the annotation allows."""
     kinds = typing.get_args(option.annotation) or (option.annotation,)
     probes = [value for kind in kinds if isinstance(kind, type) for value in PROBES.get(kind, ())]
     return (*probes, *(value for values in choices_of(option).values() for value in values[:1]))
 
 
-LARGE = 10**8
-"""Parameters of a mixer that is not built for want of memory, and is therefore not run."""
+LARGE = 10**6
+"""Parameters of a member that is not run, for want of memory or time: it is small but for the value that is tried."""
 
 
 def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> None:
@@ -138,6 +138,19 @@ def documentation(case: Case) -> None:
         raise LawViolation("the docstring has no equation: put it below the summary, as an indented block")
 
 
+@law(
+    "documentation",
+    bug="A channel mixer that nobody but its author can use: its options have names and no meanings.",
+    grade="finish",
+    limit=1,
+    runs=False,
+    varies=False,
+)
+def docstring(case: Case) -> None:
+    """A member of another kind has a docstring of its own: a summary of one sentence, and a line for each option."""
+    check_docstring(case)
+
+
 def check_docstring(case: Case) -> str:
     """The docstring of what is checked, if it has a summary and says what each option means."""
     entry = case.subject.entry
@@ -154,7 +167,7 @@ def check_docstring(case: Case) -> str:
 
 @law(
     "paper",
-    bug="A mixer under a name that two papers claim: nobody can tell which of them was measured.",
+    bug="A mixer or a scheme under a name that two papers claim: nobody can tell which of them was measured.",
     grade="finish",
     limit=1,
     alone=True,
@@ -162,8 +175,9 @@ def check_docstring(case: Case) -> str:
     varies=False,
 )
 def paper(case: Case) -> None:
-    """A mixer says where it comes from, in its attribute `paper`."""
+    """A member says where it comes from, in its attribute `paper`."""
     entry = case.subject.entry
     assert entry is not None
-    if not isinstance(entry.cls.paper, str) or not entry.cls.paper.strip():
+    said = getattr(entry.cls, "paper", None)
+    if not isinstance(said, str) or not said.strip():
         raise LawViolation('set `paper` to where it comes from, or to "unpublished"')

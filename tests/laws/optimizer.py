@@ -1,4 +1,4 @@
-"""Optimizers that are wrong, each in one way, with the law that has to catch it."""
+"""Optimizers that judge the laws: sound ones, and ones that break a law."""
 
 import time
 
@@ -6,12 +6,23 @@ import torch
 from torch.optim import Optimizer
 
 from zoo.optimizers.lion import Lion
+from zoo.optimizers.plugin import zoo_optimizers
+
+from .any_kind import option_controls
 
 
 class Control(Optimizer):
-    """Gradient descent with momentum and decoupled weight decay, which each control bends in one place."""
+    """Gradient descent with momentum and decoupled weight decay, which each control bends in one place.
+
+    Options:
+        momentum: how much of the sum of gradients is kept.
+    """
+
+    paper = "control"
 
     def __init__(self, params, lr=1e-2, weight_decay=0.0, momentum=0.9):
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum={momentum} should be at least 0 and less than 1")
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -300,3 +311,6 @@ BROKEN: list[tuple[str, type[Optimizer]]] = [
     ("learning-rate", DecayWithoutRate),
     ("learning-rate", RateInMomentum),
 ]
+BROKEN += option_controls(Control, "step")
+
+SOUND = [*zoo_optimizers().values(), Control]

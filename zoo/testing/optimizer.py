@@ -1,14 +1,14 @@
 """One case that a law of optimizers looks at: an optimizer, and a module with a parameter of every kind to train."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo.train.optimizer import create_optimizer
+from zoo.testing.member import MemberCase
 from zoo.train.parameter_groups import parameter_groups
 
 WEIGHT_DECAY = 0.1
@@ -25,34 +25,33 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 """Of the parameters beside the embedding, by name."""
 
 
-@dataclass(frozen=True)
-class OptimizerCase:
-    """An optimizer to be judged.
+LR = 1e-2
+"""A learning rate at which an optimizer moves parameters by much more than rounding."""
 
-    Args:
-        build: gives it from groups of parameters, a learning rate, and the weight decay of groups without one.
-        seed: of the parameters and the gradients.
-        lr: at which it moves parameters by much more than rounding.
-        lrs: of which one solves a quadratic. What a learning rate means is for the optimizer to say.
-    """
+FIRST = range(3)
+"""The steps that a law makes before it looks, so that every average has something in it."""
 
-    build: Callable[[list[dict[str, Any]], float, float], Optimizer]
-    seed: int = 0
-    lr: float = 1e-2
-    lrs: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
-    @classmethod
-    def of(cls, optimizer: str | Callable[..., Optimizer], **options: Any) -> "OptimizerCase":
-        """The case of a registered optimizer, with its options in parentheses, or of a class with options."""
-        if isinstance(optimizer, str):
-            return cls(lambda groups, lr, decay: create_optimizer(optimizer, groups, lr=lr, weight_decay=decay))
-        return cls(lambda groups, lr, decay: optimizer(groups, lr=lr, weight_decay=decay, **options))
+class OptimizerCase(MemberCase):
+    """A case of an optimizer."""
+
+    def create(self, groups: list[dict[str, Any]] | None = None) -> Optimizer:
+        """A new one, on groups of parameters, or on those of a model of its own."""
+        groups = parameter_groups(Parameters(self.seed), WEIGHT_DECAY) if groups is None else groups
+        made = self.subject.create(self.options, params=groups, lr=LR, weight_decay=WEIGHT_DECAY)
+        return cast(Optimizer, made)
 
     def begin(self, model: "Parameters | None" = None) -> "Training":
         """A new optimizer, on new parameters or on those that are given."""
         model = Parameters(self.seed) if model is None else model
-        groups = parameter_groups(model, WEIGHT_DECAY)
-        return Training(model, self.build(groups, self.lr, WEIGHT_DECAY), self.seed)
+        return Training(model, self.create(parameter_groups(model, WEIGHT_DECAY)), self.seed)
+
+    def use(self) -> None:
+        """Make some steps; fails where a parameter is then not finite."""
+        training = self.begin()
+        training.run(FIRST, lr=LR)
+        if wrong := [name for name, value in training.values().items() if not value.isfinite().all()]:
+            raise FloatingPointError(f"{wrong[0]} is not finite after {len(FIRST)} steps")
 
 
 class Parameters(nn.Module):
