@@ -140,6 +140,8 @@ def test_a_file_of_fifteen_lines(zoo, tmp_path, example):
     plugin = ("-p", path)
     assert example.name in named(zoo(*plugin, "list", "--kind", example.kind, "--json")[1])
     assert example.name not in named(zoo("list", "--kind", example.kind, "--json")[1])
+    code, checked, said = zoo(*plugin, "check", f"{example.kind}:{example.name}", "--examples", 2)
+    assert code == 0, checked + said
     train(zoo, example, folder, tmp_path / "text.txt", *plugin)
     assert zoo(*plugin, "train", "--resume", folder, "--steps", 4)[0] == 0
     assert zoo(*plugin, "generate", folder, "--tokens", 3)[0] == 0
@@ -159,6 +161,7 @@ def test_an_installed_distribution(zoo, tmp_path, monkeypatch, example):
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setenv("ZOO_PLUGINS", distribution)
     assert example.name in named(zoo("list", "--kind", example.kind, "--json")[1])
+    assert zoo("check", example.name, "--only", "documentation")[0] == 0
     train(zoo, example, folder, tmp_path / "text.txt")
     assert zoo("train", "--resume", folder, "--steps", 4)[0] == 0
     assert zoo("generate", folder, "--tokens", 3)[0] == 0
