@@ -134,7 +134,7 @@ class LeviathanMoE(TokenMixer):
 
         Losses, over all tokens: ``z``, and ``balance`` with balance="loss". Metrics: ``tokens_per_expert``, how many
         tokens chose each expert, ``(experts,)``; ``load``, the same as shares of all choices; ``entropy`` of the
-        router's probabilities, in nats; ``dead``, how many experts nobody chose.
+        router's probabilities, in nats; ``dead``, how many experts no token chose.
         """
         out, _, logits, counts = self._mix(x, None, documents)
         load = counts.to(logits.dtype) / (x.shape[0] * x.shape[1] * self.top_k)

@@ -145,16 +145,16 @@ INSTANCE = "pass the class Scaled and not an instance of it; with options it is 
         ({"pattern": ["dot-product", Scaled()]}, INSTANCE),
         (
             {"pattern": Squared},
-            "Squared is a channel mixer, and a mixer is needed: pass a name, or a subclass of zoo.TokenMixer",
+            "Squared is a channel mixer, and a mixer is expected: pass a name, or a subclass of zoo.TokenMixer",
         ),
         (
             {"pattern": "dot-product", "channel_mixer": Plain},
-            "Plain is a residual scheme, and a channel mixer is needed: "
+            "Plain is a residual scheme, and a channel mixer is expected: "
             "pass a name, or a subclass of zoo.ChannelMixer or zoo.TokenMixer",
         ),
         (
             {"pattern": "dot-product", "residual": torch.nn.Linear},
-            "Linear is no member of any kind, and a residual scheme is needed: "
+            "Linear is no member of any kind, and a residual scheme is expected: "
             "pass a name, or a subclass of zoo.Residual",
         ),
         ({"pattern": 3}, "a mixer is a name or a subclass of zoo.TokenMixer, not int"),

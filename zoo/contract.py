@@ -210,7 +210,7 @@ class TokenMixer(nn.Module):
         It is called in evaluation mode and without gradients. One that fails costs the inspection its own panels only.
 
         Args:
-            x: reads of held-out data, ``(b, t, d)``.
+            x: reads of validation data, ``(b, t, d)``.
         """
         return ()
 

@@ -30,7 +30,7 @@ class Run:
         model: in evaluation mode.
         tokenizer: None if it learned a task and not a text.
         step: how many updates the loaded checkpoint has seen.
-        warnings: what a person should know, e.g. that the newest checkpoint was damaged, or that a mixer has changed.
+        warnings: what the user should know, e.g. that the newest checkpoint was damaged, or that a mixer has changed.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Run:
         """Continue a prompt: yields text as it is sampled, in pieces that join to the continuation.
 
         Args:
-            prompt: an empty one begins with the tokenizer's first token.
+            prompt: an empty one starts with the tokenizer's first token.
             tokens, temperature, top_k, top_p, seed: see `zoo.model.generate.sample_tokens`.
 
         Raises:
@@ -63,7 +63,7 @@ class Run:
         if self.tokenizer is None:
             raise UsageError(
                 f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; how it "
-                "answers stands in samples.txt there"
+                "predictions is in samples.txt there"
             )
         if not read_objective(self.settings.objective).causal:
             raise UsageError(

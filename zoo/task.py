@@ -19,11 +19,11 @@ class Examples:
 
     Attributes:
         inputs: tokens, ``(b, t)``, whole numbers from 0 to the size of the vocabulary.
-        targets: what is to be answered at each position, ``(b, t)``; `IGNORE` where nothing is. It is not shifted:
-            the answer at a position is given at that position.
-        scored: the positions whose answers count for the accuracy, ``(b, t)``, True or False, each with a target; None
-            for all that have one.
-        slices: whole numbers by which the accuracy is told apart, an example ``(b,)`` or a position ``(b, t)``, by
+        targets: what is to be predicted at each position, ``(b, t)``; `IGNORE` where nothing is. It is not shifted:
+            the target of a position stands at that position.
+        scored: the positions that count for the accuracy, ``(b, t)``, bool, each with a target; None for all
+            that have one.
+        slices: whole numbers by which the accuracy is broken down, an example ``(b,)`` or a position ``(b, t)``, by
             the name of what they count, e.g. ``{"distance to the key": …}``.
     """
 
@@ -83,7 +83,7 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} has no draw(generator, examples, length=…, test=…)")
 
     def guess(self, inputs: np.ndarray) -> np.ndarray:
-        """What somebody answers who knows the form of the task and cannot do it.
+        """What is predicted with knowledge of the form of the task, but without learning it.
 
         Only what lies above the accuracy of such guesses shows that a model has learned the task. The default lets
         the zoo measure two guessers and take the better one: the answer that training asks for most often, and, of
@@ -110,5 +110,5 @@ class Task:
         return None
 
     def symbol(self, token: int) -> str:
-        """A token as a person reads it, e.g. ``"k12"``; without spaces."""
+        """A token as text, e.g. ``"k12"``; without spaces."""
         return str(token)

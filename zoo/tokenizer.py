@@ -46,7 +46,7 @@ class Tokenizer(ABC):
     """
 
     paper: ClassVar[str] = ""
-    """Where it comes from, if somebody has published it."""
+    """Where it comes from, if it is published."""
 
     name: str = ""
     """The name under which it was asked for, which the zoo sets."""
@@ -88,7 +88,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Everything needed to make the same tokenizer again, as JSON values."""
+        """All that it takes to make the same tokenizer again, as JSON values."""
 
     @classmethod
     @abstractmethod

@@ -89,7 +89,7 @@ class _Layout(NamedTuple):
 
 
 def _starts(documents: Tensor) -> Tensor:
-    """Where a document begins, ``(b, t)``, bool."""
+    """Where a document starts, ``(b, t)``, bool."""
     changes = documents[:, 1:] != documents[:, :-1]
     return torch.cat([torch.ones_like(documents[:, :1], dtype=torch.bool), changes], dim=1)
 

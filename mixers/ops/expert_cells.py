@@ -40,7 +40,7 @@ def _cells(position: Tensor, counts: Tensor) -> Iterator[tuple[int, list[_Cell]]
     return ((sequence, list(own)) for sequence, own in groupby(cells, key=lambda cell: cell.sequence))
 
 
-# What these two do hangs on the routing, which torch.compile cannot look into: to it they are single operators.
+# What these two do depends on the routing, which torch.compile cannot look into: to it they are single operators.
 @torch.library.custom_op("mixer_zoo::attend_cells", mutates_args=())
 def attend_cells(  # noqa: PLR0917 - operators take their tensors by place
     query: Tensor, key: Tensor, value: Tensor, weights: Tensor, position: Tensor, counts: Tensor, rope: bool
@@ -150,7 +150,7 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 attend_cells.register_autograd(_differentiate, setup_context=_keep)
 
 
-# How many keys a query sees hangs on the routing: counted are all, as torch counts causal attention.
+# How many keys a query sees depends on the routing: counted are all, as torch counts causal attention.
 @register_flop_formula(torch.ops.mixer_zoo.attend_cells)
 def _count(
     query: torch.Size, key: torch.Size, value: torch.Size, weights: torch.Size, _p: Any, _c: Any, rope: bool, **_: Any

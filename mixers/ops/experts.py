@@ -97,7 +97,7 @@ def grouped_linear_reference(rows: Tensor, weight: Tensor, counts: Tensor) -> Te
     return torch.cat([piece @ matrix.T for piece, matrix in zip(pieces, weight.unbind(), strict=True)])
 
 
-# What these two do hangs on the routing, which torch.compile cannot look into: to it they are single operators.
+# What these two do depends on the routing, which torch.compile cannot look into: to it they are single operators.
 @torch.library.custom_op("mixer_zoo::multiply_groups", mutates_args=())
 def multiply_groups(rows: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     """`grouped_linear` where nothing grouped runs: expert after expert, each writing where its rows lie."""

@@ -178,8 +178,8 @@ def test_a_mixer_that_sees_the_future(zoo, tiny, distribution):
         result = zoo(*flags)
         assert (result.code, result.err) == (2, f"error: {seen}\n")
     result = zoo("train", "--mixer", "mean", "--data", "mqar", "--device", "cpu")
-    answers = "the answers of the task mqar may stand among the later tokens: a task takes causal mixers only"
-    assert (result.code, result.err) == (2, f"error: mean is not causal, and {answers}\n")
+    targets = "the targets of the task mqar may stand among the later tokens: a task takes causal mixers only"
+    assert (result.code, result.err) == (2, f"error: mean is not causal, and {targets}\n")
     result = zoo("compare", "dot-product", "mean", "--data", tiny[tiny.index("--data") + 1], "--out", "comparison")
     assert (result.code, result.err) == (2, f"error: {seen}\n")
     assert zoo("train", *tiny, "--mixer", "mean", "--objective", "masked", "--out", "encoder").code == 0

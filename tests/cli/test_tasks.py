@@ -196,9 +196,9 @@ def test_colours_tell_scored_from_learned_from_the_rest(zoo, distribution, monke
     assert line.count(f"{learned}<&>") == 1
     assert line.count(f"{dim}<&>") == 3
     legend = text[text.index(line) + len(line) :].replace("\n", " ")
-    assert f"{scored}a→b\x1b[0m at a the right answer is b, scored (1)" in legend
-    assert f"{learned}a\x1b[0m has an answer, learned and not scored (1)" in legend
-    assert f"{dim}a\x1b[0m has no answer (3)" in legend
+    assert f"{scored}a→b\x1b[0m at a the target is b, scored (1)" in legend
+    assert f"{learned}a\x1b[0m has a target, learned and not scored (1)" in legend
+    assert f"{dim}a\x1b[0m has no target (3)" in legend
     monkeypatch.setenv("NO_COLOR", "1")
     assert learned not in zoo("tasks", "last", terminal=True).out
 

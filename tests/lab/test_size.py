@@ -129,7 +129,7 @@ def test_more_tokens_than_the_model_takes_are_refused():
 
 
 def test_what_is_not_predicted_is_not_computed():
-    whole, some = (measure_size(model(), length=16, answers=answers) for answers in (None, 4))
+    whole, some = (measure_size(model(), length=16, targets=targets) for targets in (None, 4))
     unembedding = 2 * D * VOCABULARY
     assert whole.forward_flops - some.forward_flops == unembedding * 12 / 16
     assert whole.training_flops - some.training_flops == 3 * unembedding * 12 / 16

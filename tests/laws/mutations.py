@@ -108,9 +108,11 @@ def _subject(suite: Suite, mixer: type) -> Subject:
 
 def escaped(mutant: Mutant, broken: list[tuple[str, type]]) -> str | None:
     """A control that the mutant no longer catches, or no longer tells rightly; None if there is none."""
-    weakened = {law.id: law for law in mutant.laws()}
-    suspects = [pair for pair in broken if pair[0] in weakened]
     suite = SUITES[kind_of_module(mutant.module)]
+    # a module may have laws of several kinds under one id
+    own = {name: law.check.__name__ for name, law in suite.laws.items()}
+    weakened = {law.id: law for law in mutant.laws() if law.check.__name__ == own.get(law.id)}
+    suspects = [pair for pair in broken if pair[0] in weakened]
     # the function that was changed is mostly called like its law: its controls are tried first
     suspects.sort(key=lambda pair: pair[0].replace("-", "_") not in mutant.function)
     for law, mixer in suspects:

@@ -84,8 +84,9 @@ def test_every_residual_scheme(law):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", named(RESIDUAL))
-def test_every_residual_scheme_compiles(name):
+@pytest.mark.parametrize("name", ["pre-norm", "embedding-skip"])
+def test_a_residual_scheme_compiles(name):
+    """The others take minutes: hyper-connections unroll their streams."""
     suite, subject = SUITES["residual"].subject(name)
     law = dataclasses.replace(suite.laws["compile"], varies=False)
     found = search(law, subject, examples=1, seed=0)

@@ -110,7 +110,7 @@ def test_the_task_is_listed_and_told(zoo):
     assert listed["mqar"]["origin"]["distribution"] == "mixer-zoo"
     example = succeed(zoo, "tasks", "before(symbols=3)", "--seed", "2")["example"]
     assert example["symbols"] == ["abc"[token] for token in example["inputs"]]
-    assert example["answers"] == [None, *example["symbols"][:-1]]
+    assert example["target_symbols"] == [None, *example["symbols"][:-1]]
     page = zoo("tasks", "fading-lab:before").stdout
     assert "symbols  int   5        how many tokens there are." in page
     assert f"{NAME} 1.2" in page

@@ -29,7 +29,7 @@ def run(tmp_path):
 def test_an_inspection_is_read_as_the_report_shows_it(run):
     section = read_inspection(run)
     assert section.about == (
-        "After step 1,000, measured on 16,384 held-out targets. The whole model: loss 1.2500 nats per token, "
+        "After step 1,000, measured on 16,384 validation targets. The whole model: loss 1.2500 nats per token, "
         "accuracy 50.0%."
     )
     assert section.rows == [("0.a", "0.250", "n/a", "-0.5000", "12.5%")]

@@ -128,7 +128,7 @@ def test_a_mixer_that_is_not_causal_cannot_predict_the_next_token_or_do_a_task(m
         with pytest.raises(UsageError, match=r"is not causal: it would see the next token.*--objective masked$"):
             start(settings, root=tmp_path)
     task = resolve(flags={"mixer": "both-ways", "data": "mqar"})
-    with pytest.raises(UsageError, match=r"^both-ways is not causal, and the answers of the task mqar may stand among"):
+    with pytest.raises(UsageError, match=r"^both-ways is not causal, and the targets of the task mqar may stand among"):
         start(task, root=tmp_path)
     data = str(masked().data)
     with pytest.raises(UsageError, match=r"^both-ways is not causal: it would see the next token"):

@@ -59,14 +59,14 @@ def test_accuracy_and_loss_by_hand():
     where = (targets.flatten() != IGNORE).nonzero().squeeze(1)
     for places in (where, None):
         score = evaluate(model, [Batch(inputs, targets, torch.zeros(2), places, scored, slices)], precision="fp32")
-        assert (score.right, score.scored, score.targets) == (3, 5, 6)
+        assert (score.correct, score.scored, score.targets) == (3, 5, 6)
         assert score.accuracy == 3 / 5
         assert score.accuracies() == {"row": {"7": 2 / 3, "8": 1 / 2}}
         logits = model(inputs).logits.log_softmax(-1)
         told = [logits[b, t, targets[b, t]] for b, t in [(0, 0), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]]
         assert score.loss == pytest.approx(-float(sum(told).detach()) / 6)
     everything = evaluate(model, [Batch(inputs, targets, torch.zeros(2))], precision="fp32")
-    assert (everything.right, everything.scored, everything.slices) == (4, 6, {})
+    assert (everything.correct, everything.scored, everything.slices) == (4, 6, {})
 
 
 def test_loss_and_gradients_at_some_positions_are_those_of_all():
@@ -126,7 +126,7 @@ def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):
     assert run.environment["plugins"]["task:delayed-copy"]["distribution"] == "mixer-zoo"
     assert "→" in run.samples()[-1].text
     page = (run.path / "report.html").read_text()
-    for words in ("Loss and accuracy", "by length", "of validation answers; guessing gives", TASK):
+    for words in ("Loss and accuracy", "by length", "of validation targets; guessing gives", TASK):
         assert words in page
 
 
@@ -195,7 +195,7 @@ def test_a_task_with_a_readout(tmp_path):
     assert run.model.readout is not None
     assert any(name.startswith("readout.") for name in run.model.state_dict())
     assert summary.parameters == sum(parameter.numel() for parameter in run.model.parameters())
-    with pytest.raises(UsageError, match=r"^this model answers for whole sequences"):
+    with pytest.raises(UsageError, match=r"^this model predicts for whole sequences"):
         run.model.step(torch.zeros(1, 1, dtype=torch.int64))
 
 

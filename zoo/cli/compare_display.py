@@ -50,7 +50,7 @@ class Tally(GridListener):
         self.speaker = Speaker()
 
     def begin(self, plan: Plan) -> None:
-        """The comparison begins."""
+        """The comparison starts."""
         self.plan, self.begun = plan, time.monotonic()
 
     def word(self, word: RunProgress) -> None:
@@ -65,7 +65,7 @@ class Tally(GridListener):
         self.found += found
 
     def notice(self, text: str) -> None:
-        """Something that a person should know."""
+        """Something that the user should know."""
         self.speaker.notice(text)
 
     def figure(self, outcome: Outcome) -> str:
@@ -94,9 +94,9 @@ class Lines(Tally):
         arm = self.plan.arms[trial.arm]
         seconds = duration(outcome.summary["seconds"]) if outcome.summary is not None else ""
         kind = "trying " if trial.sweep else ""
-        told = (arm.data, arm.pattern, f"{kind}lr {trial.lr:g}", f"seed {trial.seed}", self.figure(outcome), seconds)
+        columns = (arm.data, arm.pattern, f"{kind}lr {trial.lr:g}", f"seed {trial.seed}", self.figure(outcome), seconds)
         with self.speaker.speaking():
-            say("  ".join((f"{len(self.done)}/{self.plan.runs}", *told)).rstrip())
+            say("  ".join((f"{len(self.done)}/{self.plan.runs}", *columns)).rstrip())
 
 
 class Board(Tally):

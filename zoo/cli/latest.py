@@ -10,7 +10,7 @@ LATEST = Path("latest")
 
 
 def folder_argument(text: str) -> Path:
-    """A path as it was typed; one to a folder that is really called ``latest`` is told apart by its ``./``."""
+    """A path as it was typed; one to a folder that is really called ``latest`` is written ``./latest``."""
     return Path(text) if text == str(LATEST) or Path(text) != LATEST else Path.cwd() / LATEST
 
 

@@ -133,7 +133,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError):
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     if is_out_of_memory(error):
-        return _fail("out of memory: try a smaller --batch or --context; `zoo train --dry-run` tells what a run needs")
+        return _fail("out of memory: try a smaller --batch or --context; `zoo train --dry-run` says what a run needs")
     cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
     hint = "" if "--debug" in arguments else "; see where with: zoo --debug …"
     return _fail(f"this is a bug, in the zoo or in a plugin: {cause}{hint}")

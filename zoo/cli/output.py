@@ -23,7 +23,7 @@ PAGE_WIDTH = 100
 
 
 def say(text: str, *, label: str = "", style: str = "") -> None:
-    """A line for a person, on stderr, after a label in the given style."""
+    """A line for the user, on stderr, after a label in the given style."""
     from rich.text import Text
 
     line = Text.assemble((label, style), " " if label else "", text)
@@ -31,7 +31,7 @@ def say(text: str, *, label: str = "", style: str = "") -> None:
 
 
 def warn(text: str) -> None:
-    """A line on stderr that a person should not miss."""
+    """A line on stderr that the user should not miss."""
     say(text, label="note:", style="bold yellow")
 
 

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def head(told: Mapping[str, Any]) -> list["RenderableType"]:
+def head(member: Mapping[str, Any]) -> list["RenderableType"]:
     """The call with the first sentence, the equation, and the text of the docstring, each where there is one."""
     from rich.console import Group
     from rich.text import Text
 
-    blocks: list[RenderableType] = [Text.assemble((told["call"], "bold"), "\n", told["summary"])]
-    if told["equation"]:
+    blocks: list[RenderableType] = [Text.assemble((member["call"], "bold"), "\n", member["summary"])]
+    if member["equation"]:
         # In a group, because a console joins texts of its own into one that wraps.
-        blocks.append(Group(Text(indent(told["equation"], " " * 4), style="cyan", no_wrap=True, overflow="ignore")))
-    if told["text"]:
-        blocks.append(Text(flowing(told["text"])))
-    if told["options"]:
-        rows = [(Text(o["name"], style="bold"), o["type"], _default(o), o["meaning"]) for o in told["options"]]
+        blocks.append(Group(Text(indent(member["equation"], " " * 4), style="cyan", no_wrap=True, overflow="ignore")))
+    if member["text"]:
+        blocks.append(Text(flowing(member["text"])))
+    if member["options"]:
+        rows = [(Text(o["name"], style="bold"), o["type"], _default(o), o["meaning"]) for o in member["options"]]
         blocks.append(plain_table(("option", "type", "default", "meaning"), rows))
     return blocks
 
@@ -36,13 +36,13 @@ def figures(rows: Mapping[str, str]) -> "Table":
     return plain_table((), [(Text(label, style="dim"), Text(text)) for label, text in rows.items() if text])
 
 
-def sources(told: Mapping[str, Any]) -> dict[str, str]:
+def sources(member: Mapping[str, Any]) -> dict[str, str]:
     """What it refuses, and where it comes from."""
-    origin = told["origin"]
+    origin = member["origin"]
     return {
-        "errors": re.sub(r"\n\s+", " ", told["errors"]),
-        "source": flowing(told["source"]),
-        "paper": told["paper"],
+        "errors": re.sub(r"\n\s+", " ", member["errors"]),
+        "source": flowing(member["source"]),
+        "paper": member["paper"],
         "origin": f"{origin['distribution']} {origin['version']}, entry point {origin['entry_point']!r}",
         "file": origin["file"] or "",
     }

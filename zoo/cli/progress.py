@@ -36,7 +36,7 @@ class Speaker(Listener):
         self._waiting: list[str] = []
 
     def notice(self, text: str) -> None:
-        """Something that a person should know: told at once, or after the line that is being written."""
+        """Something that the user should know: printed at once, or after the line that is being written."""
         if self._speaking:
             self._waiting.append(text)
         else:
@@ -70,7 +70,7 @@ class Lines(Speaker):
             self._say(f"step {progress.step:,}/{progress.steps:,}  {_figures(progress)}")
 
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
-        """What is held out was measured; all samples are in the run's samples.txt."""
+        """The validation data was measured; all samples are in the run's samples.txt."""
         self._sample = sample
         self._say(f"step {step:,}/{self._steps:,}  {_held_out(validation_loss, validation_accuracy)}")
 

@@ -46,7 +46,7 @@ def _nowhere() -> io.TextIOWrapper:
 
 
 def _without_reader(stream: TextIO) -> TextIO:
-    """A stream like it that takes all that is written when nobody reads it any more: a run is worth more than words."""
+    """A stream like it that accepts all that is written after its reader has gone: a run outlives its messages."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     raw = _Unread(stream.fileno(), "w", closefd=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCORED, LEARNED, OTHER = "bold cyan", "yellow", "dim"
-"""How the positions of an example are drawn: their answer counts, is learned only, or there is none."""
+"""How the positions of an example are drawn: their target counts, is learned only, or there is none."""
 
 SETTINGS = (
     "layers",
@@ -115,7 +115,7 @@ def _figures(task: dict[str, Any]) -> dict[str, str]:
         "length": f"{task['length']:,} tokens" + (f"; also tested at {others}" if others else ""),
         "training": f"examples: {fresh}",
         "test": f"{task['test_examples']:,} examples at each length: {apart}",
-        "told apart": ", ".join(f"by {name}" for name in task["example"]["slices"]),
+        "slices": ", ".join(f"by {name}" for name in task["example"]["slices"]),
         "settings": f"{_settings(task)}; all: zoo train --data {quote(task['call'])} --dry-run",
     }
 
@@ -124,17 +124,17 @@ def _settings(task: dict[str, Any]) -> str:
     """What a run starts from: first what the task itself asks for, then the most of the rest."""
     own = task["own_settings"]
     rest = {name: task["settings"][name] for name in SETTINGS if name not in own}
-    told = [", ".join(f"{name}={value}" for name, value in group.items()) for group in (own, rest)]
-    return f"{told[0]}, as the task asks; {told[1]}" if own else told[1]
+    groups = [", ".join(f"{name}={value}" for name, value in group.items()) for group in (own, rest)]
+    return f"{groups[0]}, as the task asks; {groups[1]}" if own else groups[1]
 
 
 def _drawn(example: dict[str, Any]) -> "Text":
-    """The symbols of the example, with an arrow to each answer that counts."""
+    """The symbols of the example, with an arrow to each target that counts."""
     from rich.text import Text
 
     words = []
-    for symbol, answer, style in zip(example["symbols"], example["answers"], _styles(example), strict=True):
-        words.append(Text(printable(f"{symbol}→{answer}" if style == SCORED else symbol), style=style))
+    for symbol, target, style in zip(example["symbols"], example["target_symbols"], _styles(example), strict=True):
+        words.append(Text(printable(f"{symbol}→{target}" if style == SCORED else symbol), style=style))
     return Text(" ").join(words)
 
 
@@ -144,9 +144,9 @@ def _legend(example: dict[str, Any]) -> "Text":
 
     styles = _styles(example)
     words = {
-        SCORED: ("a→b", "at a the right answer is b, scored"),
-        LEARNED: ("a", "has an answer, learned and not scored"),
-        OTHER: ("a", "has no answer"),
+        SCORED: ("a→b", "at a the target is b, scored"),
+        LEARNED: ("a", "has a target, learned and not scored"),
+        OTHER: ("a", "has no target"),
     }
     parts = [
         Text.assemble((sign, style), f" {meaning} ({styles.count(style)})")
@@ -158,6 +158,6 @@ def _legend(example: dict[str, Any]) -> "Text":
 
 def _styles(example: dict[str, Any]) -> list[str]:
     return [
-        SCORED if counts else OTHER if answer is None else LEARNED
-        for counts, answer in zip(example["scored"], example["answers"], strict=True)
+        SCORED if counts else OTHER if target is None else LEARNED
+        for counts, target in zip(example["scored"], example["target_symbols"], strict=True)
     ]

@@ -37,7 +37,7 @@ _Run = partial(typer.Option, rich_help_panel="Run")
 
 
 class TrainCommand(Command):
-    """The command, whose help tells the presets and the defaults; only the help waits for reading them."""
+    """The command, whose help lists the presets and the defaults; only the help waits for reading them."""
 
     def defaults(self) -> dict[str, Any]:
         """What the default preset gives for each flag."""
@@ -213,7 +213,7 @@ def _report(summary: "Summary", *, json: bool) -> None:
 def _on_text(summary: "Summary") -> dict[str, str]:
     validation, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
     return {
-        "loss": f"{validation} nats per token on held-out text ({training} in training)",
+        "loss": f"{validation} nats per token on validation text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
     }
 
@@ -274,8 +274,8 @@ def _toml(name: str, value: Any) -> str:
 
 def _needs(parameters: int, active: int, memory: Mapping[str, int]) -> dict[str, str]:
     used = "" if active == parameters else f", of which a token uses {active:,}"
-    told = ", ".join(f"{name} {_mebibytes(size)}" for name, size in memory.items() if name != "total")
-    return {"parameters": f"{parameters:,}{used}", "memory": f"{_mebibytes(memory['total'])}: {told}"}
+    parts = ", ".join(f"{name} {_mebibytes(size)}" for name, size in memory.items() if name != "total")
+    return {"parameters": f"{parameters:,}{used}", "memory": f"{_mebibytes(memory['total'])}: {parts}"}
 
 
 def _mebibytes(size: int) -> str:

@@ -25,7 +25,7 @@ def draw_batch(
         batch: windows.
         seed: zero or more.
         step: zero or more.
-        rank: of the process, or anything else that tells draws of one step apart.
+        rank: of the process, or anything else that makes draws of one step differ.
         separator: the token that ends a document, where documents are separate: see `Batch.documents`. What follows it
             is no target, since nothing of its own document comes before.
 

@@ -46,7 +46,7 @@ def cached_folder(folder: Path, build: Callable[[Path], None]) -> Path | None:
 
 
 def _write(folder: Path, build: Callable[[Path], None]) -> None:
-    """Make the folder elsewhere and move it into place whole, so that nobody ever sees half of it."""
+    """Make the folder elsewhere and move it into place whole, so that half of it is never seen."""
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         staged = Path(temporary) / folder.name
         staged.mkdir()

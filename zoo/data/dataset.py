@@ -101,7 +101,7 @@ def prepare(
         cache: where to keep the encoded splits; `cache_directory` by default.
 
     Raises:
-        UsageError: data or a tokenizer that cannot be had, or a split that would be empty.
+        UsageError: data or a tokenizer that is not available, or a split that would be empty.
     """
     spec = str(read_spec(tokenizer))
     corpus = load_text(data, documents=documents) if isinstance(data, str) else data

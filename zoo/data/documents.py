@@ -1,4 +1,4 @@
-"""Where one document of a text ends and the next begins."""
+"""Where one document of a text ends and the next starts."""
 
 from typing import Literal, TypeAlias
 

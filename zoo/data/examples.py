@@ -128,12 +128,12 @@ def _wrong_shape(examples: Examples, shape: tuple[int, int]) -> str | None:
 
 
 def _wrong_value(examples: Examples, vocab_size: int) -> str | None:
-    answered = examples.targets != IGNORE
-    if not answered.any(axis=1).all():
+    targeted = examples.targets != IGNORE
+    if not targeted.any(axis=1).all():
         return "a sequence without a target"
-    if examples.scored is not None and (examples.scored & ~answered).any():
+    if examples.scored is not None and (examples.scored & ~targeted).any():
         return "scored positions without a target"
-    for name, tokens in {"inputs": examples.inputs, "targets": examples.targets[answered]}.items():
+    for name, tokens in {"inputs": examples.inputs, "targets": examples.targets[targeted]}.items():
         if tokens.min() < 0 or tokens.max() >= vocab_size:
             return f"{name} from {tokens.min()} to {tokens.max()}, with a vocabulary of {vocab_size}"
     return None

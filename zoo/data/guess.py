@@ -25,7 +25,7 @@ def guess_levels(
 
     Args:
         task, name: for its own guesser, and for errors.
-        tests: batches of its test by length, in the order in which they are to be told.
+        tests: batches of its test by length, in the order in which they are reported.
         training: examples of its training, from which a guesser may know what is asked for.
 
     Raises:
@@ -56,9 +56,9 @@ def most_seen(inputs: np.ndarray, wanted: np.ndarray, otherwise: int) -> np.ndar
     # A stable sort lays equal tokens of a row side by side in their order: their place in the run is their count.
     order = np.argsort(inputs, axis=1, kind="stable")
     ordered = np.take_along_axis(inputs, order, axis=1)
-    begins = np.concatenate([np.ones((rows, 1), dtype=bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
+    starts = np.concatenate([np.ones((rows, 1), dtype=bool), ordered[:, 1:] != ordered[:, :-1]], axis=1)
     place = np.arange(time)
-    run = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+    run = place - np.maximum.accumulate(np.where(starts, place, 0), axis=1)
     count = np.empty_like(run)
     np.put_along_axis(count, order, run + 1, axis=1)
     # One number that grows with the count and, among equal counts, with how early they were reached.
@@ -101,5 +101,5 @@ def _scores(batches: list[Batch], guessers: list[Guesser]) -> list[Score]:
         inputs, targets = batch.inputs.numpy(), batch.at_predictions(batch.targets)
         for score, guesser in zip(scores, guessers, strict=True):
             guesses = torch.from_numpy(guesser(inputs).astype(np.int64))
-            score.add_answers(batch, batch.at_predictions(guesses), targets)
+            score.add_predictions(batch, batch.at_predictions(guesses), targets)
     return scores

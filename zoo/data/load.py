@@ -36,7 +36,7 @@ def load_source(
         registry: where to look for tasks; the installed plugins by default.
 
     Raises:
-        UsageError: a task, a text, a tokenizer or an objective that cannot be had.
+        UsageError: a task, a text, a tokenizer or an objective that is not available.
         PluginError: the task's plugin is broken or missing, or the task itself fails.
     """
     call = task_call(data, registry)
@@ -71,7 +71,7 @@ def load_data(
         not trained on. A text has a ``tokenizer`` and its tokens, ``train`` and ``validation``, ``(t,)`` each.
 
     Raises:
-        UsageError: a task, a text or a tokenizer that cannot be had.
+        UsageError: a task, a text or a tokenizer that is not available.
         PluginError: a plugin that it needs is broken or missing.
     """
     if not isinstance(data, str | Path):
@@ -104,7 +104,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
     if not (known or bracket or ":" in name):
         try:
             tasks.find(name)
-        except UsageError:  # no task; as a text it is told what else there is
+        except UsageError:  # no task; the error for texts lists what else there is
             return None
     call = parse_call(data)
     tasks.find(call.name)

@@ -101,7 +101,7 @@ class MaskedText(Source):
 
         Args:
             tokens: the windows.
-            offsets: where each begins, ``(b,)``.
+            offsets: where each starts, ``(b,)``.
             words: random numbers, ``(3, b * t)``: which tokens are chosen, what becomes of them, and random tokens.
             new: before this position nothing is chosen, ``(b,)``.
         """

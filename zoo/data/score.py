@@ -1,4 +1,4 @@
-"""How many answers were correct, and at what loss: in all, for each slice, and for each sequence."""
+"""How many predictions were correct, and at what loss: in all, for each slice, and for each sequence."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from zoo.data.source import IGNORE, Batch
 
 @dataclass
 class Score:
-    """Sums over held-out positions, and the means that they give.
+    """Sums over validation positions, and the means that they give.
 
     Attributes:
         nats: the cross-entropy of all positions with a target.
         targets: how many these are.
-        right: the positions that are scored and answered right.
+        correct: the positions that are scored and predicted correctly.
         scored: how many are scored.
-        slices: ``[right, scored]`` by what is counted, and by its value.
-        sequences: nats, targets, right and scored of each sequence by itself, ``(b, 4)`` a batch; filled only where
+        slices: ``[correct, scored]`` by what is counted, and by its value.
+        sequences: nats, targets, correct and scored of each sequence by itself, ``(b, 4)`` a batch; filled only where
             somebody asks for it.
     """
 
     nats: float = 0.0
     targets: int = 0
-    right: int = 0
+    correct: int = 0
     scored: int = 0
     slices: defaultdict[str, defaultdict[int, list[int]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
@@ -40,39 +40,39 @@ class Score:
     @property
     def accuracy(self) -> float:
         """The fraction of scored positions at which the likeliest answer is correct; NaN if none is scored."""
-        return self.right / self.scored if self.scored else float("nan")
+        return self.correct / self.scored if self.scored else float("nan")
 
     def accuracies(self) -> dict[str, dict[str, float]]:
         """The same for each slice, by what is counted and by its value, in the order of the values."""
         return {
-            name: {str(value): right / scored for value, (right, scored) in sorted(values.items())}
+            name: {str(value): correct / scored for value, (correct, scored) in sorted(values.items())}
             for name, values in self.slices.items()
         }
 
-    def add_answers(self, batch: Batch, answers: Tensor, targets: Tensor) -> None:
-        """Count the correct answers, all together and for each slice.
+    def add_predictions(self, batch: Batch, predictions: Tensor, targets: Tensor) -> None:
+        """Count the correct predictions, all together and for each slice.
 
         Args:
             batch: what was asked, with n positions that are predicted at.
-            answers: tokens, ``(n,)``.
+            predictions: tokens, ``(n,)``.
             targets: likewise, `IGNORE` where there is none.
         """
         self.targets += int((targets != IGNORE).sum())
-        right, counted = answers == targets, _counted(batch, targets)
-        self.right += int((right & counted).sum())
+        correct, counted = predictions == targets, _counted(batch, targets)
+        self.correct += int((correct & counted).sum())
         self.scored += int(counted.sum())
         for name, values in batch.slices.items():
-            _add_slice(self.slices[name], batch.at_predictions(values)[counted], right[counted])
+            _add_slice(self.slices[name], batch.at_predictions(values)[counted], correct[counted])
 
-    def add_sequences(self, batch: Batch, nats: Tensor, answers: Tensor, targets: Tensor) -> None:
+    def add_sequences(self, batch: Batch, nats: Tensor, predictions: Tensor, targets: Tensor) -> None:
         """Keep what each sequence scored.
 
         Args:
-            batch, answers, targets: as in `add_answers`.
+            batch, predictions, targets: as in `add_predictions`.
             nats: the cross-entropy of each prediction, ``(n,)``.
         """
         counted = _counted(batch, targets)
-        columns = (nats, targets != IGNORE, (answers == targets) & counted, counted)
+        columns = (nats, targets != IGNORE, (predictions == targets) & counted, counted)
         at_predictions = torch.stack([column.double() for column in columns], dim=1)
         rows, time = batch.inputs.shape
         sequence = batch.at_predictions(torch.arange(rows).repeat_interleave(time))
@@ -85,8 +85,8 @@ def _counted(batch: Batch, targets: Tensor) -> Tensor:
     return targets != IGNORE if batch.scored is None else batch.at_predictions(batch.scored)
 
 
-def _add_slice(totals: defaultdict[int, list[int]], values: Tensor, right: Tensor) -> None:
+def _add_slice(totals: defaultdict[int, list[int]], values: Tensor, correct: Tensor) -> None:
     for value in values.unique().tolist():
         here = values == value
-        totals[value][0] += int(right[here].sum())
+        totals[value][0] += int(correct[here].sum())
         totals[value][1] += int(here.sum())

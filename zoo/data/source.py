@@ -18,7 +18,7 @@ __all__ = ["IGNORE", "Batch", "Source"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Sequences and what is to be answered at their positions.
+    """Sequences and the targets at their positions.
 
     Attributes:
         inputs: tokens, ``(b, t)``, int64.
@@ -28,7 +28,7 @@ class Batch:
         where: the positions that have a target, as indices into all ``b * t``, ``(n,)``; None where nearly all have
             one, and looking at the others costs little.
         scored: the positions that count for the accuracy, ``(b, t)``, bool; None for all that have a target.
-        slices: whole numbers by which the accuracy is told apart, ``(b, t)`` each, by what they count.
+        slices: whole numbers by which the accuracy is broken down, ``(b, t)`` each, by what they count.
         documents: which document of its sequence each token belongs to, ``(b, t)``, int64: a document is a run of equal
             ids in a row, and sees no other. None where a sequence is one document.
     """
@@ -51,7 +51,7 @@ class Batch:
 
 
 class Source(ABC):
-    """What a model learns from: sequences to train on, drawn as a pure function of the step, and held-out ones.
+    """What a model learns from: sequences to train on, drawn as a pure function of the step, and those to validate on.
 
     Attributes:
         name: of the corpus, or the task with its options in canonical form.

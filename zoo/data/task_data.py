@@ -23,7 +23,7 @@ _TEST_KEY = 0
 """The test does not depend on the seed of a run: all runs are measured on the same examples."""
 
 _GUESS_EXAMPLES = 1024
-"""Sequences of training from which a guesser knows which answers there are, and how often each is asked for."""
+"""Sequences of training from which a guesser knows which targets there are, and how often each occurs."""
 
 _GUESS_BATCH = 256
 

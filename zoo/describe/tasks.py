@@ -86,8 +86,8 @@ def draw_example(call: Call, *, seed: int = 0, length: int | None = None) -> dic
 
     Returns:
         ``seed``, ``length``, the names of the ``slices``, and with one value a token: ``inputs``; ``targets``, None
-        where there is none; ``scored``, whether the answer counts; ``symbols`` and ``answers``, inputs and targets as
-        a person reads them.
+        where there is none; ``scored``, whether the target counts; ``symbols`` and ``target_symbols``, inputs and
+        targets as text.
 
     Raises:
         UsageError: a length or a seed that cannot be.
@@ -110,7 +110,7 @@ def draw_example(call: Call, *, seed: int = 0, length: int | None = None) -> dic
         "targets": targets,
         "scored": [bool(counts) for counts in scored[0]],
         "symbols": [_symbol(task, call, token) for token in drawn.inputs[0].tolist()],
-        "answers": [None if target is None else _symbol(task, call, target) for target in targets],
+        "target_symbols": [None if target is None else _symbol(task, call, target) for target in targets],
     }
 
 

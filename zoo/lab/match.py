@@ -28,7 +28,7 @@ _STEPS = (8, 4, 2, 1)
 _BROADEST = 16
 """No hidden width of more than so many times the width is tried."""
 _REFUSALS = 256
-"""So many widths around a wanted one are tried before none is held to fit."""
+"""So many widths around a wanted one are tried before none fits."""
 _OTHER_HEADS = 4
 """So many other numbers of heads are tried."""
 _NEIGHBOURS = 12
@@ -57,7 +57,7 @@ def match(
     quantity: Quantity,
     target: float,
     length: int,
-    answers: int | None = None,
+    targets: int | None = None,
 ) -> Matched:
     """Find the width at which a model is as big as the target, with the hidden width as the fine adjustment.
 
@@ -70,13 +70,13 @@ def match(
 
     Args:
         build: makes the model of some settings; also called under ``torch.device("meta")``. Where it raises a
-            `UsageError`, the width is held to be refused.
+            `UsageError`, the width counts as refused.
         settings: of the model that is to be resized.
         quantity: what is to be equal: ``"params"``, all of them, ``"flops"``, of training per token, or ``"state"``,
             numbers after `length` tokens.
         target: what it is to equal, more than 0.
         length: tokens in the sequence that is measured.
-        answers: at how many of its positions the model predicts; None for all.
+        targets: at how many of its positions the model predicts; None for all.
 
     Raises:
         UsageError: no width builds, or the model cannot stream and has no state.
@@ -84,7 +84,7 @@ def match(
     if not target > 0:
         raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
     nearest: Candidate | None = None
-    scale = Scale(build, settings, quantity, target, length, answers=answers)
+    scale = Scale(build, settings, quantity, target, length, targets=targets)
     for heads in _head_counts(settings):
         scale.settings = settings.model_copy(update={"heads": heads})
         for candidate in _candidates(scale):
@@ -94,7 +94,7 @@ def match(
             worth = nearest is None or candidate.miss < nearest.miss / (1 if heads == nearest.settings.heads else 2)
             nearest = candidate if worth else nearest
         if nearest is None:
-            scale.model(settings)  # says what no width mends
+            scale.model(settings)  # says what no width fixes
     if nearest is None or not nearest.ratio:
         raise UsageError(
             f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another --match, "
@@ -125,12 +125,12 @@ def _head_counts(settings: Settings) -> list[int]:
 def _takes_heads(call: Call) -> bool:
     try:
         return any(option.name == "heads" for option in get_registry()[MIXER].find(call.name).options)
-    except UsageError:  # it is told when it is built
+    except UsageError:  # the error comes when it is built
         return False
 
 
 def _matched(scale: Scale, candidate: Candidate) -> Matched:
-    size = measure_size(scale.model(candidate.settings), length=scale.length, answers=scale.answers)
+    size = measure_size(scale.model(candidate.settings), length=scale.length, targets=scale.targets)
     return Matched(candidate.settings, size, candidate.ratio)
 
 

@@ -51,10 +51,10 @@ class Scale:
         target: float,
         length: int,
         *,
-        answers: int | None,
+        targets: int | None,
     ) -> None:
         self.build, self.settings, self.quantity, self.target, self.length = build, settings, quantity, target, length
-        self.answers = answers
+        self.targets = targets
         self._deadline = time.monotonic() + PATIENCE
         self.widest = WIDEST
         if quantity != "params":
@@ -101,7 +101,7 @@ class Scale:
 
     def _run(self, model: Backbone) -> float:
         if self.quantity == "flops":
-            return measure_training_flops(model, length=self.length, answers=self.answers)
+            return measure_training_flops(model, length=self.length, targets=self.targets)
         state = measure_state(model, length=self.length)
         if state is None:
             raise UsageError(f"{self.settings.mixer} cannot stream, and has no state to match: choose another --match")

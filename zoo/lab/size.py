@@ -34,7 +34,7 @@ class Size:
     state: int | None
 
 
-def measure_size(model: Backbone, *, length: int, answers: int | None = None) -> Size:
+def measure_size(model: Backbone, *, length: int, targets: int | None = None) -> Size:
     """Measure a model by running a copy of it on one sequence, in float32 on the CPU.
 
     The model itself is neither run nor changed, and neither is the global random state.
@@ -42,7 +42,7 @@ def measure_size(model: Backbone, *, length: int, answers: int | None = None) ->
     Args:
         model: on any device, in any mode and dtype.
         length: tokens of the sequence.
-        answers: at how many of its positions the model predicts; None for all. What it does not predict is not
+        targets: at how many of its positions the model predicts; None for all. What it does not predict is not
             computed either, see `Backbone.forward`.
 
     Raises:
@@ -53,24 +53,24 @@ def measure_size(model: Backbone, *, length: int, answers: int | None = None) ->
         parameters=count_parameters(model),
         active_parameters=count_active_parameters(model),
         embedding_parameters=sum(map(count_parameters, embeddings)),
-        forward_flops=measure_forward_flops(model, length=length, answers=answers),
-        training_flops=measure_training_flops(model, length=length, answers=answers),
+        forward_flops=measure_forward_flops(model, length=length, targets=targets),
+        training_flops=measure_training_flops(model, length=length, targets=targets),
         state=measure_state(model, length=length),
     )
 
 
-def measure_forward_flops(model: Backbone, *, length: int, answers: int | None = None) -> float:
+def measure_forward_flops(model: Backbone, *, length: int, targets: int | None = None) -> float:
     """The floating-point operations of a forward pass per token, `Size.forward_flops`."""
     probe, tokens = _probe(model).eval(), _draw_tokens(model, length)
 
     def run() -> None:
         with torch.no_grad():
-            probe(tokens, where=_where(answers))
+            probe(tokens, where=_where(targets))
 
     return count_flops(run) / length
 
 
-def measure_training_flops(model: Backbone, *, length: int, answers: int | None = None) -> float:
+def measure_training_flops(model: Backbone, *, length: int, targets: int | None = None) -> float:
     """The floating-point operations of a forward and a backward pass per token, `Size.training_flops`.
 
     No layer is computed again in the backward pass, whether or not the model does so to save memory.
@@ -79,7 +79,7 @@ def measure_training_flops(model: Backbone, *, length: int, answers: int | None 
     probe.activation_checkpointing = False
 
     def run() -> None:
-        probe(tokens, tokens, _where(answers)).loss.backward()
+        probe(tokens, tokens, _where(targets)).loss.backward()
 
     with torch.random.fork_rng(devices=[]):  # for dropout
         return count_flops(run) / length
@@ -104,8 +104,8 @@ def _probe(model: Backbone) -> Backbone:
     return copy.deepcopy(model).to("cpu", torch.float32)
 
 
-def _where(answers: int | None) -> Tensor | None:
-    return None if answers is None else torch.arange(answers)
+def _where(targets: int | None) -> Tensor | None:
+    return None if targets is None else torch.arange(targets)
 
 
 def _draw_tokens(model: Backbone, length: int) -> Tensor:

@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 LEVEL = 0.035
 """Below it, after correction, a difference is called one. It is less than the 5 % that are promised: accuracies have
 bounds and seeds are few, for which the t distribution is only roughly right. tests/benchmarks/verdicts.py measures how
-often identical arms are told apart."""
+often identical arms are called different."""
 
 SPREAD_FLOOR = 1e-3
 """The least standard deviation that seeds are taken to have, a tenth of a point or a thousandth of a nat: a few of them
@@ -37,8 +37,8 @@ class Scores:
     """What one run scored on each sequence of the test.
 
     Attributes:
-        sums: correct answers, or nats, ``(m,)``.
-        counts: the answers or targets that these are sums over, ``(m,)``.
+        sums: correct predictions, or nats, ``(m,)``.
+        counts: the predictions or targets that these are sums over, ``(m,)``.
     """
 
     sums: Numbers

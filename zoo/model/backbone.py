@@ -118,9 +118,9 @@ class Backbone(Stack):
         logits = self._unembed(ran.out if self.readout is None else self.readout(ran.out), where)
         if targets is None:
             return ModelOutput(logits, None, ran.losses, ran.metrics)
-        answers = targets.flatten() if where is None else targets.flatten()[where]
+        wanted = targets.flatten() if where is None else targets.flatten()[where]
         wide = torch.promote_types(logits.dtype, torch.float32)
-        cross_entropy = F.cross_entropy(logits.flatten(0, -2).to(wide), answers, ignore_index=IGNORE)
+        cross_entropy = F.cross_entropy(logits.flatten(0, -2).to(wide), wanted, ignore_index=IGNORE)
         losses = {CROSS_ENTROPY: cross_entropy, **ran.losses}
         summands = [value.to(cross_entropy.dtype) for value in losses.values()]
         return ModelOutput(logits, torch.stack(summands).sum(), losses, ran.metrics)
@@ -135,7 +135,9 @@ class Backbone(Stack):
             UsageError: the model has a readout or a mixer that looks at whole sequences.
         """
         if self.readout is not None:
-            raise UsageError("this model answers for whole sequences, through the readout of its task: it cannot go on")
+            raise UsageError(
+                "this model predicts for whole sequences, through the readout of its task: it cannot continue one"
+            )
         if state is None:
             start = torch.zeros(tokens.shape[0], dtype=torch.int64, device=tokens.device)
             state = {"position": start, "layers": None}

@@ -149,7 +149,7 @@ class Layer(nn.Module):
             site: the first of the layer, counted along the model.
             residual: the scheme.
             documents: of packed rows.
-            listeners: hear of every write.
+            listeners: called at every write.
 
         Returns:
             The stream after the layer, what is shared then, and the parts' losses and metrics by ``label.name``.
@@ -208,8 +208,8 @@ class Layer(nn.Module):
                 mixed = mix(place, read, shared)
                 write = check_write(place.part, mixed.out, read, method if place.has_state else "forward")
                 handed_up |= _handed_up(place.part, mixed)
-                for hear in listeners:
-                    hear(index, place.label, stream, read, write)
+                for listen in listeners:
+                    listen(index, place.label, stream, read, write)
                 write = F.dropout(write, self.dropout, self.training) if self.dropout else write
                 if residual.additive:
                     stream = check_stream(residual, residual.write(stream, index, write), embedding, "write")

@@ -61,16 +61,16 @@ def watch_stream(model: Stack) -> Iterator[StreamLog]:
     """
     log = StreamLog()
 
-    def hear(site: int, label: str, stream: Stream, read: Tensor, write: Tensor) -> None:
+    def record(site: int, label: str, stream: Stream, read: Tensor, write: Tensor) -> None:
         residual, name = model.residual, f"{model.layer_of(site)}.{label}"
         with torch.no_grad():
             shown, added = residual.show(stream).detach(), residual.added(stream, site, write).detach()
         log.traffic.append(Traffic(name, shown, read.detach(), write.detach(), added))
 
     hook = model.register_forward_pre_hook(lambda _module, _args: log.traffic.clear())
-    model.listeners.append(hear)
+    model.listeners.append(record)
     try:
         yield log
     finally:
-        model.listeners.remove(hear)
+        model.listeners.remove(record)
         hook.remove()

@@ -124,7 +124,7 @@ def _not_a_member(given: object, kind: Kind | None, among: Sequence[Kind]) -> st
     wanted = " or ".join(each.base_name for each in among)
     if isinstance(given, type):
         what = f"is a {kind}" if kind is not None else "is no member of any kind"
-        return f"{given.__name__} {what}, and a {among[0]} is needed: pass a name, or a subclass of {wanted}"
+        return f"{given.__name__} {what}, and a {among[0]} is expected: pass a name, or a subclass of {wanted}"
     if kind_of_class(type(given)) is not None:
         name = type(given).__name__
         return f"pass the class {name} and not an instance of it; with options it is functools.partial({name}, …)"

@@ -1,6 +1,6 @@
 """The hooks through which a plugin hands things to the zoo: one a kind, see `zoo.plugin.kinds`.
 
-A hook returns a dict from names to classes. A name is made of lower-case letters, digits and ``-``, and begins with a
+A hook returns a dict from names to classes. A name is made of lower-case letters, digits and ``-``, and starts with a
 letter. The value is the class itself: the zoo builds it, with the keyword parameters of its ``__init__`` as options.
 """
 

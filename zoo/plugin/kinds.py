@@ -19,7 +19,7 @@ class Kind:
     Args:
         name: as ``--kind`` takes it, e.g. ``"channel-mixer"``.
         plural: in words, e.g. ``"channel mixers"``.
-        base: the class that every member inherits from, ``"module:Class"``; it is imported when it is needed.
+        base: the class that every member inherits from, ``"module:Class"``; it is imported on first use.
         filled: parameters of a member's ``__init__`` that the host always gives, and that are no options.
         words: what one member is, in an error; by default its name.
     """

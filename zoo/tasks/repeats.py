@@ -20,11 +20,11 @@ def find_repeats(rows: np.ndarray) -> Repeats:
     # A stable sort puts equal entries side by side and keeps their order.
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, axis=1)
-    begins = np.ones(rows.shape, dtype=bool)
-    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.ones(rows.shape, dtype=bool)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     places = np.arange(rows.shape[1])
-    begin = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    start = np.maximum.accumulate(np.where(starts, places, 0), axis=1)
     first, times = np.empty_like(order), np.empty_like(order)
-    np.put_along_axis(first, order, np.take_along_axis(order, begin, axis=1), axis=1)
-    np.put_along_axis(times, order, places - begin, axis=1)
+    np.put_along_axis(first, order, np.take_along_axis(order, start, axis=1), axis=1)
+    np.put_along_axis(times, order, places - start, axis=1)
     return Repeats(first, times)

@@ -31,7 +31,7 @@ def parametrize_with_laws(
 
     Calling `law` fails the test with what was seen, or skips it with the reason. The arguments are those of
     `check_member`, and `strict` is the default: what a package tests in itself is its finished work, and a test that
-    only advises is read by nobody. With ``strict=False`` a broken law of finish is skipped, with the advice as reason.
+    only advises is not read. With ``strict=False`` a broken law of finish is skipped, with the advice as reason.
     """
     import pytest
 

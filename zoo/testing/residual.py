@@ -44,7 +44,7 @@ class Walk(nn.Module):
 
         Args:
             x: the embedded tokens.
-            visit: hears of every site.
+            visit: is called at every site.
             added: what is written beside what the parts write, by site.
         """
         residual = self.residual

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.contract import Mixed, State, TokenMixer
 
 FIRST_SEED = 987_654_321
-"""Far from the seeds that people choose, so that other reads are never by chance the ones that a person drew."""
+"""Far from the seeds that users choose, so that other reads are never by chance those that were drawn."""
 
 
 def drawn(mixer: TokenMixer, seed: int = 0) -> TokenMixer:
@@ -122,7 +122,7 @@ def in_pieces(mixer: TokenMixer, reads: Tensor, cuts: Sequence[int]) -> Tensor:
 
 
 def told_pieces(time: int, cuts: Sequence[int]) -> str:
-    """The sizes of the pieces, for a person."""
+    """The sizes of the chunks, in words."""
     sizes = [end - start for start, end in pairwise((0, *cuts, time))]
     if len(sizes) > 3 and len(set(sizes)) == 1:
         return str(sizes[0])

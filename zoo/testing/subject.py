@@ -30,10 +30,10 @@ SHAPES = ((8, 1), (8, 2), (16, 4), (12, 3), (8, 4), (64, 8), (16, 2), (32, 2), (
 ENOUGH_SHAPES = 7
 
 LAYERS = 4
-"""Layers of the model that a mixer is told to be in, if it asks."""
+"""Layers of the model that a mixer is in, if it asks."""
 
 LONGEST = 12
-"""Tokens of the longest case, which is the context that a mixer is told, if it asks."""
+"""Tokens of the longest case, which is the context that a mixer gets, if it asks."""
 
 
 class Sizes(NamedTuple):
@@ -127,8 +127,8 @@ class Subject:
     @property
     def hint(self) -> str:
         """What to do about a member that refuses every value that was tried for its options."""
-        needed = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
-        return f"give the options that it needs with --options '{needed}'" if needed else "fix some with --options"
+        required = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
+        return f"give the required options with --options '{required}'" if required else "fix some with --options"
 
     def details(self, layer: int) -> list[str]:  # noqa: ARG002 - most say nothing
         """What else describes a case, ``name=value`` each; see `build` of the layer."""

@@ -1,4 +1,4 @@
-"""How a broken law is found in two tensors and told to a person."""
+"""How a broken law is found in two tensors and reported."""
 
 from typing import NamedTuple
 

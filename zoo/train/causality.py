@@ -16,7 +16,7 @@ def check_causal(model: Backbone, settings: Settings, registry: Registry) -> Non
     """Refuse to train a model that would see what it is to predict.
 
     Raises:
-        UsageError: one of its mixers is not causal, and the objective is to predict the next token, or the answers of a
+        UsageError: one of its mixers is not causal, and the objective is to predict the next token, or the targets of a
             task, which may stand among the later tokens.
     """
     for part in parts_of(model):
@@ -43,7 +43,7 @@ def _refuse(mixer: str, settings: Settings, registry: Registry) -> None:
     call = task_call(settings.data, registry)
     if call is not None:
         raise UsageError(
-            f"{mixer} is not causal, and the answers of the task {call.name} may stand among the later tokens: a task "
+            f"{mixer} is not causal, and the targets of the task {call.name} may stand among the later tokens: a task "
             "takes causal mixers only"
         )
     if read_objective(settings.objective).causal:

@@ -8,11 +8,11 @@ _PATIENCE = 5.0
 """Seconds over which it is measured: a burst of something else is no contention."""
 
 _LIMIT = 0.2
-"""The fraction of the time in which threads were ready and had no processor, from which a user is told."""
+"""The fraction of the time in which threads were ready and had no processor, from which on the user is warned."""
 
 
 class Contention:
-    """Measures how long this process's threads wait for a processor, where the system tells (Linux)."""
+    """Measures how long this process's threads wait for a processor, where the system measures it (Linux)."""
 
     def __init__(self) -> None:
         self._since, self._start = time.monotonic(), read_times()

@@ -1,4 +1,4 @@
-"""How well a model answers what it has not been trained on."""
+"""How well a model predicts what it has not been trained on."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ def evaluate(model: Backbone, batches: Iterable[Batch], *, precision: str, by_se
 
     Args:
         model: is put back into the mode (training or not) in which it came.
-        batches: what is held out.
+        batches: of the validation data.
         precision: ``"fp32"`` or ``"bf16"``.
         by_sequence: also keep what each sequence scored.
     """
@@ -39,10 +39,10 @@ def evaluate(model: Backbone, batches: Iterable[Batch], *, precision: str, by_se
             logits = output.logits.flatten(0, -2).float()
         targets = batch.at_predictions(batch.targets)
         score.nats += F.cross_entropy(logits, targets.to(device), ignore_index=IGNORE, reduction="sum").item()
-        answers = logits.argmax(-1).cpu()
-        score.add_answers(batch, answers, targets)
+        predictions = logits.argmax(-1).cpu()
+        score.add_predictions(batch, predictions, targets)
         if by_sequence:
             nats = F.cross_entropy(logits, targets.to(device), ignore_index=IGNORE, reduction="none")
-            score.add_sequences(batch, nats.cpu(), answers, targets)
+            score.add_sequences(batch, nats.cpu(), predictions, targets)
     model.train(was_training)
     return score

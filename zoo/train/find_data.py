@@ -22,7 +22,7 @@ def source_of(settings: Settings, registry: Registry | None = None) -> Source:
     """The text or the task that the settings name, which the context must fit.
 
     Raises:
-        UsageError: data that cannot be had, or that are too short for the context.
+        UsageError: data that is not available, or too short for the context.
     """
     source = load_source(
         settings.data,

@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """What a report tells of an inspection.
+    """What a report shows of an inspection.
 
     Attributes:
         about: on what it was measured, and how good the whole model was.
@@ -106,7 +106,7 @@ def part_rows(table: dict[str, Any]) -> list[tuple[str, ...]]:
 def _section(table: dict[str, Any], folder: Path) -> Section:
     loss = f"{number(table['loss'], '.4f')} {table.get('unit', 'nats per token')}"
     about = (
-        f"After step {table['step']:,d}, measured on {table['tokens']:,d} held-out targets. "
+        f"After step {table['step']:,d}, measured on {table['tokens']:,d} validation targets. "
         f"The whole model: loss {loss}, accuracy {number(table['accuracy'], '.1%')}."
     )
     metrics = [(name, number(value, ".4g")) for name, value in table["metrics"].items() if not isinstance(value, list)]
@@ -120,8 +120,8 @@ def _section(table: dict[str, Any], folder: Path) -> Section:
 
 def _figure(entry: dict[str, Any], folder: Path) -> Figure:
     if "error" in entry:
-        told = f"The panels of {entry['mixer']}, from {entry['distribution']}, failed: {entry['error']}"
-        return Figure("no panels", told)
+        text = f"The panels of {entry['mixer']}, from {entry['distribution']}, failed: {entry['error']}"
+        return Figure("no panels", text)
     try:
         svg = svg_of((folder / f"{picture_name(entry)}.svg").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -11,10 +11,10 @@ class Interrupts:
     """Turns the first SIGINT, and any SIGTERM, into a request that a loop looks at between two steps.
 
     A SIGINT after that raises KeyboardInterrupt where the program stands. Signals that were ignored, as under
-    ``nohup``, stay so. Python hears signals in its main thread only: in any other one this does nothing.
+    ``nohup``, stay so. Python handles signals in its main thread only: in any other one this does nothing.
 
     Args:
-        notice: called at the first interrupt, to tell that it was heard.
+        notice: called at the first interrupt, to say that it was received.
     """
 
     def __init__(self, notice: Callable[[], None] | None = None) -> None:

@@ -59,7 +59,7 @@ class Trainer:
         self._saved_step = -1
 
     def train(self, interrupts: Interrupts) -> bool:
-        """Train to the last step, or until the accuracy is reached, the time is over, or somebody interrupts.
+        """Train to the last step, or until the accuracy is reached, the time is over, or the run is interrupted.
 
         Returns:
             Whether the run came to its end rather than being interrupted.
@@ -88,7 +88,7 @@ class Trainer:
 
     @property
     def is_good_enough(self) -> bool:
-        """Whether the held-out accuracy has reached what the run is to stop at."""
+        """Whether the validation accuracy has reached what the run is to stop at."""
         wanted = self.settings.stop_accuracy
         return wanted is not None and self.validation_accuracy >= wanted
 
@@ -97,7 +97,7 @@ class Trainer:
         return self.step % self.settings.checkpoint_every == 0 or self.step == decay_begins(self.settings)
 
     def _evaluate_now(self, last: bool) -> bool:
-        """Measure on some of what is held out, or on all of it if this is the end; returns whether it is."""
+        """Measure on some of the validation data, or on all of it if this is the end; returns whether it is."""
         if not last:
             self.evaluate(self.settings.evaluation_tokens)
         if last or self.is_good_enough:  # a part may flatter: it is all of it that counts
@@ -106,13 +106,13 @@ class Trainer:
         return last or self.is_good_enough
 
     def evaluate(self, limit: int | None) -> None:
-        """Measure the loss and the accuracy on about so many held-out tokens."""
+        """Measure the loss and the accuracy on about so many validation tokens."""
         self._score = score = self.measure(limit)
         self._unigram_loss = self.measure_unigram_loss(limit)
         self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
 
     def measure(self, limit: int | None) -> Score:
-        """What the model scores on about so many held-out tokens, sequence by sequence."""
+        """What the model scores on about so many validation tokens, sequence by sequence."""
         settings = self.settings
         validation = self.source.validation_batches(context=settings.context, batch=settings.batch, limit=limit)
         return evaluate(self.model, validation, precision=settings.precision, by_sequence=True)
@@ -208,8 +208,8 @@ class Trainer:
         try:
             loss, self.gradient_norm = self.training_step(self.step)
         except NotFiniteError as error:
-            told = {"loss": str(error.loss), "offsets": error.offsets, "part": error.part}
-            self.run.append_event("not finite", step=self.step, **told)
+            details = {"loss": str(error.loss), "offsets": error.offsets, "part": error.part}
+            self.run.append_event("not finite", step=self.step, **details)
             raise
         self.step += 1
         self._loss_sum += loss

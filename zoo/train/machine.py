@@ -16,7 +16,7 @@ _LONGEST_REASON = 80
 
 
 def resolve_auto(settings: Settings) -> Settings:
-    """The settings with ``auto`` and ``none`` replaced by what this machine has, so that a run can be told again."""
+    """The settings with ``auto`` and ``none`` replaced by what this machine has, so that a run can be repeated."""
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -72,5 +72,5 @@ def check_device(name: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        told = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""  # some list all that torch could be built for
-        raise UsageError(f"device {name!r} cannot be used here{told}; try --device cpu") from None
+        why = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""  # some list all that torch could be built for
+        raise UsageError(f"device {name!r} cannot be used here{why}; try --device cpu") from None

@@ -106,7 +106,7 @@ def learning_rate(settings: Settings, step: int) -> float:
 
 
 def decay_begins(settings: Settings) -> int | None:
-    """After how many updates the decay of ``wsd`` begins; None for the other schedules.
+    """After how many updates the decay of ``wsd`` starts; None for the other schedules.
 
     A run that has made no more of them is the same as one that was given a later last step from its start.
     """

@@ -1,4 +1,4 @@
-"""Which members of plugins a run uses: recorded when it begins, and looked for when it goes on or is loaded."""
+"""Which members of plugins a run uses: recorded when it starts, and looked for when it is resumed or loaded."""
 
 import os
 from collections import defaultdict
@@ -88,7 +88,7 @@ def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
     """The registry in which plain names mean what they meant when `plugins_of` recorded them.
 
     Raises:
-        UsageError: a file was not passed, or nobody registered a class that was registered then.
+        UsageError: a file was not passed, or a class that was registered then is not registered.
     """
     origins: defaultdict[str, dict[str, str]] = defaultdict(dict)
     registry = get_registry()

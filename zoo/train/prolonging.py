@@ -15,7 +15,7 @@ def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, li
         run: as it was saved.
         settings: its own.
         steps: the last step that it is to have; None for that of its settings.
-        listener: is told what a person should know.
+        listener: is called with what the user should know.
 
     Raises:
         UsageError: there is no sound checkpoint, or none that is early enough for so few steps.
@@ -42,7 +42,7 @@ def before_the_decay(
         newest: its newest sound checkpoint.
         saved: its own settings.
         settings: the same with another last step.
-        listener: is told what a person should know.
+        listener: is called with what the user should know.
     """
     begin = decay_begins(saved)
     if begin is None or settings.steps <= saved.steps or newest.step <= begin:

@@ -1,4 +1,4 @@
-"""The page that a person opens when a run has ended."""
+"""The report of a run that has ended."""
 
 import math
 from collections.abc import Mapping
@@ -83,15 +83,15 @@ def _figures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     per, unigram = _unit(summary), _unigram_loss(summary)
     beside = f"; the unigram loss is {unigram:.4f}" if unigram is not None else ""
     if unigram is not None:
-        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), "of the masked tokens")
+        quality = ("accuracy", _number(summary["validation_accuracy"], ".1%"), "of the masked tokens")
     elif _is_task(summary):
         guess = f"; guessing gives {_number(_guess(summary), '.1%')}" if _guess(summary) is not None else ""
-        told = ("accuracy", _number(summary["validation_accuracy"], ".1%"), f"of validation answers{guess}")
+        quality = ("accuracy", _number(summary["validation_accuracy"], ".1%"), f"of validation targets{guess}")
     else:
-        told = ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte")
+        quality = ("compression", _number(summary["bits_per_byte"], ".3f"), "bits per byte")
     return [
         ("validation loss", _number(summary["validation_loss"], ".4f"), per + beside),
-        told,
+        quality,
         ("training loss", _number(summary["train_loss"], ".4f"), per),
         ("size", _number(summary["parameters"], ",d"), "parameters"),
         ("length", _number(summary["steps"], ",d"), "steps"),

@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, its logs, its samples, and what a person opens."""
+"""The folder of a run: its settings, its logs, its samples, and its report."""
 
 import hashlib
 import itertools
@@ -193,7 +193,7 @@ class RunDirectory:
             offsets: what `log_offsets` gave at the checkpoint.
 
         Returns:
-            The logs that had lost lines from before that point: somebody changed them by hand.
+            The logs that had lost lines from before that point: they were changed by hand.
         """
         sizes = {name: cut_lines(self.path / name, offsets[name]) for name in LOGS if name in offsets}
         return tuple(name for name, size in sizes.items() if size < offsets[name])
@@ -207,7 +207,7 @@ class RunDirectory:
         return read_rows(self.path / "events.jsonl")
 
     def samples(self) -> list[Sample]:
-        """The samples, the oldest first. Where somebody edited the file, those from there on are left out."""
+        """The samples, the oldest first. Where the file was edited, those from there on are left out."""
         return read_samples(self.path / "samples.txt")
 
     def write_metrics_csv(self) -> Path:

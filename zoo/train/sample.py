@@ -1,4 +1,4 @@
-"""A glimpse of what a model does: text that it writes or fills in, or an example of its task that it answers."""
+"""A glimpse of what a model does: text that it writes or fills in, or an example of its task with its predictions."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ PROMPT = "\n"
 
 
 def sample(model: Backbone, source: Source, *, tokens: int, seed: int) -> str:
-    """Text of so many tokens, or an answered example of a task, of a model in training mode."""
+    """Text of so many tokens, or an example of a task with predictions, of a model in training mode."""
     if isinstance(source, TaskData):
         return answered_example(model, source)
     if isinstance(source, MaskedText):

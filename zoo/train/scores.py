@@ -1,4 +1,4 @@
-"""What each held-out sequence scored in the last evaluation of a run, kept so that runs can be compared on them."""
+"""What each validation sequence scored in the last evaluation of a run, kept so that runs can be compared on them."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def write_scores(run: Path, score: Score) -> None:
 
 
 def read_scores(run: Path) -> dict[str, NDArray[np.float64]] | None:
-    """Nats, targets, correct and scored answers of each sequence, ``(m,)`` each, by name; None where there is no file.
+    """Nats, targets, correct and scored predictions of each sequence, ``(m,)`` each, by name; None without a file.
 
     Raises:
         UsageError: the file is damaged.

@@ -42,9 +42,9 @@ class Summary:
 
     Attributes:
         train_loss: nats per token that has a target; `validation_loss` likewise.
-        bits_per_byte: of held-out text; NaN for a task and for masked tokens.
+        bits_per_byte: of validation text; NaN for a task and for masked tokens.
         unigram_loss: the loss that token frequencies alone give on the masked tokens; NaN for other objectives.
-        validation_accuracy: the share of the scored held-out positions that were answered right.
+        validation_accuracy: the fraction of the scored validation positions that were predicted correctly.
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
         guess_levels: the accuracies that guessing gives there, likewise.
@@ -90,9 +90,9 @@ def start(
         settings: may still hold ``auto``.
         root: the folder in which the run directory is made, unless `out` names the run directory itself.
         out: must not exist yet.
-        listener: hears how it goes.
+        listener: is called as it goes.
         interrupts: who may stop it; Ctrl-C by default.
-        pages: whether to write what a person opens, the curve and the report; they can be had later.
+        pages: whether to write the curve and the report; they can be written later.
         found: the data, and the absolute path of the text, where `find_source` has found them already.
 
     Raises:
@@ -124,7 +124,7 @@ def resume(
 ) -> Summary:
     """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
 
-    One that has finished stays as it is: its figures are given back, and `listener` is told how to train it longer.
+    One that has finished stays as it is: its figures are given back, and `listener` hears how to train it longer.
 
     Args:
         path: of the run.
@@ -228,7 +228,7 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: 
         run.append_event("plugin changed", plugin=name, how=change)
     checkpoint = before_the_decay(run, checkpoint, saved, settings, listener)
     for log in trainer.restore(checkpoint):
-        listener.notice(f"{log} had lost lines from before the checkpoint: somebody changed it")
+        listener.notice(f"{log} had lost lines from before the checkpoint: it was changed")
     report_rise(run, saved, settings, checkpoint.step, listener)
     run.write_config(settings.model_dump())
     return trainer

@@ -66,7 +66,7 @@ class Settings(BaseModel):
     data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path to text, or a task")
     tokenizer: str = Field("byte", description="of a text: byte, char, bpe, or bpe(vocab_size=…)")
     documents: Documents = Field("joined", description="files of a text: joined, or separate documents, packed")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="the end of a text, held out")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of a text, its end")
     objective: Annotated[str, AfterValidator(canonical_objective)] = Field(
         DEFAULT_OBJECTIVE, description="of a text: next-token, masked, or masked(rate=…)"
     )
@@ -92,13 +92,13 @@ class Settings(BaseModel):
     threads: Size | None = Field(None, description="of the CPU; none takes every core")
     activation_checkpointing: bool = Field(False, description="less memory, more time")
     stop_accuracy: float | None = Field(
-        None, gt=0, le=1, description="stop when the held-out accuracy reaches it, e.g. 0.99"
+        None, gt=0, le=1, description="stop when the validation accuracy reaches it, e.g. 0.99"
     )
     max_time: Seconds | None = Field(None, description="stop training after so long, e.g. 90s, 2m, 1h")
 
     log_every: Size = Field(10, description="steps between lines of metrics.jsonl")
     evaluate_every: Size = Field(250, description="steps between evaluations")
-    evaluation_tokens: Size = Field(65536, description="of what is held out, in each evaluation but the last")
+    evaluation_tokens: Size = Field(65536, description="of the validation data, in each evaluation but the last")
     final_evaluation_tokens: Size | None = Field(None, description="in the last evaluation; none takes all")
     sample_tokens: int = Field(256, ge=0, description="of text sampled at each evaluation; 0 for no sample")
     checkpoint_every: Size = Field(250, description="steps between checkpoints")
@@ -155,7 +155,7 @@ def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[s
 
 
 def validate(values: Mapping[str, Any]) -> Settings:
-    """Settings from plain values; the first thing that is wrong is told in one line.
+    """Settings from plain values; the first thing that is wrong is reported in one line.
 
     The text ``none`` is no value, except for a setting that takes text, of which it may be the value. Settings of an
     earlier version are read as what they became.

@@ -1,4 +1,4 @@
-"""Commands as they are told, to be copied into a shell."""
+"""Commands to be copied into a shell."""
 
 import shlex
 from collections.abc import Iterable

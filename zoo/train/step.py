@@ -144,7 +144,7 @@ class TrainingStep:
         """Which part made the first number that is not finite: its step is made once more, watched."""
         self._seed(step)
         for batch, weight in zip(batches, target_weights([count_targets(batch) for batch in batches]), strict=True):
-            with suppress(Exception):  # it is the first failure that a person has to hear of
+            with suppress(Exception):  # the first failure is the one to report
                 forward, objective = partial(self._run, self.model, batch), partial(self._objective, weight)
                 if cause := explain_not_finite(self.model, forward, objective):
                     return cause

@@ -86,7 +86,7 @@ def test_sizes_are_matched_for_every_built_in_and_for_hybrids(quantity):
             sizes[arm.pattern] = (
                 sum(parameter.numel() for parameter in model.parameters())
                 if quantity == "params"
-                else measure_size(model, length=16, answers=2).training_flops
+                else measure_size(model, length=16, targets=2).training_flops
             )
     assert set(sizes) == set(BUILT_INS)
     for pattern, found in sizes.items():
@@ -97,7 +97,7 @@ def test_the_floating_point_operations_are_those_of_the_answers():
     made = make_plan(request(data=(MQAR,)))
     (settings, size) = (made.arms[0].settings, made.arms[0].size)
     model = model_for(source_of(settings), settings, get_registry())
-    assert size == measure_size(model, length=16, answers=2)
+    assert size == measure_size(model, length=16, targets=2)
     assert size.training_flops < measure_size(model, length=16).training_flops
 
 

@@ -61,7 +61,7 @@ def time_in_turn(
 
     Args:
         work: the calls by length and candidate.
-        timings: filled as they are made, so that they are there when somebody stops the rounds.
+        timings: filled as they are made, so that they are there when the rounds are interrupted.
         repeats: of each; of calls that take seconds no more than three.
         device: where the work is done.
         announce: is called with a length and a candidate's name before its turn. What it raises ends the rounds.

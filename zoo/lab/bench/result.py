@@ -91,7 +91,7 @@ class Bench:
     """A bench, while it is made and when it has ended.
 
     Attributes:
-        request: what was asked, as it was settled.
+        request: what was asked, with `auto` resolved.
         peaks: of the machine.
         candidates: those that were built, in order, plain attention first, each with its ``layers`` and parameters.
         unbuilt: why the others were not, by pattern.

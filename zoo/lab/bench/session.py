@@ -68,8 +68,8 @@ def make_ready(request: Request) -> Start:
     """
     for pattern in request.patterns:
         check_pattern(pattern, channel_mixer="none", residual=request.residual)
-    settled, device = prepare(request)
-    return Start(settled, device, *build_candidates(settled, device))
+    resolved, device = prepare(request)
+    return Start(resolved, device, *build_candidates(resolved, device))
 
 
 def run_bench(start: Start, listener: Listener | None = None) -> Bench:
@@ -147,7 +147,7 @@ class _Table:
         repeats, announce = self.start.request.repeats, partial(self.listener.turn, self.kind)
         try:
             time_in_turn(calls, timings, repeats=repeats, device=self.start.device, announce=announce)
-        finally:  # also when somebody stops it
+        finally:  # also when it is interrupted
             for key, timing in timings.items():
                 self._add_timing(cells[key], timing)
 

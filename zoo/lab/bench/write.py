@@ -1,4 +1,4 @@
-"""The folder of a bench: its figures as CSV and JSON, its pictures, and the page that a person opens."""
+"""The folder of a bench: its figures as CSV and JSON, its pictures, and the report."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How the runs of an arm went: what was held out, against steps, seconds and floating-point operations."""
+"""How the runs of an arm went: the validation metric, against steps, seconds and floating-point operations."""
 
 from dataclasses import dataclass
 

@@ -20,7 +20,7 @@ class GridListener:
     """Whoever looks on while a comparison is made. This one is silent; a subclass shows what it likes."""
 
     def begin(self, plan: Plan) -> None:
-        """The comparison begins."""
+        """The comparison starts."""
 
     def word(self, word: RunProgress) -> None:
         """A run has got so far."""
@@ -32,7 +32,7 @@ class GridListener:
         """Some time has passed."""
 
     def notice(self, text: str) -> None:
-        """Something that a person should know."""
+        """Something that the user should know."""
 
 
 @dataclass
@@ -150,7 +150,7 @@ def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | N
 
 
 def _loss(outcome: Outcome) -> tuple[float, float]:
-    """What a learning rate is chosen by: the share of wrong answers, and among equals the loss."""
+    """What a learning rate is chosen by: the error rate, and among equals the loss."""
     summary = outcome.summary
     if summary is None or summary["validation_loss"] is None:
         return (float("inf"), float("inf"))

@@ -137,8 +137,8 @@ def make_plan(request: Request) -> Plan:
     """Work a request out: build each model once, measure it, and match it.
 
     Raises:
-        UsageError: a request that cannot be, data that cannot be had, a name, an option or a setting that there is not
-            in any of the patterns, or a first pattern that cannot be built.
+        UsageError: a request that cannot be, data that is not available, a name, an option or a setting that does not
+            exist in any of the patterns, or a first pattern that cannot be built.
         PluginError: a mixer's or a task's plugin is broken or missing.
     """
     tier = find_tier(request.tier)
@@ -167,17 +167,17 @@ def make_plan(request: Request) -> Plan:
 
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """A plan as JSON has it."""
-    told = asdict(plan) | {"format": FORMAT}
-    for arm, made in zip(told["arms"], plan.arms, strict=True):
+    saved = asdict(plan) | {"format": FORMAT}
+    for arm, made in zip(saved["arms"], plan.arms, strict=True):
         arm["settings"] = made.settings.model_dump() if made.settings is not None else None
-    return told
+    return saved
 
 
 def plan_from_json(saved: Mapping[str, Any]) -> Plan:
     """The plan that gave this.
 
     Raises:
-        UsageError: another version of the zoo wrote it, or somebody changed it.
+        UsageError: another version of the zoo wrote it, or it was changed.
     """
     try:
         if saved["format"] != FORMAT:
@@ -220,14 +220,14 @@ def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
                 pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
             )
             check_causal_classes(settings, get_registry())
-        settled = resolve_auto(tier.settings(request.patterns[0], data, request.settings))
-        check_optimizer(settled)
-        sources[data] = source_of(settled)
+        resolved = resolve_auto(tier.settings(request.patterns[0], data, request.settings))
+        check_optimizer(resolved)
+        sources[data] = source_of(resolved)
     return sources
 
 
 def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: int) -> Iterator[Arm]:
-    """The arms of one text or task. One that cannot be built is told with its reason; the first one has to be."""
+    """The arms of one text or task. One that cannot be built keeps the reason; the first one has to be built."""
     target = None
     for index, pattern in enumerate(request.patterns):
         try:
@@ -254,11 +254,11 @@ def _sized(
     request: Request, settings: Settings, source: Source, target: float | None
 ) -> tuple[Settings, Size, float | None]:
     """The settings at the width that was asked for, or at which the model is as big as the target."""
-    build, answers = partial(_build, source), _answers(source, settings)
+    build, targets = partial(_build, source), _targets(source, settings)
     if target is None or request.match == "none":
-        size = measure_size(build(settings), length=settings.context, answers=answers)
+        size = measure_size(build(settings), length=settings.context, targets=targets)
         return settings, size, None if request.match == "none" else 1.0
-    matched = match(build, settings, quantity=request.match, target=target, length=settings.context, answers=answers)
+    matched = match(build, settings, quantity=request.match, target=target, length=settings.context, targets=targets)
     return matched.settings, matched.size, matched.ratio
 
 
@@ -266,7 +266,7 @@ def _build(source: Source, settings: Settings) -> Backbone:
     return model_for(source, settings, get_registry())
 
 
-def _answers(source: Source, settings: Settings) -> int | None:
+def _targets(source: Source, settings: Settings) -> int | None:
     """At how many positions of a sequence there is something to predict, on average; None for nearly all."""
     batch = source.draw(context=settings.context, batch=64, seed=0, step=0)
     return None if batch.where is None else round(len(batch.where) / 64)

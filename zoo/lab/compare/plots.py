@@ -238,7 +238,7 @@ def _shade(values: "np.ndarray", metric: Metric) -> "np.ndarray":
 
 
 def _kinds(arms: Sequence[ArmResult]) -> list[str]:
-    """By what the accuracy is told apart, where that is by more than one value."""
+    """The slices of the accuracy, where there is more than one value."""
     kinds: dict[str, set[str]] = {}
     for arm in arms:
         for trial in arm.runs:

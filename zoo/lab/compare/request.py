@@ -1,4 +1,4 @@
-"""What is to be compared, as a person asked for it."""
+"""What is to be compared, as the user asked for it."""
 
 import json
 import math
@@ -174,7 +174,8 @@ def read_patterns(texts: Sequence[str]) -> tuple[str, ...]:
     """Patterns in canonical form.
 
     Raises:
-        PatternError: one that cannot be read; one that only cannot be built is told later, beside the others' results.
+        PatternError: one that cannot be read; one that cannot be built is reported later, beside the results of the
+            others.
     """
     return tuple(str(parse(text)) for text in texts)
 
@@ -202,7 +203,7 @@ def _exact(number: float) -> str:
 def _assignment(name: str, value: Any) -> str:
     """A setting as ``--set`` reads it back."""
     text = "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    told = f"{name}={text}"
-    if value is None or read_assignments([told]) == {name: value}:
-        return told
+    assignment = f"{name}={text}"
+    if value is None or read_assignments([assignment]) == {name: value}:
+        return assignment
     return f"{name}={json.dumps(value, ensure_ascii=False)}"

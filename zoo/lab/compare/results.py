@@ -173,6 +173,6 @@ def _sample(
     tables = {trial.seed: read_scores(folder.trial(plan, trial)) for trial in found}
     scores = {seed: Scores(table[sums], table[counts]) for seed, table in tables.items() if table is not None}
     mean = sum(found.values()) / len(found)
-    # Runs of earlier versions kept no scores. As many answers as there are sequences, each right or wrong, vary most.
+    # Runs of earlier versions kept no scores. One prediction a sequence, each correct or wrong, varies most.
     unknown = mean * (1 - mean) / test_size if test_size else 0.0
     return Sample({trial.seed: value for trial, value in found.items()}, scores, unknown)

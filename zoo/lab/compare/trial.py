@@ -18,7 +18,7 @@ from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
 
 SUMMARY, FAILURE = "summary.json", "failure.json"
-"""What a run came to, or why it came to nothing. What failed once would fail again: it is not tried until somebody
+"""What a run resulted in, or why it failed. What failed once would fail again: it is not tried until someone
 removes the file."""
 
 _FIGURES = ("steps", "train_loss", "validation_loss", "validation_accuracy", "tokens_per_second", "seconds")
@@ -62,8 +62,8 @@ def read_outcome(folder: Path) -> Outcome:
     for path in (folder / SUMMARY, folder / FAILURE):
         if path.is_file():
             try:
-                told = json.loads(read_sealed(folder, path.name))
-                return Outcome(error=str(told["error"])) if path.name == FAILURE else Outcome(summary=_checked(told))
+                saved = json.loads(read_sealed(folder, path.name))
+                return Outcome(error=str(saved["error"])) if path.name == FAILURE else Outcome(summary=_checked(saved))
             except UsageError as error:
                 raise UsageError(f"{error}; or {_again(folder)}") from None
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -79,7 +79,7 @@ def run_trial(
     Args:
         folder: of the run; it may not be there yet.
         settings: in full.
-        listener: hears how it goes.
+        listener: is called as it goes.
         interrupts: who may stop it.
         text: where its text lies; None looks where the settings say.
 

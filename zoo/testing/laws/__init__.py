@@ -1,4 +1,4 @@
-"""The laws that every mixer keeps, one function a law, in the order in which they are checked and told.
+"""The laws that every mixer keeps, one function a law, in the order in which they are checked and reported.
 
 Each judges in float64 unless it is about precision, so that no leak hides behind a tolerance, and with noise on all
 parameters, so that none hides behind a zero.

@@ -71,7 +71,7 @@ def determinism(case: CorpusCase) -> None:
     limit=1,
 )
 def rereading(case: CorpusCase) -> None:
-    """Each call of `documents` begins anew and gives the same, also while another one is being read."""
+    """Each call of `documents` starts anew and gives the same, also while another one is being read."""
     corpus = case.create()
     first = case.documents(corpus)
     begun = list(islice(first, 1))

@@ -86,7 +86,7 @@ def purity(case: Case) -> None:
     """Writing changes neither the reads nor a parameter nor a buffer, nor what was written before."""
     reads = case.reads
     for running in both_modes(case.mixer):
-        held = {name: value.clone() for name, value in _tensors(running)}
+        before = {name: value.clone() for name, value in _tensors(running)}
         given = reads.clone()
         for method, run in _methods(running).items():
             run(running, given)
@@ -99,7 +99,7 @@ def purity(case: Case) -> None:
         if first_difference(earlier, kept):
             raise LawViolation(f"forward changes what it wrote the time before {case.where(reads, running)}")
         for name, value in _tensors(running):
-            if name not in held or not torch.equal(value, held[name]):
+            if name not in before or not torch.equal(value, before[name]):
                 raise LawViolation(f"forward changes {name} {case.where(reads, running)}")
 
 

@@ -24,9 +24,9 @@ READS = "the reads"
     limit=15,
 )
 def gradients(case: Case) -> None:
-    """Gradients are finite, and reach the reads and every parameter, from where it begins and elsewhere."""
+    """Gradients are finite, and reach the reads and every parameter, at its start and elsewhere."""
     # A gradient may be zero at one point: a top-k router leaves experts out, a unit is off, a lag is longer than the
-    # sequence. So other points are tried, and longer sequences, and only what none of them reaches is told.
+    # sequence. So other points are tried, and longer sequences, and only what none of them reaches is reported.
     mixer, time = case.mixer, case.sizes.time
     unreached = {name for name, value in mixer.named_parameters() if value.requires_grad and value.numel()}
     if not case.subject.whole_model and _depends_on_reads(mixer, case.reads):
@@ -87,7 +87,7 @@ LONG = 70
 @law(
     "gradcheck",
     bug="One of two branches detached, or a backward pass written by hand with a factor missing: it trains, to a worse "
-    "loss, and nobody ever finds out.",
+    "loss, and it never shows.",
     limit=15,
 )
 def gradcheck(case: Case) -> None:

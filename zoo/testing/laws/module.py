@@ -1,4 +1,4 @@
-"""The laws of a mixer as a module: how it begins, how it is saved, copied, moved and recomputed."""
+"""The laws of a mixer as a module: how it is initialised, saved, copied, moved and recomputed."""
 
 import copy
 import shutil
@@ -66,11 +66,11 @@ def _updated(case: Case) -> TokenMixer:
     limit=10,
 )
 def initialisation(case: Case) -> None:
-    """Built twice under one seed, a mixer begins with the same parameters and buffers."""
+    """Built twice under one seed, a mixer starts with the same parameters and buffers."""
     first, again = _tensors(case.build()), _tensors(case.build())
     for name, value in first.items():
         if not torch.equal(value, again[name]):
-            raise LawViolation(f"{name} begins otherwise when it is built again under the same seed")
+            raise LawViolation(f"{name} starts otherwise when it is built again under the same seed")
 
 
 @law(
@@ -120,7 +120,7 @@ def _check_scales(case: Case, late: TokenMixer) -> None:
         else:
             continue
         if not same:
-            text = f"{name} begins otherwise when reset_parameters() draws it than when the mixer is built"
+            text = f"{name} starts otherwise when reset_parameters() draws it than when the mixer is built"
             raise LawViolation(f"{text} {case.where(case.reads)}")
 
 
@@ -171,8 +171,8 @@ def _trained(case: Case, *, recompute: bool) -> _Trained:
             value.backward()
     asked = {**dict(running.named_parameters()), "the reads": reads}
     gradients = {f"the gradient of {name}": at.grad for name, at in asked.items() if at.grad is not None}
-    told = {f"loss {name!r}": loss.detach() for name, loss in losses.items()}
-    return _Trained({"the write": out.detach()}, told, gradients)
+    named = {f"loss {name!r}": loss.detach() for name, loss in losses.items()}
+    return _Trained({"the write": out.detach()}, named, gradients)
 
 
 COMPILED_LENGTHS = (7, 33)

@@ -1,4 +1,4 @@
-"""The laws of finite precision: half precision, extreme reads, memory that nobody wrote."""
+"""The laws of finite precision: half precision, extreme reads, memory that was never written."""
 
 import copy
 import warnings
@@ -171,7 +171,7 @@ def _check_gradients(case: Case, running: TokenMixer, mixed: Mixed, reads: Tenso
     limit=15,
 )
 def uninitialised_memory(case: Case) -> None:
-    """Nothing that is written comes from memory that nobody wrote: filled with NaN, it does not show."""
+    """Nothing that is written comes from memory that was never written: filled with NaN, it does not show."""
     running, reads = evaluating(case.mixer), case.reads
     with torch.no_grad():
         written = write(running, reads)
@@ -180,9 +180,9 @@ def uninitialised_memory(case: Case) -> None:
             if any(not value.isfinite().all() for value in case.build().parameters()):
                 raise LawViolation(f"a parameter is never drawn {case.where(reads)}")
             if found := first_difference(write(running, reads), written):
-                raise LawViolation(f"write {found.time} comes from memory that nobody wrote {case.where(reads)}")
+                raise LawViolation(f"write {found.time} comes from memory that was never written {case.where(reads)}")
             if streams(running) and (found := first_difference(in_pieces(running, reads, case.pieces), streamed)):
-                text = f"write {found.time} of step comes from memory that nobody wrote"
+                text = f"write {found.time} of step comes from memory that was never written"
                 raise LawViolation(f"{text} {case.where(reads)}")
 
 

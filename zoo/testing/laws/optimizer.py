@@ -181,13 +181,13 @@ def learning_rate(case: OptimizerCase) -> None:
         for index, group in enumerate(groups):
             group["lr"] = 0.0 if index == still else LR
         names = {parameter: name for name, parameter in training.model.named_parameters()}
-        held = {names[parameter] for parameter in groups[still]["params"]}
+        still_ones = {names[parameter] for parameter in groups[still]["params"]}
         training.run(NEXT)
         for name in before:
             moves = name in training.changed_since(before)
-            if moves and name in held:
+            if moves and name in still_ones:
                 raise LawViolation(f"{name} moves at a learning rate of zero")
-            if not moves and name not in held:
+            if not moves and name not in still_ones:
                 raise LawViolation(f"{name} does not move, where another group has a learning rate of zero")
 
 

@@ -1,4 +1,4 @@
-"""The laws of what a person sees: the options, what is said of a wrong one, and the documentation."""
+"""The laws of what the user sees: the options, the error for a wrong one, and the documentation."""
 
 import re
 import typing
@@ -83,7 +83,7 @@ LARGE = 10**6
 
 
 def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> None:
-    told, dim = f"{option.name}={value!r}", case.sizes.dim
+    choice, dim = f"{option.name}={value!r}", case.sizes.dim
     chosen = {**case.options, option.name: value}
     if _is_large(case, subject, chosen):
         return
@@ -91,11 +91,11 @@ def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> No
         mixer = subject.build(chosen, dim=dim, heads=case.sizes.heads, seed=case.seed)
     except UsageError as error:
         if option.name not in str(error):
-            raise LawViolation(f"{told} is refused by an error that does not name the option: {error}") from None
+            raise LawViolation(f"{choice} is refused by an error that does not name the option: {error}") from None
         return
     except ZooError as error:
-        raise LawViolation(f"{told} is not refused with a ValueError: {error}") from None
-    _run(mixer, told, dim)
+        raise LawViolation(f"{choice} is not refused with a ValueError: {error}") from None
+    _run(mixer, choice, dim)
 
 
 def _is_large(case: Case, subject: Subject, chosen: dict[str, Any]) -> bool:
@@ -108,14 +108,14 @@ def _is_large(case: Case, subject: Subject, chosen: dict[str, Any]) -> bool:
     return sum(value.numel() for value in late.parameters()) > LARGE
 
 
-def _run(mixer: TokenMixer, told: str, dim: int) -> None:
+def _run(mixer: TokenMixer, choice: str, dim: int) -> None:
     reads = torch.randn(1, min(5, getattr(mixer, "max_length", None) or 5), dim)
     try:
         written = Mixed.of(mixer.eval()(reads)).out
     except Exception as error:
-        raise LawViolation(f"{told} is taken, and fails in forward: {type(error).__name__}: {error}") from None
+        raise LawViolation(f"{choice} is taken, and fails in forward: {type(error).__name__}: {error}") from None
     if written.shape != reads.shape or not written.isfinite().all():
-        raise LawViolation(f"{told} is taken, and forward then writes {tuple(written.shape)}, or what is not finite")
+        raise LawViolation(f"{choice} is taken, and forward then writes {tuple(written.shape)}, or what is not finite")
 
 
 SUMMARY = 140
@@ -123,7 +123,7 @@ SUMMARY = 140
 
 @law(
     "documentation",
-    bug="A mixer that nobody but its author can use: its options have names and no meanings.",
+    bug="A mixer that only its author can use: its options have names and no meanings.",
     grade="finish",
     limit=1,
     alone=True,
@@ -140,7 +140,7 @@ def documentation(case: Case) -> None:
 
 @law(
     "documentation",
-    bug="A channel mixer that nobody but its author can use: its options have names and no meanings.",
+    bug="A channel mixer that only its author can use: its options have names and no meanings.",
     grade="finish",
     limit=1,
     runs=False,
@@ -167,7 +167,7 @@ def check_docstring(case: Case) -> str:
 
 @law(
     "paper",
-    bug="A mixer or a scheme under a name that two papers claim: nobody can tell which of them was measured.",
+    bug="A mixer or a scheme under a name that two papers claim: which of them was measured is not known.",
     grade="finish",
     limit=1,
     alone=True,

@@ -125,7 +125,7 @@ START = 1e-6
 
 @law(
     "pre-norm-at-start",
-    bug="The mixing matrix of hyper-connections that begins at 1/n everywhere: a comparison with pre-norm compares two "
+    bug="The mixing matrix of hyper-connections that starts at 1/n everywhere: a comparison with pre-norm compares two "
     "initialisations.",
     limit=8,
 )

@@ -21,10 +21,10 @@ from zoo.testing.violation import LawViolation, NotApplicable, first_difference
 def no_residual(case: Case) -> None:
     """A mixer does not add its read to its write: nothing that is set to zero turns the write into the read."""
     # An output projection set to zero leaves what was added beside it. A mixer without parameters (the identity, say)
-    # cannot be told from a residual, nor need it be.
+    # cannot be distinguished from a residual, nor need it be.
     reads = case.reads if case.reads.shape[1] > 1 else case.longer(2)
     if not any(parameter.ndim > 1 for parameter in case.mixer.parameters()):
-        raise NotApplicable("without a matrix to set to zero a mixer cannot be told from a residual")
+        raise NotApplicable("without a matrix to set to zero a mixer cannot be distinguished from a residual")
     if not first_difference(write(evaluating(case.mixer), reads), reads):
         raise NotApplicable("it writes its read, whatever its parameters")
     for name, running in _silenced(evaluating(case.mixer)):

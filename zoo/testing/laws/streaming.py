@@ -153,21 +153,21 @@ SPANS = (16, 32, 64)
 def state_growth(case: Case) -> None:
     """What a state holds in memory is no more than a few times what it uses, and grows at most linearly."""
     running, reads = evaluating(case.mixer), case.longer(max(SPANS))
-    held, state, done = [], None, 0
+    sizes_held, state, done = [], None, 0
     for time in (min(span, reads.shape[1]) for span in SPANS):
         _, whole = stepped(running, reads[:, :time])
         for at in range(done, time):
             _, state = stepped(running, reads[:, at : at + 1], state)
         done = time
-        held.append(_used(state))
+        sizes_held.append(_used(state))
         for one, pieces in ((whole, "one piece"), (state, "single tokens")):
             if _alive(one) > 4 * _used(one) + _slack(case):
                 numbers = f"keeps {_alive(one):,} bytes alive and uses {_used(one):,}"
                 text = f"the state after {time} tokens in {pieces} {numbers} {case.where(reads[:, :time])}"
                 raise LawViolation(f"{text}: clone what is kept of a larger tensor")
-    first, then = held[1] - held[0], held[2] - held[1]
+    first, then = sizes_held[1] - sizes_held[0], sizes_held[2] - sizes_held[1]
     if then > 2.5 * max(first, 0) + _slack(case):
-        sizes = ", ".join(f"{size:,} after {time}" for size, time in zip(held, SPANS, strict=True))
+        sizes = ", ".join(f"{size:,} after {time}" for size, time in zip(sizes_held, SPANS, strict=True))
         raise LawViolation(f"the state grows faster than the text: bytes {sizes} tokens {case.where(reads)}")
 
 

@@ -218,7 +218,7 @@ def readout(case: TaskCase) -> None:
 
 @law(
     "symbols",
-    bug="Keys and values with the same names: nobody can read the example that `zoo tasks` prints.",
+    bug="Keys and values with the same names: the example that `zoo tasks` prints cannot be read.",
     grade="finish",
     limit=1,
 )

@@ -155,7 +155,7 @@ def saving(case: TokenizerCase) -> None:
 
 @law(
     "unknown-text",
-    bug="Unknown characters that are skipped: a prompt in Greek is an empty prompt, and nobody is told.",
+    bug="Unknown characters that are skipped: a prompt in Greek is an empty prompt, without an error.",
 )
 def unknown_text(case: TokenizerCase) -> None:
     """Text that a vocabulary cannot write is refused with a UsageError, and nothing of it is lost without a word."""
