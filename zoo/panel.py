@@ -24,7 +24,7 @@ class Panel:
         title: what is shown.
         reading: one sentence that says how to read it.
         values: the numbers, of any real dtype, on any device. What is not finite is left out.
-        quantity: what the numbers are, with their unit, e.g. ``"share of the attention"`` or ``"norm (nats)"``.
+        quantity: what the numbers are, with their unit, e.g. ``"attention weight"`` or ``"norm (nats)"``.
         axes: what is counted along each axis of the values, with the unit, e.g. ``("head", "lag (tokens)")``. The last
             axis runs to the right.
         ticks: for each axis of the values the names of its places; an empty sequence counts them from 0, and so does

@@ -62,12 +62,12 @@ def command(folder: str, name: str = "results.json") -> str:
 
 def made_with(folder: str, name: str = "environment.json") -> str:
     """Machine and versions, in a line."""
-    told_all = read(folder, name)
-    told_all = told_all.get("environment", told_all)
-    versions = f"Python {told_all['python']}, torch {told_all['torch']}, zoo {told_all['zoo']}"
-    device = told_all.get("device", "cpu")
+    saved = read(folder, name)
+    saved = saved.get("environment", saved)
+    versions = f"Python {saved['python']}, torch {saved['torch']}, zoo {saved['zoo']}"
+    device = saved.get("device", "cpu")
     where = f"{device.removeprefix('cuda: ')}, " if device.startswith("cuda") else ""
-    return f"{where}{told_all['cpu']['name']}, {told_all['cpu']['cores']} cores; {versions}"
+    return f"{where}{saved['cpu']['name']}, {saved['cpu']['cores']} cores; {versions}"
 
 
 def comparison(folder: str) -> str:
@@ -107,12 +107,12 @@ def bench(folder: str, kind: str) -> str:
 
     That is told by its exponents, or, of lengths too few for them, by the last cost over the first.
     """
-    told_all = read(folder, "bench.json")
-    lengths = told_all["request"]["lengths"]
-    cells = {(c["candidate"], c["length"]): c for c in told_all["cells"] if c["what"] == kind}
+    saved = read(folder, "bench.json")
+    lengths = saved["request"]["lengths"]
+    cells = {(c["candidate"], c["length"]): c for c in saved["cells"] if c["what"] == kind}
     names = ["exponent", "upper half"]
     rows = []
-    for candidate in told_all["candidates"]:
+    for candidate in saved["candidates"]:
         name, growth = candidate["name"], candidate["growth"][kind]
         found = [cells[name, length] for length in lengths if (name, length) in cells]
         if growth["exponent"] is None:
@@ -189,8 +189,8 @@ def optimizers(folder: str) -> str:
 
 def ratios(folder: str, kind: str, to: str) -> str:
     """One kind of time of a bench at one length, as ratios to one candidate, and the parameters."""
-    told_all = read(folder, "bench.json")
-    cells = {cell["candidate"]: cell for cell in told_all["cells"] if cell["what"] == kind}
+    saved = read(folder, "bench.json")
+    cells = {cell["candidate"]: cell for cell in saved["cells"] if cell["what"] == kind}
     rows = [
         [
             f"`{one['name']}`",
@@ -199,7 +199,7 @@ def ratios(folder: str, kind: str, to: str) -> str:
             f"{one['parameters']:,}",
             f"{one['active_parameters']:,}",
         ]
-        for one in told_all["candidates"]
+        for one in saved["candidates"]
     ]
     return _table(["mixer", "ms", "ratio", "parameters", "active"], rows)
 

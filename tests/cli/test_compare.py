@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import compare_display
-from zoo.cli.compare_display import Board, Lines, live_onlooker
+from zoo.cli.compare_display import Board, Lines, live_listener
 from zoo.lab.compare import grid
 from zoo.lab.compare.plan import make_plan
 from zoo.lab.compare.request import Request
@@ -338,18 +338,18 @@ def summary(accuracy):
 
 
 def test_a_table_is_for_terminals_only(monkeypatch):
-    with screen(), live_onlooker() as listener:
+    with screen(), live_listener() as listener:
         assert isinstance(listener, Board)
     monkeypatch.setenv("TERM", "dumb")
-    with screen(), live_onlooker() as listener:
+    with screen(), live_listener() as listener:
         assert isinstance(listener, Lines)
-    with redirect_stderr(io.StringIO()), live_onlooker() as listener:
+    with redirect_stderr(io.StringIO()), live_listener() as listener:
         assert isinstance(listener, Lines)
 
 
 def test_the_table_shows_what_has_ended_and_what_is_under_way():
     made = planned("dot-product", SEVEN_HEADS, "correlation")
-    with screen() as stream, live_onlooker() as board:
+    with screen() as stream, live_listener() as board:
         board.begin(made)
         for trial, accuracy in zip((*made.sweeps(0), made.results(0, 1e-2)[0]), (0.1, 0.2, 0.975), strict=True):
             board.ended(trial, Outcome(summary=summary(accuracy)), found=False)
@@ -369,7 +369,7 @@ def test_the_table_shows_what_has_ended_and_what_is_under_way():
 
 
 def test_a_notice_does_not_come_in_the_middle_of_a_line():
-    with screen() as stream, live_onlooker() as board:
+    with screen() as stream, live_listener() as board:
         board.begin(planned("correlation"))
         with board.speaker.speaking():
             board.notice("saving every run")

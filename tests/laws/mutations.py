@@ -23,7 +23,7 @@ from zoo.testing.member import MemberSubject, search_member
 from zoo.testing.search import search
 from zoo.testing.subject import Subject
 
-from .told import TOLD
+from .messages import MESSAGES
 
 FOLDER = Path(laws.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -119,7 +119,7 @@ def escaped(mutant: Mutant, broken: list[tuple[str, type]]) -> str | None:
         subject = _subject(suite, mixer)
         look = search_member if isinstance(subject, MemberSubject) else search
         breach = look(weakened[law], subject, examples=20, seed=0).breach
-        told = TOLD.get((law, mixer.__name__), "")
+        told = MESSAGES.get((law, mixer.__name__), "")
         if breach is None or not re.match(told, breach[1]):
             return f"{law}: {mixer.__name__}"
     return None

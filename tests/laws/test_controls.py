@@ -24,7 +24,7 @@ from . import (
     task,
     tokenizer,
 )
-from .told import TOLD
+from .messages import MESSAGES
 
 MIXERS = (broken_forward, broken_state, broken_host, broken_numbers, broken_module, broken_options)
 BROKEN = [(law, mixer) for module in MIXERS for law, mixer in module.BROKEN]
@@ -88,10 +88,10 @@ def test_every_law_has_two_controls_and_no_control_a_law_that_does_not_exist(kin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("law", "name"), TOLD)
+@pytest.mark.parametrize(("law", "name"), MESSAGES)
 def test_a_counterexample_reads_well(law, name):
     kind, cls = BY_NAME[law, name]
-    assert re.match(TOLD[law, name], verdict(kind, cls, law).message)
+    assert re.match(MESSAGES[law, name], verdict(kind, cls, law).message)
 
 
 def broken(kind, cls, **how):

@@ -159,12 +159,12 @@ def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
 
 def _watched(plan: "Plan", folder: "Folder") -> "Results":
     """Make the runs before the eyes of the user, who may stop them."""
-    from zoo.cli.compare_display import live_onlooker
+    from zoo.cli.compare_display import live_listener
     from zoo.lab.compare.session import GridInterrupted, run_comparison
 
     further = f"go on with: zoo compare --resume {quote(str(folder.path))}"
     try:
-        with live_onlooker() as listener:
+        with live_listener() as listener:
             return run_comparison(plan, folder, listener)
     except GridInterrupted:
         say(f"stopped, every run saved; {further}")

@@ -22,7 +22,7 @@ SECONDS_BETWEEN_FRAMES = 0.25
 
 
 @contextmanager
-def live_onlooker() -> Iterator[GridListener]:
+def live_listener() -> Iterator[GridListener]:
     """What suits the place where stderr goes; the table is gone when the block ends."""
     if not sys.stderr.isatty() or console(sys.stderr).is_dumb_terminal:
         yield Lines()

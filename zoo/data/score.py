@@ -20,7 +20,7 @@ class Score:
         scored: how many are scored.
         slices: ``[correct, scored]`` by what is counted, and by its value.
         sequences: nats, targets, correct and scored of each sequence by itself, ``(b, 4)`` a batch; filled only where
-            somebody asks for it.
+            it is asked for.
     """
 
     nats: float = 0.0

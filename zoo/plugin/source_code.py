@@ -98,10 +98,10 @@ def _folders(package: str) -> list[Path]:
 def _imported(source: bytes, package: str) -> Iterator[str]:
     """The modules that a module of a package imports anywhere in its code."""
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        tree = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError):  # the file was broken after it had been imported
         return
-    for node in nodes:
+    for node in tree:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -121,7 +121,7 @@ def in_pieces(mixer: TokenMixer, reads: Tensor, cuts: Sequence[int]) -> Tensor:
     return torch.cat(written, dim=1)
 
 
-def told_pieces(time: int, cuts: Sequence[int]) -> str:
+def chunk_sizes(time: int, cuts: Sequence[int]) -> str:
     """The sizes of the chunks, in words."""
     sizes = [end - start for start, end in pairwise((0, *cuts, time))]
     if len(sizes) > 3 and len(set(sizes)) == 1:

@@ -16,18 +16,18 @@ class Contention:
 
     def __init__(self) -> None:
         self._since, self._start = time.monotonic(), read_times()
-        self._is_told = False
+        self._reported = False
 
     def notice(self) -> str | None:
         """What to tell the user: once, after some seconds, and only if others take much; None otherwise."""
-        if self._is_told or self._start is None or time.monotonic() - self._since < _PATIENCE:
+        if self._reported or self._start is None or time.monotonic() - self._since < _PATIENCE:
             return None
         now = read_times()
         fraction = waiting_fraction(self._start, now) if now is not None else 0.0
         self._since, self._start = time.monotonic(), now
         if fraction < _LIMIT:
             return None
-        self._is_told = True
+        self._reported = True
         return (
             f"other processes are using the processors: training waits for one {fraction:.0%} of its time; "
             "close them, or start it with OMP_WAIT_POLICY=PASSIVE"

@@ -38,7 +38,7 @@ def sample_text(model: Backbone, tokenizer: Tokenizer, *, prompt: str, tokens: i
 def filled_text(model: Backbone, source: MaskedText, *, tokens: int) -> str:
     """About so many validation tokens, with the model's guess at each masked one: ``⟦e⟧``.
 
-    Where the guess is wrong, the token that was there stands behind it: ``⟦a|e⟧``.
+    Where the guess is wrong, the token that was there follows it: ``⟦a|e⟧``.
     """
     batch = next(source.validation_batches(context=model.context, batch=max(1, tokens // model.context), limit=tokens))
     device = next(model.parameters()).device
@@ -67,7 +67,7 @@ def _filled(source: MaskedText, inputs: list[int], targets: list[int], guesses: 
 def answered_example(model: Backbone, data: TaskData) -> str:
     """The first example of the test, with an arrow to the model's answer wherever one is scored: ``k3→v7``.
 
-    Where the answer is wrong the right one stands behind it in brackets: ``k3→v2(v7)``.
+    Where a prediction is wrong, the target follows it in brackets: ``k3→v2(v7)``.
     """
     batch = next(data.validation_batches(context=data.task.length, batch=1))
     device = next(model.parameters()).device

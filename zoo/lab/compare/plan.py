@@ -137,8 +137,7 @@ def make_plan(request: Request) -> Plan:
     """Work a request out: build each model once, measure it, and match it.
 
     Raises:
-        UsageError: a request that cannot be, data that is not available, a name, an option or a setting that does not
-            exist in any of the patterns, or a first pattern that cannot be built.
+        UsageError: a mistake in the request, data that is not available, or a first pattern that cannot be built.
         PluginError: a mixer's or a task's plugin is broken or missing.
     """
     tier = find_tier(request.tier)

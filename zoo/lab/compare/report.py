@@ -202,8 +202,8 @@ def _choosing(results: Results) -> str:
 
 def _environment(results: Results) -> dict[str, Any]:
     made = [settings for result in results.data for settings in _all_settings(result)]
-    told_all = describe_environment(plugins=results.plan.plugins, data_sha256="", device=_device(made))
-    return {name: value for name, value in told_all.items() if name not in {"data_sha256", "threads"}}
+    saved = describe_environment(plugins=results.plan.plugins, data_sha256="", device=_device(made))
+    return {name: value for name, value in saved.items() if name not in {"data_sha256", "threads"}}
 
 
 def _device(made: Sequence[Settings]) -> str:

@@ -10,13 +10,13 @@ from zoo.testing.case import Case
 from zoo.testing.law import law
 from zoo.testing.running import (
     both_modes,
+    chunk_sizes,
     evaluating,
     in_pieces,
     modes,
     other_reads,
     seeded,
     streams,
-    told_pieces,
     write,
 )
 from zoo.testing.tolerances import bound
@@ -193,7 +193,7 @@ def lengths(case: Case) -> None:
             with torch.no_grad():
                 streamed = in_pieces(running, reads, cuts)
             if found := first_difference(streamed, written):
-                pieces = told_pieces(time, cuts)
+                pieces = chunk_sizes(time, cuts)
                 text = f"write {found.time} of pieces of {pieces} is not that of the whole {case.where(reads)}"
                 raise LawViolation(f"{text}: {found}")
 

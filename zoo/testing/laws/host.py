@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from zoo.contract import Mixed, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, other_reads, told_pieces
+from zoo.testing.running import chunk_sizes, evaluating, other_reads
 from zoo.testing.violation import LawViolation, apart, first_difference
 
 PACKED = 70
@@ -40,7 +40,7 @@ def documents(case: Case) -> None:
         ):
             if found := first_difference(actual, expected):
                 text = f"{name} {found.time} of row {found.row} is not what its document gives alone"
-                lengths = told_pieces(time, cuts[found.row])
+                lengths = chunk_sizes(time, cuts[found.row])
                 raise LawViolation(f"{text} {case.where(reads)}, in documents of {lengths} tokens: {found}")
 
 

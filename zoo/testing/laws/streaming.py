@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from zoo.contract import Mixed, State, TokenMixer
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, in_pieces, objective, other_reads, stepped, told_pieces, write
+from zoo.testing.running import chunk_sizes, evaluating, in_pieces, objective, other_reads, stepped, write
 from zoo.testing.violation import LawViolation, NotApplicable, apart, first_difference
 
 
@@ -31,7 +31,7 @@ def streaming(case: Case) -> None:
             streamed = in_pieces(running, reads, way)
         if found := first_difference(streamed, written):
             text = (
-                f"write {found.time} of pieces of {told_pieces(time, way)} is not that of the whole {case.where(reads)}"
+                f"write {found.time} of pieces of {chunk_sizes(time, way)} is not that of the whole {case.where(reads)}"
             )
             raise LawViolation(f"{text}: {found}")
 
@@ -210,7 +210,7 @@ def step_gradients(case: Case) -> None:
         actual = _gradients(in_pieces(running, given, way), asked)
         for name in asked:
             if difference := apart(actual[name], expected[name]):
-                text = f"the gradient of {name} through pieces of {told_pieces(time, way)} is not that of the whole"
+                text = f"the gradient of {name} through pieces of {chunk_sizes(time, way)} is not that of the whole"
                 raise LawViolation(f"{text} {case.where(reads)}: |Δ| = {difference:.2g}")
 
 

@@ -1,6 +1,6 @@
 """What a person reads of a member that breaks a law: the smallest case, what depends on what, and by how much."""
 
-TOLD = {
+MESSAGES = {
     ("causality", "ConvolvesBothWays"): r"write 0 depends on read 1 \(b=1, t=2\): \|Δ\| = \d",
     ("causality", "SplitsHeadsByView"): r"write 0 depends on read 1 \(b=1, t=2, heads=2\): \|Δ\| = \d",
     ("causality", "NormalisesBatch"): r"write 0 depends on read 1 \(b=1, t=2, in training mode\): \|Δ\| = \d",
@@ -30,7 +30,7 @@ TOLD = {
     ("state-dict", "ReadOutByClosure"): r"write 0 of a deep copy changes with the original",
     ("state-dict", "RandomFeatures"): r"write 0 of a fresh mixer that loaded the state dict is another one",
     ("meta-device", "FillsBufferOnce"): r"decay is not drawn by any reset_parameters\(\)",
-    ("meta-device", "ShrinksOutputOnce"): r"out.weight begins otherwise when reset_parameters\(\) draws it than when",
+    ("meta-device", "ShrinksOutputOnce"): r"out.weight starts otherwise when reset_parameters\(\) draws it than when",
     ("precision", "StartsInDefaultPrecision"): r"it writes torch.float32 in bfloat16",
     ("precision", "DecaysByLogOfRest"): r"its writes are not finite in bfloat16",
     ("precision", "GuardsLogByWhere"): r"the gradient of its reads is not finite in bfloat16",
@@ -40,8 +40,8 @@ TOLD = {
     ("extremes", "ZeroOverZero"): r"reads of zeros give writes that are not finite",
     ("extremes", "RootOfZero"): r"reads of zeros give a gradient of value.weight that is not finite",
     ("uninitialised-memory", "NeverDrawsGain"): r"a parameter is never drawn",
-    ("uninitialised-memory", "MultipliesUnwrittenByZero"): r"write 0 comes from memory that nobody wrote",
-    ("uninitialised-memory", "StepsFromUnwrittenState"): r"write 0 of step comes from memory that nobody wrote",
+    ("uninitialised-memory", "MultipliesUnwrittenByZero"): r"write 0 comes from memory that was never written",
+    ("uninitialised-memory", "StepsFromUnwrittenState"): r"write 0 of step comes from memory that was never written",
     ("options-round-trip", "TakesFunction"): r"options .*activation.* cannot be written into a pattern",
     (
         "options-round-trip",

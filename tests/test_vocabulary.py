@@ -1,0 +1,103 @@
+"""Names, help and errors use the terms of the field, and files are short enough to read in one sitting."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("mixers/**/*.py"), *ROOT.glob("plugins/*/*.py")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+NAMES = {
+    "told": "format, message, report",
+    "contestant": "candidate, baseline",
+    "contestants": "candidates",
+    "onlooker": "listener",
+    "watcher": "listener",
+    "durable": "atomic",
+    "remembering": "with_recorded_origins",
+    "settle": "resolve_auto",
+    "offers": "panels",
+    "hear": "poll, listen",
+    "hire": "start",
+    "staff": "pool",
+    "deaf": "mask signals",
+    "heldout": "validation",
+}
+"""Words that are no part of a name, each with what is written instead."""
+
+WHOLE_NAMES = {
+    "Display": "Listener",
+    "Shown": "PanelResult",
+    "Failed": "PanelFailure",
+    "Word": "Progress",
+    "words.py": "format.py",
+    "carry_on": "run",
+    "go_on": "open",
+    "held_out": "validation",
+    "answers": "predictions, targets",
+    "nodes": "(token, lag) pairs",
+}
+"""Names that are others' words elsewhere, but were private ones here."""
+
+PHRASES = [
+    r"\btold\b",
+    r"\bcontestants?\b",
+    r"\bonlookers?\b",
+    r"\bheld[ -]out\b",
+    r"\bhangs? on\b",
+    r"\bmend(s|ed)?\b",
+    r"\bcannot be had\b",
+    r"\bstands? behind\b",
+    r"\bshares? of (the )?attention\b",
+    r"\ba (person|stranger)\b",
+]
+
+
+def words_of(name):
+    return [word.lower() for part in name.split("_") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", part)]
+
+
+def names_in(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_are_terms_of_the_field(path):
+    names = {path.name, *names_in(ast.parse(path.read_text(encoding="utf-8")))}
+    private = {name: NAMES[word] for name in names for word in words_of(name) if word in NAMES}
+    assert private | {name: WHOLE_NAMES[name] for name in names & set(WHOLE_NAMES)} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_help_errors_and_docstrings_are_plain(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert private_phrases(*texts) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_are_plain(path):
+    assert private_phrases(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def private_phrases(*texts):
+    found = [
+        (match, text) for text in texts for phrase in PHRASES for match in re.finditer(phrase, text, re.IGNORECASE)
+    ]
+    return [text[max(0, match.start() - 40) : match.end() + 40] for match, text in found]
