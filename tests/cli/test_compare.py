@@ -267,7 +267,7 @@ def test_a_folder_that_holds_something_else_or_another_comparison(zoo, tmp_path)
     zoo("compare", "correlation", *TINY, "--out", out)
     result = zoo("compare", "involution", *TINY, "--out", out)
     assert result.code == 2
-    assert f"go on with that one: zoo compare --resume '{out}'" in result.err
+    assert f"resume that one: zoo compare --resume '{out}'" in result.err
 
 
 def test_a_place_that_cannot_be_written(zoo, tmp_path):
@@ -283,7 +283,7 @@ def test_a_stop_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
     out = tmp_path / "a folder"
     result = zoo("compare", "correlation", *TINY, "--out", out)
     assert (result.code, result.out) == (130, "")
-    assert result.err.splitlines()[-1] == f"stopped, every run saved; go on with: zoo compare --resume '{out}'"
+    assert result.err.splitlines()[-1] == f"stopped, every run saved; resume with: zoo compare --resume '{out}'"
 
 
 def test_a_full_disk_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_a_full_disk_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "out")
     assert result.code == 1
     assert result.err.splitlines()[-2:] == [
-        f"what was saved stands; go on with: zoo compare --resume {tmp_path / 'out'}",
+        f"what was saved stands; resume with: zoo compare --resume {tmp_path / 'out'}",
         "error: cannot write x: No space left on device",
     ]
 

@@ -67,7 +67,7 @@ def compare(
     out: Annotated[Path | None, _Run(metavar="DIR", help="The folder. [comparisons/<time>-…]")] = None,
     resume: Annotated[
         Path | None,
-        _Run(metavar="DIR", parser=folder_argument, help="Go on with a comparison, or latest; alone, or with --json."),
+        _Run(metavar="DIR", parser=folder_argument, help="Resume a comparison, or latest; alone, or with --json."),
     ] = None,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
@@ -162,7 +162,7 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
     from zoo.cli.compare_display import live_listener
     from zoo.lab.compare.session import GridInterrupted, run_comparison
 
-    further = f"go on with: zoo compare --resume {quote(str(folder.path))}"
+    further = f"resume with: zoo compare --resume {quote(str(folder.path))}"
     try:
         with live_listener() as listener:
             return run_comparison(plan, folder, listener)

@@ -1,4 +1,4 @@
-"""``zoo train``: train a model, go on with a run, or say what a run would need."""
+"""``zoo train``: train a model, resume a run, or say what a run would need."""
 
 import json as json_text
 import math
@@ -103,7 +103,7 @@ def train(
     out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
     resume: Annotated[
         Path | None,
-        _Run(metavar="RUN", parser=folder_argument, help="Go on with a run, or latest; alone or with --steps, --data."),
+        _Run(metavar="RUN", parser=folder_argument, help="Resume a run, or latest; alone or with --steps, --data."),
     ] = None,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,

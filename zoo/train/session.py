@@ -71,7 +71,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the run; it was saved and can be resumed."""
 
     def __init__(self, run: Path, step: int) -> None:
-        super().__init__(f"stopped after step {step}, saved; go on with: zoo train --resume {quote(str(run))}")
+        super().__init__(f"stopped after step {step}, saved; resume with: zoo train --resume {quote(str(run))}")
 
 
 def start(

@@ -319,7 +319,7 @@ def test_all_runs_have_folders_of_their_own(tmp_path):
 
 def test_another_comparison_in_the_folder_is_refused(tmp_path):
     made, _ = started(tmp_path)
-    with pytest.raises(UsageError, match=r"holds another comparison .*: choose another --out, or go on with that one"):
+    with pytest.raises(UsageError, match=r"holds another comparison .*: choose another --out, or resume that one"):
         started(tmp_path, seeds=3)
     assert started(tmp_path)[0] == made
 

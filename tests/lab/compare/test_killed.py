@@ -90,7 +90,7 @@ def test_ctrl_c_in_the_middle(tmp_path, whole, further):
     process.signal_all(signal.SIGINT)
     code, _, err = process.end()
     assert code == 130
-    assert f"stopped, every run saved; go on with: zoo compare --resume {out}" in err
+    assert f"stopped, every run saved; resume with: zoo compare --resume {out}" in err
     assert "Traceback" not in err
     assert 5 <= ended(out) < 24
     assert (out / "report.html").exists()
@@ -166,7 +166,7 @@ def test_a_worker_is_killed(tmp_path, whole):
     code, _, err = process.end()
     assert code == 1
     assert err.splitlines()[-2:] == [
-        f"what was saved stands; go on with: zoo compare --resume {out}",
+        f"what was saved stands; resume with: zoo compare --resume {out}",
         "error: a process that made runs was ended from outside (exit code -9), perhaps because memory ran out: "
         "fewer --jobs need less",
     ]
