@@ -10,6 +10,7 @@ from zoo.plugin import hookspecs
 from zoo.plugin.files import ENVIRONMENT, load_file
 from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import forget, get_registry
+from zoo.testing import check_member
 from zoo.train.session import start
 from zoo.train.settings import validate
 
@@ -84,18 +85,8 @@ def test_the_example_of_a_recipe_trains(kind, example):
 
 
 @pytest.mark.slow
-def test_the_mixer_of_the_recipe_keeps_the_laws(example):
-    from zoo.testing import check_mixer
-
-    _, entry = example("mixer")
-    assert [result.law for result in check_mixer(entry.cls, examples=3) if result.status == "failed"] == []
-
-
-@pytest.mark.slow
-def test_the_optimizer_of_the_recipe_keeps_the_laws(example):
-    from zoo.testing.optimizers import LAWS, OptimizerCase, judge
-
-    _, entry = example("optimizer")
-    case = OptimizerCase.of(entry.cls)
-    verdicts = {name: judge(law, case) for name, law in LAWS.items()}
-    assert {name: verdict for name, verdict in verdicts.items() if verdict.status == "failed"} == {}
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_the_example_of_a_recipe_keeps_the_laws(example, kind):
+    _, entry = example(kind.name)
+    results = check_member(kind.name, entry.cls, examples=3)
+    assert {result.law: result.message for result in results if result.status == "failed"} == {}
