@@ -73,7 +73,7 @@ def main() -> None:
         for seed, losses in own.items():
             at = ", ".join(f"{step}: {losses[step]:.4f}" for step in list(losses)[:: max(1, len(losses) // 5)])
             print(f"  seed {seed}, lr {lr:g}: {losses[args.steps]:.4f}; {goal[seed]:.4f} at {steps[seed]} ({at})")
-    environment = json.loads((run_of(*seeds[0])[0] / "env.json").read_text())
+    environment = json.loads((run_of(*seeds[0])[0] / "env.json").read_text()) | {"data_path": None}
     written = {"steps": args.steps, "results": results, "environment": environment}
     (args.out / "optimizers.json").write_text(json.dumps(written, indent=2))
 
