@@ -91,3 +91,10 @@ def test_is_imported_without_torch_and_without_plugins(module):
     program = f"import sys, {module}; print(*(m for m in ('torch', 'mixers', 'hypothesis') if m in sys.modules))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.split() == []
+
+
+def test_the_built_in_mixers_are_imported_without_the_compiler():
+    """It takes as long as the rest of torch."""
+    program = "import sys, mixers.plugin; print('torch._dynamo' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "False\n"

@@ -14,8 +14,6 @@ FULL = 0.7
 """A document shares the bucket of a longer one if it has at least this fraction of its tokens."""
 
 
-# The shapes depend on the data: torch.compile would compile anew for each new set of lengths.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def by_document(mix: Callable[..., Tensor], documents: Tensor, *inputs: Tensor) -> Tensor:
     """Apply a causal function of sequences to each document of packed rows by itself.
 
@@ -38,6 +36,14 @@ def by_document(mix: Callable[..., Tensor], documents: Tensor, *inputs: Tensor) 
     Raises:
         ValueError: `documents` has another shape.
     """
+    if torch.compiler.is_compiling():
+        # The shapes depend on the data: each new set of lengths would be compiled anew. As a decorator it would import
+        # the compiler with every mixer, which takes as long as the rest of torch.
+        return torch.compiler.disable(_by_document)(mix, documents, *inputs)
+    return _by_document(mix, documents, *inputs)
+
+
+def _by_document(mix: Callable[..., Tensor], documents: Tensor, *inputs: Tensor) -> Tensor:
     check_documents(documents, inputs[0])
     lengths = _lengths(documents)
     if len(lengths) == len(documents):
