@@ -275,4 +275,6 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("meta-device", SignsInPlainTensor),
     ("compile", CompiledWithoutScale),
     ("compile", CompiledWithoutGradient),
+    ("inductor", CompiledWithoutScale),
+    ("inductor", CompiledWithoutGradient),
 ]

@@ -42,7 +42,7 @@ PAIRS = [pytest.param(kind, law, cls, id=f"{kind}-{law}-{cls.__name__}") for kin
 SOUND = [("mixer", mixer) for mixer in [*sound.SOUND, *sound_host.SOUND]]
 SOUND += [(kind, cls) for kind, module in KINDS.items() for cls in module.SOUND]
 BY_NAME = {(law, cls.__name__): (kind, cls) for kind, law, cls in reversed(CONTROLS)}
-SLOW = ("compile", "quadratic", "pre-norm-at-start")
+SLOW = ("compile", "inductor", "quadratic", "pre-norm-at-start")
 EVERYDAY = ("mixer", "channel-mixer")
 """Kinds of which more is looked at every day."""
 

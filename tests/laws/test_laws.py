@@ -7,10 +7,9 @@ import pytest
 from zoo.corpora import shakespeare
 from zoo.plugin.kinds import CHANNEL_MIXER, CORPUS, KINDS, MIXER, RESIDUAL, TASK, TOKENIZER
 from zoo.plugin.registry import get_registry
-from zoo.testing import LAWS, check_member, parametrize_with_laws
+from zoo.testing import check_member, parametrize_with_laws
 from zoo.testing.kinds import SUITES
 from zoo.testing.search import search
-from zoo.testing.subject import subject_of
 
 REGISTRY = get_registry()
 NAMES = [REGISTRY[MIXER].display_name(entry) for entry in REGISTRY[MIXER].list()]
@@ -19,6 +18,7 @@ CHANNEL = [
     for entry in REGISTRY[CHANNEL_MIXER].list()
     if not getattr(entry.cls, "empty", False)
 ]
+GENERATED = ["correlation", "dot-product"]
 HYBRIDS = ["correlation*3, involution", "dot-product + involution", "leviathan-moe, correlation/none"]
 
 
@@ -56,14 +56,25 @@ def test_every_channel_mixer(law):
     law()
 
 
+def keeps(kind, name, law):
+    """With its defaults: `zoo check --thorough` looks at a case for each choice of an option."""
+    suite, subject = SUITES[kind].subject(name)
+    found = search(dataclasses.replace(suite.laws[law], varies=False), subject, examples=1, seed=0)
+    assert found.breach is None
+    assert found.looked_at
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_mixer_compiles(name):
-    """With its defaults: a case takes up to a minute, and `zoo check --thorough` looks at one for each choice."""
-    law = dataclasses.replace(LAWS["compile"], varies=False)
-    found = search(law, subject_of(name), examples=1, seed=0)
-    assert found.breach is None
-    assert found.looked_at
+    keeps("mixer", name, "compile")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENERATED)
+def test_code_is_generated_for_some_mixers(name):
+    """It takes up to a minute each."""
+    keeps("mixer", name, "inductor")
 
 
 @pytest.mark.slow
@@ -84,14 +95,9 @@ def test_every_residual_scheme(law):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pre-norm", "embedding-skip"])
-def test_a_residual_scheme_compiles(name):
-    """The others take minutes: hyper-connections unroll their streams."""
-    suite, subject = SUITES["residual"].subject(name)
-    law = dataclasses.replace(suite.laws["compile"], varies=False)
-    found = search(law, subject, examples=1, seed=0)
-    assert found.breach is None
-    assert found.looked_at
+@pytest.mark.parametrize("name", named(RESIDUAL))
+def test_every_residual_scheme_compiles(name):
+    keeps("residual", name, "compile")
 
 
 @parametrize_with_laws(["delayed-copy", "memorization"], kind="task", examples=1)

@@ -47,6 +47,7 @@ LAWS: Mapping[str, Law] = by_id(
         options.documentation,
         options.paper,
         module.compiles,
+        module.inductor,
     ]
 )
 """By id."""

@@ -54,6 +54,7 @@ CHANNEL_LAWS: Mapping[str, Law] = by_id(
         options.options_refused,
         options.docstring,
         module.compiles,
+        module.inductor,
     ]
 )
 """By id."""

@@ -187,13 +187,31 @@ COMPILED_LENGTHS = (7, 33)
     thorough=True,
 )
 def compiles(case: Case) -> None:
-    """torch.compile takes it whole (fullgraph=True) and changes neither writes nor gradients, at two lengths."""
+    """torch.compile takes it whole (fullgraph=True), and what it traced has the same writes and gradients, at two
+    lengths. No code is generated: the law `inductor` does that.
+    """
+    _check_compiled(case, "aot_eager")
+
+
+@law(
+    "inductor",
+    bug="An operation for which torch.compile generates wrong code, or none: training with --compile fails, or learns "
+    "something else.",
+    limit=1,
+    thorough=True,
+)
+def inductor(case: Case) -> None:
+    """The code that torch.compile generates changes neither writes nor gradients, at two lengths."""
     if not shutil.which("c++") and not shutil.which("g++") and not shutil.which("clang++"):
         raise NotApplicable("torch.compile needs a C++ compiler, and there is none here")
+    _check_compiled(case, "inductor")
+
+
+def _check_compiled(case: Case, backend: str) -> None:
     running = evaluating(case.mixer)
     torch._dynamo.reset()
     try:
-        compiled = torch.compile(running, fullgraph=True)
+        compiled = torch.compile(running, fullgraph=True, backend=backend)
         for time in COMPILED_LENGTHS:
             reads = case.longer(time)
             given = [reads.clone().requires_grad_(reads.is_floating_point()) for _ in range(2)]

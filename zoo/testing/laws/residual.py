@@ -195,6 +195,7 @@ RESIDUAL_LAWS: Mapping[str, Law] = by_id(
         options.docstring,
         options.paper,
         module.compiles,
+        module.inductor,
     ]
 )
 """By id."""
