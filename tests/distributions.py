@@ -1,9 +1,13 @@
 """Distributions made on the fly, and the ``zoo`` program beside them."""
 
+import importlib
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+import traceback
+import warnings
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).with_name("zoo")
@@ -25,10 +29,11 @@ class Program:
     Args:
         folder: where it is run; the distributions are in its folder ``site``, and the cache in ``cache``.
         plugins: the distributions that are allowed, with commas.
+        forked: the process is a fork of this one, which has imported torch; that alone takes seconds.
     """
 
-    def __init__(self, folder: Path, plugins: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, plugins: str, *, forked: bool = False) -> None:
+        self.folder, self.forked = folder, forked
         paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ZOO_")},
@@ -41,11 +46,54 @@ class Program:
 
     def __call__(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one command line."""
+        words, environ = [str(argument) for argument in arguments], self._environment | environment
+        if self.forked:
+            return _run_in_fork(words, self.folder, environ)
         return subprocess.run(
-            [PROGRAM, *map(str, arguments)],
-            cwd=self.folder,
-            capture_output=True,
-            encoding="utf-8",
-            env=self._environment | environment,
-            check=False,
+            [PROGRAM, *words], cwd=self.folder, capture_output=True, encoding="utf-8", env=environ, check=False
         )
+
+
+def _run_in_fork(words: list[str], folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out, tempfile.TemporaryFile("w+", encoding="utf-8") as err:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks of a process with threads
+            process = os.fork()
+        if not process:
+            try:
+                _become_the_program(words, folder, environ, out.fileno(), err.fileno())
+            finally:
+                os._exit(70)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(["zoo", *words], code, out.read(), err.read())
+
+
+def _become_the_program(words: list[str], folder: Path, environ: dict[str, str], out: int, err: int) -> None:
+    from zoo.cli.main import main
+    from zoo.plugin.registry import forget
+
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - they live as long as the process
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.path[:0] = environ["PYTHONPATH"].split(os.pathsep)
+    sys.argv = ["zoo", *words]
+    importlib.invalidate_caches()
+    forget()
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

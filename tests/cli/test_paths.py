@@ -55,7 +55,8 @@ def test_an_inspection(zoo, trained, place):
 
 @pytest.mark.slow
 def test_a_comparison(zoo, place):
-    result = zoo("compare", "dot-product", "involution", *SIZES, "--data", place / "text.txt", "--out", place / "out")
+    texts = ["--data", place / "text.txt", "--seeds", 1]
+    result = zoo("compare", "dot-product", "involution", *SIZES, *texts, "--out", place / "out")
     assert result.code == 0, result.err
     assert strict(place / "out" / "comparison.json")["arms"][2]["data"] == str(place / "text.txt")
     resumed = zoo("compare", "--resume", place / "out", "--json")

@@ -23,8 +23,8 @@ def zoo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", ["running-mean", "correlation, running-mean + involution"])
-def test_it_trains_and_generates_and_is_missed_when_it_has_gone(tmp_path, pattern):
+def test_it_trains_and_generates_and_is_missed_when_it_has_gone(tmp_path):
+    pattern = "correlation, running-mean + involution"
     text = tmp_path / "text.txt"
     text.write_text("the mean of all that was read so far\n" * 30)
     run, cache = str(tmp_path / "run"), str(tmp_path / "cache")

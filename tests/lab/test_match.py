@@ -56,8 +56,7 @@ def test_models_are_given_as_many_parameters(mixer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixer", PATTERNS)
-@pytest.mark.parametrize("dim", [64, 128])
-@pytest.mark.parametrize("channel_mixer", ["swiglu", "mlp"])
+@pytest.mark.parametrize(("dim", "channel_mixer"), [(64, "swiglu"), (128, "mlp")])
 @pytest.mark.parametrize("quantity", ["params", "flops"])
 def test_models_of_all_kinds_are_made_equally_big(mixer, dim, channel_mixer, quantity):
     settings, miss = matched(mixer, quantity, dim=dim, channel_mixer=channel_mixer)

@@ -7,7 +7,6 @@ lines if without it some control is no longer caught by its law, or no longer to
 """
 
 import ast
-import copy
 import importlib
 import re
 from collections.abc import Iterator
@@ -31,12 +30,11 @@ MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__in
 
 @dataclass(frozen=True)
 class Mutant:
-    """One module of laws with one place changed."""
+    """One module of laws with one check taken out, or none at line 0."""
 
     module: str
-    line: int
-    function: str
-    tree: ast.Module
+    line: int = 0
+    function: str = ""
 
     def __str__(self) -> str:
         return f"{self.module}-{self.function}-{self.line}"
@@ -46,51 +44,38 @@ class Mutant:
         original = importlib.import_module(f"zoo.testing.laws.{self.module}")
         mutated = ModuleType(original.__name__)
         mutated.__dict__.update(__file__=original.__file__, __package__=original.__package__)
-        exec(compile(self.tree, str(FOLDER / f"{self.module}.py"), "exec"), mutated.__dict__)
+        tree = ast.fix_missing_locations(_TakeOut(self.line).visit(_parse(self.module)))
+        exec(compile(tree, str(FOLDER / f"{self.module}.py"), "exec"), mutated.__dict__)
         return [value for value in vars(mutated).values() if isinstance(value, Law)]
 
 
-class _Change(ast.NodeTransformer):
-    """Take out the n-th check."""
+class _TakeOut(ast.NodeTransformer):
+    """Take out the check at one line."""
 
-    def __init__(self, wanted: int) -> None:
-        self.wanted, self.seen, self.functions = wanted, -1, []
-        self.found: tuple[int, str] | None = None
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        self.functions.append(node.name)
-        self.generic_visit(node)
-        self.functions.pop()
-        return node
+    def __init__(self, line: int) -> None:
+        self.line = line
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        called = node.exc.func if isinstance(node.exc, ast.Call) else None
-        if isinstance(called, ast.Name) and called.id == "LawViolation" and self._here(node):
-            return ast.copy_location(ast.Pass(), node)
-        return node
-
-    def _here(self, node: ast.stmt) -> bool:
-        self.seen += 1
-        if self.seen == self.wanted:
-            self.found = (node.lineno, self.functions[-1])
-        return self.seen == self.wanted
-
-
-def unchanged(module: str) -> Mutant:
-    """One module of laws as it is, to be told from its mutants."""
-    return Mutant(module, 0, "", ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8")))
+        return ast.copy_location(ast.Pass(), node) if node.lineno == self.line and _is_check(node) else node
 
 
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of one module."""
-    source, wanted = unchanged(module).tree, 0
-    while True:
-        change = _Change(wanted)
-        tree = ast.fix_missing_locations(change.visit(copy.deepcopy(source)))
-        if change.found is None:
-            return
-        yield Mutant(module, *change.found, tree)
-        wanted += 1
+    tree = _parse(module)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    innermost = {node: function for function in functions for node in ast.walk(function)}  # inner ones come later
+    for node in ast.walk(tree):
+        if _is_check(node):
+            yield Mutant(module, node.lineno, innermost[node].name)
+
+
+def _is_check(node: ast.AST) -> bool:
+    called = node.exc.func if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) else None
+    return isinstance(called, ast.Name) and called.id == "LawViolation"
+
+
+def _parse(module: str) -> ast.Module:
+    return ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))
 
 
 def kind_of_module(module: str) -> str:

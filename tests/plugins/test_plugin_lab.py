@@ -77,7 +77,7 @@ SMALL = ["--layers", "1", "--dim", "16", "--heads", "2", "--device", "cpu"]
 def zoo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     install(folder / "site", NAME, PLUGIN)
-    return Program(folder, NAME)
+    return Program(folder, NAME, forked=True)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def outcome(path: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_twenty_kills(tiny, tmp_path):
-    settings = tiny(steps=200, checkpoint_every=10, evaluate_every=50)
+    settings = tiny(steps=100, checkpoint_every=5, evaluate_every=25)
     began = time.monotonic()
     assert finish(in_child(lambda: start(settings, root=tmp_path, out=tmp_path / "whole"))) == 0
     duration = time.monotonic() - began
@@ -57,4 +57,4 @@ def test_twenty_kills(tiny, tmp_path):
         assert finish(in_child(lambda path=path: resume(path))) == 0
         assert outcome(path) == expected
     assert killed >= 10
-    assert zoo.load_run(tmp_path / "whole").step == 200
+    assert zoo.load_run(tmp_path / "whole").step == 100
