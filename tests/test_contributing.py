@@ -70,6 +70,7 @@ def test_the_example_of_a_recipe_is_a_member_that_says_what_it_is(kind, example)
     assert all(option.meaning for option in entry.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_the_example_of_a_recipe_trains(kind, example):
     path, entry = example(kind.name)

@@ -38,6 +38,7 @@ def built(source: str, name: str, **options: float) -> zoo.TokenMixer:
     return create(Entry(name, cls, Origin("page", "1", name)), options, dim=8, heads=2, context=16).double()
 
 
+@pytest.mark.slow
 def test_the_readme_s_plugin_works_and_is_the_one_in_the_repository():
     source = python_blocks(README)[0]
     reads = torch.randn(2, 7, 8, dtype=torch.float64)
@@ -114,6 +115,7 @@ def run_blocks(page, space):
         exec(block, space)
 
 
+@pytest.mark.slow
 def test_the_page_of_the_api_runs(session, tmp_path, capsys):
     quick, _ = API.split("## Compare")
     run_blocks(quick, session)

@@ -35,12 +35,14 @@ def lint(folder):
     )
 
 
+@pytest.mark.slow
 def test_the_import_contracts_are_kept():
     result = lint(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "0 broken" in result.stdout
 
 
+@pytest.mark.slow
 def test_every_contract_can_be_broken(tmp_path):
     for package in ("zoo", "mixers"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))

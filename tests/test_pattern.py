@@ -164,6 +164,7 @@ items = st.recursive(
 patterns = st.builds(Pattern, st.lists(items, min_size=1, max_size=4).map(tuple))
 
 
+@pytest.mark.slow
 @given(patterns)
 def test_printing_and_parsing_give_the_same_pattern(pattern):
     again = parse(str(pattern))

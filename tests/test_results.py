@@ -27,6 +27,7 @@ def test_the_page_is_not_stale(build):
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == build.render(), "run docs/results/build.py"
 
 
+@pytest.mark.slow
 def test_a_stale_page_is_found(build, tmp_path, monkeypatch, capsys):
     stale = tmp_path / "results.md"
     stale.write_text(build.render().replace("%", "percent", 1), encoding="utf-8")

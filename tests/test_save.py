@@ -105,6 +105,7 @@ def outcome(capsys, *arguments):
     return code, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_the_same_when_it_is_loaded(data, tmp_path):
     model = trained(data, "dot-product, correlation@one*2", layers=4, residual="sandwich", tie_embeddings=False)
     model.train()
@@ -390,6 +391,7 @@ def test_a_kill_leaves_no_run(data, tmp_path, capsys, monkeypatch):
     assert (code, "none is the latest" in said.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_saved_as_what_was_compiled(data):
     model = trained(data)
     zoo.save_run(torch.compile(model, backend="eager"), "run", data=data)

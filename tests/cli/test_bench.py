@@ -107,6 +107,7 @@ def test_a_line_now_and_then(zoo, tmp_path, monkeypatch):
     assert lines[5] == "83 %  memory at 32 tokens: correlation"
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_line_is_gone_at_the_end(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(bench_display.LiveLine, "pause", 0.0)
     result = zoo("bench", "correlation", *TINY, "--what", "memory", "--out", tmp_path / "out", terminal=True)

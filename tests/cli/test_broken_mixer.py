@@ -70,6 +70,7 @@ def settings(tiny):
     return [*tiny, "--mixer", "dot-product, acme", "--layers", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_train(zoo, settings, tmp_path, acme, fault):
     expected = acme(fault, layer=1)

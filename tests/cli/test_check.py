@@ -89,6 +89,7 @@ def test_a_sound_mixer(zoo, file):
     assert "passed" in result.err
 
 
+@pytest.mark.slow
 def test_as_json(zoo, file):
     result = zoo("check", file, "--only", "shape", "--only", "causality", "--json")
     assert result.code == 3
@@ -205,24 +206,28 @@ def test_a_residual_scheme_in_a_file(zoo, file, tmp_path):
     assert "advice   documentation        Sums has no docstring" in result.out
 
 
+@pytest.mark.slow
 def test_laws_are_left_out(zoo, file):
     asked = ["--only", "shape", "--only", "causality", "--only", "prefix"]
     result = zoo("check", file, *asked, "--skip", "shape", "--skip", "prefix", "--json")
     assert [law["law"] for law in json.loads(result.out)["laws"]] == ["causality"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ahead", "code"), [("false", 0), ("true", 3)])
 def test_options_are_fixed(zoo, file, ahead, code):
     result = zoo("check", file.replace("Mine", "Leaps"), "--options", f"ahead={ahead}", "--only", "causality")
     assert result.code == code
 
 
+@pytest.mark.slow
 def test_options_beside_a_pattern_and_again(zoo):
     result = zoo("check", "dot-product(heads=2)", "--options", "window=1, rope=false", "--only", "causality")
     assert result.code == 0
     assert "causality" in result.out
 
 
+@pytest.mark.slow
 def test_a_whole_model(zoo):
     result = zoo("check", "dot-product, involution", "--only", "streaming", "--only", "extremes", "--examples", 2)
     assert result.code == 0
@@ -245,6 +250,7 @@ def test_it_leaves_nothing_behind(tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_is_coloured(zoo, file):
     result = zoo("check", file, "--only", "shape", terminal=True)
     assert "\x1b[" in result.out

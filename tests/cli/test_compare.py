@@ -110,6 +110,7 @@ def test_tables_and_files(zoo, tmp_path):
     } <= written
 
 
+@pytest.mark.slow
 def test_settings_without_a_limit_leave_json_that_parses_strictly(zoo, tmp_path):
     out = tmp_path / "out"
     settings = ["--set", "clip=inf", "--set", "positions=none", "--set", "channel_mixer=none", "--set", "layers=none"]
@@ -126,6 +127,7 @@ def test_settings_without_a_limit_leave_json_that_parses_strictly(zoo, tmp_path)
     assert again.code == 0, again.err
 
 
+@pytest.mark.slow
 def test_json_is_one_object(zoo, tmp_path):
     out = tmp_path / "out"
     result = zoo("compare", "correlation", *TINY, "--out", out, "--json")
@@ -134,6 +136,7 @@ def test_json_is_one_object(zoo, tmp_path):
     assert told == json.loads((out / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_finished_one_tells_its_results_again(zoo, tmp_path):
     out = tmp_path / "out"
     first = zoo("compare", "correlation", *TINY, "--out", out)
@@ -143,6 +146,7 @@ def test_a_finished_one_tells_its_results_again(zoo, tmp_path):
     assert resumed.err == "1 run, 1 at a time\n"
 
 
+@pytest.mark.slow
 def test_the_folder_is_named_after_the_time(zoo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert zoo("compare", "correlation", *TINY).code == 0
@@ -150,6 +154,7 @@ def test_the_folder_is_named_after_the_time(zoo, tmp_path, monkeypatch):
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", folder.name)
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_sizes_and_makes_nothing(zoo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = [*TINY, "--lrs", "1e-3,1e-2", "--seeds", 3, "--dry-run"]
@@ -197,6 +202,7 @@ def test_the_others_go_on_and_the_code_is_1(zoo, tmp_path, distribution):
     assert zoo("compare", "--resume", out).code == 1
 
 
+@pytest.mark.slow
 def test_json_where_one_has_failed_is_still_one_object(zoo, tmp_path):
     result = zoo("compare", "correlation", SEVEN_HEADS, *TINY, "--out", tmp_path / "out", "--json")
     assert result.code == 1
@@ -258,6 +264,7 @@ def test_mistakes_are_told_and_leave_nothing(zoo, tmp_path, monkeypatch, argumen
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_holds_something_else_or_another_comparison(zoo, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path)
@@ -390,6 +397,7 @@ def test_a_line_for_each_run(capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_whole_one_on_a_terminal(zoo, tmp_path):
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "out", terminal=True)
     assert result.code == 0

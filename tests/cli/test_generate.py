@@ -16,6 +16,7 @@ def test_text_goes_to_stdout_and_the_speed_to_stderr(zoo, finished):
     assert result.err.endswith(" tokens/s\n")
 
 
+@pytest.mark.slow
 def test_json_says_the_same(zoo, finished):
     flags = ["--prompt", "def ", "--tokens", 12, "--temperature", 1.5, "--top-k", 9, "--top-p", 0.9, "--seed", 3]
     told = json.loads(zoo("generate", finished, *flags, "--json").out)
@@ -25,6 +26,7 @@ def test_json_says_the_same(zoo, finished):
     assert zoo("generate", finished, *flags).out == f"def {told['text']}\n"
 
 
+@pytest.mark.slow
 def test_the_seed_decides(zoo, finished):
     first, again, other = (zoo("generate", finished, "--tokens", 40, "--seed", seed).out for seed in (1, 1, 2))
     assert first == again != other

@@ -32,6 +32,7 @@ def file(tmp_path, monkeypatch):
     return "both_ways.py"
 
 
+@pytest.mark.slow
 def test_it_trains_and_tells_the_unigram_loss_and_generates_nothing(zoo, tiny, file):
     result = zoo("-p", file, "train", *tiny, "--mixer", "both-ways", "--objective", "masked", "--out", "run")
     assert result.code == 0, result.err

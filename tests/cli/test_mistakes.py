@@ -171,6 +171,7 @@ def test_a_dry_run_finds_the_mistakes_of_a_run(zoo, tiny, context):
         _check_error(result, [f"context={context} is too long", "--context"])
 
 
+@pytest.mark.slow
 def test_a_mixer_that_sees_the_future(zoo, tiny, distribution):
     distribution("acausal-mixers", ACAUSAL)
     seen = "mean is not causal: it would see the next token, which it is to predict; train it with --objective masked"
@@ -185,6 +186,7 @@ def test_a_mixer_that_sees_the_future(zoo, tiny, distribution):
     assert zoo("train", *tiny, "--mixer", "mean", "--objective", "masked", "--out", "encoder").code == 0
 
 
+@pytest.mark.slow
 def test_a_run_whose_plugin_is_gone(zoo, tiny, distribution, place, tmp_path):
     distribution("copy-mixers", COPY)
     assert zoo("train", *tiny, "--mixer", "copy", "--out", "run").code == 0

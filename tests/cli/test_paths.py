@@ -81,6 +81,7 @@ def test_what_is_not_there_is_told_in_a_line(zoo, place, arguments):
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_command_that_goes_on_is_one_that_a_shell_reads(zoo, tiny, place):
     result = zoo("train", *tiny, "--out", place / "it's")
     (command,) = (line.split(maxsplit=1)[1] for line in result.out.splitlines() if line.startswith("or "))

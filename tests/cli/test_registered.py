@@ -139,6 +139,7 @@ def test_a_plugin_that_changes_global_state_is_shown_and_works(zoo, distribution
     assert {tuple(plugin["changed_global_state"]) for plugin in others} == {()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -191,6 +192,7 @@ def test_plugins_as_json_have_tracebacks(zoo, distribution):
     assert (tasks["entry_point"], list(tasks["gives"])) == ("tasks", ["task"])
 
 
+@pytest.mark.slow
 def test_info(zoo):
     result = zoo("info", "dot-product(window=4)", "--dim", 32, "--heads", 2)
     assert result.code == 0
@@ -207,6 +209,7 @@ def test_info(zoo):
     assert "\x1b" not in text
 
 
+@pytest.mark.slow
 def test_info_as_json(zoo):
     told = json.loads(zoo("info", "involution(kernel_size=3)", "--dim", 32, "--json").out)
     assert told["call"] == "involution(kernel_size=3)"
@@ -267,6 +270,7 @@ TYPES = """
 """
 
 
+@pytest.mark.slow
 def test_info_shows_options_of_any_type(zoo, distribution):
     distribution("acme-types", TYPES)
     result = zoo("info", "types(pair=(8, 9), kind=hard, file='a/b')")

@@ -31,6 +31,7 @@ def test_a_closed_stream_is_no_bug(redirection):
     assert bool(done.stdout) == (">&-" not in redirection.replace("2>&-", ""))
 
 
+@pytest.mark.slow
 def test_a_mistake_without_a_place_to_tell_it_has_its_exit_code():
     assert in_a_shell("2>&-", "trian").returncode == 2
 
@@ -76,6 +77,7 @@ def test_a_reader_of_the_summary_that_has_gone_is_no_failure(tmp_path, tiny):
     assert ended_well(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_prompt_from_a_closed_stdin(zoo, finished, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     result = zoo("generate", finished, "--prompt", "-")

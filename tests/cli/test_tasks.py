@@ -165,6 +165,7 @@ def test_another_length(zoo, data, length):
     assert f"an example of the test, {length} tokens" in result.out
 
 
+@pytest.mark.slow
 def test_the_example_is_one_of_the_test_and_never_trained_on(zoo):
     import numpy as np
 

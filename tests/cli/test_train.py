@@ -44,6 +44,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_all_there_is_on_stdout(zoo, tiny):
     result = zoo("train", *tiny, "--json")
     assert result.code == 0
@@ -55,6 +56,7 @@ def test_json_is_one_object_and_all_there_is_on_stdout(zoo, tiny):
     assert (Path(summary["run"]) / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_off_a_terminal_there_are_plain_lines(zoo, tiny, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     result = zoo("train", *tiny, "--set", "evaluate_every=2")
@@ -128,6 +130,7 @@ def test_a_run_whose_settings_hold_infinity_is_resumed(zoo, trained):
     assert zoo("train", "--resume", trained, "--steps", 5).code == 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_the_run_has(zoo, tiny, finished):
     plan = json.loads(zoo("train", *tiny, "--dry-run", "--json").out)
     metadata = json.loads((finished / "config.json").read_text())
@@ -140,6 +143,7 @@ def test_a_dry_run_counts_what_the_run_has(zoo, tiny, finished):
     assert memory["total"] == sum(size for name, size in memory.items() if name != "total")
 
 
+@pytest.mark.slow
 def test_resume_goes_on(zoo, trained):
     result = zoo("train", "--resume", trained, "--steps", 5, "--json")
     assert result.code == 0, result.err
@@ -204,6 +208,7 @@ def test_what_fails_at_set_up_leaves_no_folder(zoo, distribution, monkeypatch):
     assert not Path("run").exists()
 
 
+@pytest.mark.slow
 def test_interrupting_saves_and_says_how_to_go_on(zoo, tiny, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(progress.Lines, "progress", lambda *_: os.kill(os.getpid(), signal.SIGINT))
@@ -226,6 +231,7 @@ def test_help_tells_presets_and_defaults(zoo):
     assert "--set dropout=" in words
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_help_are_understood(zoo, text_file):
     examples = zoo("train", "--help").out.split("Examples:\n")[1].splitlines()
     assert len(examples) >= 5

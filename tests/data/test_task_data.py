@@ -63,6 +63,7 @@ def test_no_sequence_of_the_test_is_trained_on():
     assert not set(rows(draw(fixed, batch=100, step=step) for step in range(6))) & tested
 
 
+@pytest.mark.slow
 def test_a_task_that_is_not_disjoint_keeps_everything():
     source = data(length=2, vocab=12)
     source.task.disjoint = False

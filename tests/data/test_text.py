@@ -188,6 +188,7 @@ def test_shakespeare_is_taken_from_the_cache_if_its_hash_is_right(cache, monkeyp
     assert (corpus.name, corpus.text) == ("shakespeare", content.decode())
 
 
+@pytest.mark.slow
 def test_the_standard_library_is_a_few_megabytes_of_python():
     corpus = load_text("python-stdlib")
     assert 5e6 < len(corpus.text) < 15e6

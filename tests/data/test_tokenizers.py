@@ -152,6 +152,7 @@ def test_cutting_a_long_text_changes_no_token(text, size):
     assert [token for chunk in cut for token in model.encode(chunk).ids] == model.encode(text).ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [

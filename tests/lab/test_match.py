@@ -93,6 +93,7 @@ def test_the_hidden_width_makes_up_for_what_the_width_leaves():
     assert miss < abs(measure_size(build(narrower), length=8).parameters / target.parameters - 1)
 
 
+@pytest.mark.slow
 def test_widths_that_the_heads_refuse_are_passed_over():
     settings, miss = matched("dot-product(heads=7)", "params", target=300_000)
     assert settings.dim % 14 == 0
@@ -163,6 +164,7 @@ def test_the_global_random_state_is_left_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_a_search_that_takes_too_long_ends(monkeypatch):
     monkeypatch.setattr(scale, "PATIENCE", -1.0)
     settings, miss = matched("involution", "params", target=10_000_000)

@@ -36,17 +36,20 @@ def test_the_size_of_a_transformer_by_hand():
     assert size.state == 2 * (2 * 16 * D + 1)
 
 
+@pytest.mark.slow
 def test_the_state_is_that_of_all_mixers():
     sizes = [measure_size(model(pattern), length=64).state for pattern in ("involution", "dot-product")]
     both = measure_size(model("involution + dot-product"), length=64).state
     assert both == sum(sizes) == 2 * 6 * D + 2 * (2 * 64 * D + 1)
 
 
+@pytest.mark.slow
 def test_experts_that_a_token_does_not_use_are_not_active():
     size = measure_size(model("leviathan-moe(experts=5, top_k=2)"), length=64)
     assert size.parameters - size.active_parameters == 2 * 3 * (2 * D * D + 4 * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["correlation + involution", "leviathan-moe"])
 @pytest.mark.parametrize("length", [16, 64])
 def test_a_token_costs_in_a_batch_what_it_costs_in_one_sequence(pattern, length):
@@ -66,12 +69,14 @@ def test_dropout_and_activation_checkpointing_change_nothing():
     assert other.activation_checkpointing
 
 
+@pytest.mark.slow
 def test_a_model_in_half_precision_is_as_big():
     assert measure_size(model("correlation").to(torch.bfloat16), length=16) == measure_size(
         model("correlation"), length=16
     )
 
 
+@pytest.mark.slow
 def test_everything_is_left_as_it_was():
     one = model("leviathan-moe", dropout=0.5).eval()
     one.layers[0].train()
@@ -128,6 +133,7 @@ def test_more_tokens_than_the_model_takes_are_refused():
         measure_size(model(positions="learned"), length=65)
 
 
+@pytest.mark.slow
 def test_what_is_not_predicted_is_not_computed():
     whole, some = (measure_size(model(), length=16, targets=targets) for targets in (None, 4))
     unembedding = 2 * D * VOCABULARY

@@ -144,6 +144,7 @@ def test_what_is_hard_for_both_arms_cancels():
     assert not apart.is_significant
 
 
+@pytest.mark.slow
 def test_seeds_that_agree_are_not_better_by_what_another_test_would_turn_round():
     """Every seed of an arm makes the same mistakes: their agreement says nothing about other sequences."""
     generator = np.random.default_rng(0)

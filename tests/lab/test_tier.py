@@ -41,6 +41,7 @@ def test_a_text_starts_from_the_preset_and_a_task_from_what_it_asks_for():
     assert (task.context, task.channel_mixer, task.heads) == (16, defined.channel_mixer, defined.heads)
 
 
+@pytest.mark.slow
 def test_a_definition_is_cut_down_but_never_blown_up():
     small = "selective-copying(vocab=4, length=12, copy=2)"
     defined = resolve(flags={"mixer": "correlation", "data": small})

@@ -34,6 +34,7 @@ def one(mixer, law, **how):
     return result
 
 
+@pytest.mark.slow
 def test_there_is_a_result_for_every_law_in_their_order():
     results = check_mixer(Identity, examples=2)
     assert [result.law for result in results] == list(LAWS)
@@ -45,6 +46,7 @@ def test_there_is_a_result_for_every_law_in_their_order():
         assert result.seconds >= 0
 
 
+@pytest.mark.slow
 def test_a_counterexample_says_how_to_see_it_again():
     result = one(ConvolvesBothWays, "causality")
     assert result.status == "failed"
@@ -54,6 +56,7 @@ def test_a_counterexample_says_how_to_see_it_again():
     assert one(ConvolvesBothWays, "causality").message == result.message
 
 
+@pytest.mark.slow
 def test_a_failure_that_is_expected_is_told_as_such_and_one_that_no_longer_fails_as_a_failure():
     expected = {"causality": "it looks around"}
     result = one(ConvolvesBothWays, "causality", expected_failures=expected)
@@ -64,6 +67,7 @@ def test_a_failure_that_is_expected_is_told_as_such_and_one_that_no_longer_fails
     assert "expect it no longer" in result.message
 
 
+@pytest.mark.slow
 def test_a_mixer_declares_itself_what_it_cannot_keep():
     class Declares(ConvolvesBothWays):
         expected_failures: ClassVar = {"causality": "a reason"}
@@ -72,11 +76,13 @@ def test_a_mixer_declares_itself_what_it_cannot_keep():
     assert one(Declares, "prefix").status == "failed"
 
 
+@pytest.mark.slow
 def test_a_mixer_that_is_not_causal_is_held_to_no_causal_law():
     skipped = {result.law for result in check_mixer(BothDirections, examples=1) if "causal" in result.message}
     assert skipped == {name for name, law in LAWS.items() if law.causal}
 
 
+@pytest.mark.slow
 def test_a_longest_length_is_a_promise_to_refuse_more():
     assert one(LearnedPositions, "lengths").status == "passed"
 
@@ -121,6 +127,7 @@ def test_what_cannot_be_checked(mixer, error, words):
         check_mixer(mixer)
 
 
+@pytest.mark.slow
 def test_a_model_is_as_long_as_its_mixers(monkeypatch):
     origin = Origin("acme", "1.0", "acme")
     known = Registry([*BUILT_IN, Plugin(origin, (Entry("short", LearnedPositions, origin),))])
@@ -139,6 +146,7 @@ def test_options_of_a_model_belong_into_its_pattern():
         check_mixer("dot-product, involution", options={"heads": 2})
 
 
+@pytest.mark.slow
 def test_given_options_stay_and_the_others_are_drawn():
     subject = subject_of("dot-product(window=2)", {"rope": False})
     assert str(subject.label) == "dot-product(window=2, rope=False)"
@@ -168,6 +176,7 @@ class NeedsMode(Control):
         return 2 * x
 
 
+@pytest.mark.slow
 def test_an_option_that_cannot_be_guessed_has_to_be_given():
     with pytest.raises(UsageError, match=r"takes none of them: .*mode=.* should be 'this'; .*--options"):
         check_mixer(NeedsMode)
@@ -189,6 +198,7 @@ class ReturnsTuple(Control):
         return x, x
 
 
+@pytest.mark.slow
 def test_a_mixer_that_does_not_run_is_told_once_with_the_line(capsys):
     results = {result.law: result for result in check_mixer(Crashes)}
     failed = [name for name, result in results.items() if result.status == "failed"]
@@ -243,6 +253,7 @@ def wrong_for(**options):
     return all(options[name] == value and type(options[name]) is type(value) for name, value in WRONG.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [{"gated": True}, {"norm": False}, {"kind": "near"}, {"kind": "far"}, {"window": 1}])
 def test_a_mixer_that_is_wrong_for_one_choice_alone_is_caught_with_one_example(wrong, monkeypatch):
     monkeypatch.setattr(f"{__name__}.WRONG", wrong)
@@ -270,6 +281,7 @@ class TakesOneOnlyBeside(Control):
         return x if self.window is None else x.roll(-1, 1)
 
 
+@pytest.mark.slow
 def test_a_choice_that_is_taken_only_beside_another_is_looked_at():
     result = one(TakesOneOnlyBeside, "causality", examples=1)
     assert result.status == "failed"
@@ -403,6 +415,7 @@ class WideOnly(Projected):
         super().__init__(dim)
 
 
+@pytest.mark.slow
 def test_a_mixer_that_takes_large_widths_only_is_checked_with_those():
     assert subject_of(WideOnly).shapes() == [(64, 8), (64, 4), (128, 4)]
     assert one(WideOnly, "streaming").status == "passed"
@@ -495,6 +508,7 @@ def test_every_way_to_cut_can_be_drawn():
 # Traits, as zoo info shows them.
 
 
+@pytest.mark.slow
 def test_traits_are_measured():
     traits = measure_traits(ShortConvolution(16), 16)
     assert traits.causal

@@ -48,6 +48,7 @@ def test_a_law_that_asks_nothing_catches_nothing(suite):
         assert result.status == "passed" or result.message.startswith("it does not run"), (law, cls)
 
 
+@pytest.mark.slow
 def test_a_wider_tolerance_lets_a_faint_leak_pass(monkeypatch):
     assert _caught(MasksSoftly, "causality")
     monkeypatch.setitem(tolerances.TOLERANCES, torch.float64, 1.0)

@@ -161,6 +161,7 @@ ROWS = st.integers(2, 24).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(ROWS, st.sampled_from(FORMS))
 @settings(max_examples=15)
 def test_any_boundaries(rows, form):

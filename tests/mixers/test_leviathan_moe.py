@@ -167,6 +167,7 @@ def test_a_large_bias_decides_the_choice_but_not_the_gates():
     assert moe(reads()).metrics["dead"] == 3
 
 
+@pytest.mark.slow
 def test_training_evens_the_load_out():
     torch.manual_seed(0)
     model = zoo.build_model(

@@ -90,6 +90,7 @@ def check_near(got, expected):
         assert (ours - theirs).abs().max() <= BOUND * (1 + theirs.abs().max())
 
 
+@pytest.mark.slow
 @given(case=cases())
 def test_zero_lag_is_dot_product(case):
     check_law(*case)

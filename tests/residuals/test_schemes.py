@@ -159,6 +159,7 @@ def test_activation_checkpointing_changes_neither_loss_nor_gradients(scheme):
     assert_close(results[1], results[0], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @each_scheme
 def test_a_few_updates_lower_the_loss(scheme):
     model, tokens = build(scheme), draw()

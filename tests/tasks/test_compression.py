@@ -61,6 +61,7 @@ def test_it_is_the_same_after_it_has_been_built_without_memory():
     torch.testing.assert_close(again(torch.ones(1, 4, 12)), first)
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_two_tokens_from_one_vector():
     torch.manual_seed(0)
     task = Compression(length=3, vocab=5)

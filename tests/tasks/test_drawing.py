@@ -32,6 +32,7 @@ def test_every_ordered_choice_is_equally_likely(population):
     assert abs(excess(counts, np.full(len(choices), 1 / len(choices)))) < 4
 
 
+@pytest.mark.slow
 def test_weighted_draws_are_successive_draws_of_what_is_left():
     weights = np.array([5.0, 1.0, 0.5, 2.0])
     drawn = draw_weighted(np.random.default_rng(0), weights, rows=40_000, count=3)
@@ -49,6 +50,7 @@ def test_weighted_draws_are_successive_draws_of_what_is_left():
     assert excess(counted([index[tuple(row)] for row in other.tolist()], len(choices)), probabilities) > 10
 
 
+@pytest.mark.slow
 def test_weighted_draws_agree_with_numpy_s_choice():
     weights = np.arange(1, 13) ** (0.01 - 1)
     ours = draw_weighted(np.random.default_rng(1), weights, rows=6000, count=5)

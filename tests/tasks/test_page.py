@@ -97,6 +97,7 @@ def test_the_plugin_of_the_page_gives_a_task(mirror):
     assert np.count_nonzero(drawn(task, 0).targets != IGNORE) == 40 * 5
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_page_keeps_the_laws(mirror):
     assert {result.status for result in check_member("task", mirror, strict=True)} == {"passed", "skipped"}
 

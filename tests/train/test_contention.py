@@ -38,6 +38,7 @@ def test_others_are_counted_without_this_process(tmp_path):
     assert count_others(tmp_path / "loadavg") == count_others(tmp_path / "none") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "policy"), [("generate", "PASSIVE"), ("list", "None")])
 def test_the_command_line_decides_before_torch_is_imported(command, policy):
     code = (

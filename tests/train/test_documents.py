@@ -70,6 +70,7 @@ def test_the_words_of_the_setting():
     assert resolve(assignments=["documents=separate"], flags={"data": "mqar"}).documents == "separate"
 
 
+@pytest.mark.slow
 def test_a_run_from_before_the_setting_is_joined(tiny, folder, tmp_path):
     start(tiny(data=str(folder), steps=4), root=tmp_path, out=tmp_path / "run")
     run = RunDirectory.open(tmp_path / "run")
@@ -77,6 +78,7 @@ def test_a_run_from_before_the_setting_is_joined(tiny, folder, tmp_path):
     assert resume(tmp_path / "run", steps=6).steps == 6
 
 
+@pytest.mark.slow
 def test_the_loss_of_packed_documents_is_that_of_each_alone(tiny, folder):
     settings = tiny(data=str(folder), documents="separate", mixer="correlation, involution", layers=2)
     source = source_of(settings)

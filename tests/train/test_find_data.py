@@ -72,6 +72,7 @@ def test_it_says_where_it_looked(elsewhere, tmp_path):
     assert list(validation_batches(zoo.load_run(elsewhere), 64, data=str(moved)))
 
 
+@pytest.mark.slow
 def test_a_text_that_was_moved_is_named_once_and_remembered(elsewhere, tmp_path):
     moved = move(tmp_path)
     assert resume(elsewhere, steps=6, data="../moved.txt").steps == 6
@@ -95,6 +96,7 @@ def test_a_run_of_before_looks_where_the_path_was_typed(elsewhere, tmp_path, mon
     assert recorded(elsewhere) == str(tmp_path / "project" / "text.txt")
 
 
+@pytest.mark.slow
 def test_a_run_of_before_that_took_a_mark_for_text_is_resumed_with_it(tiny, text, tmp_path, monkeypatch):
     text.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
     settings, load = tiny(tokenizer="char", steps=4), find_data.load_text

@@ -28,6 +28,7 @@ def tables(run):
     return {"config.json": opened.config, "env.json": opened.environment, "tokenizer.json": opened.tokenizer}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TABLES, MANIFEST])
 def test_every_flipped_bit_is_noticed(run, name):
     path = run.path / name

@@ -46,6 +46,7 @@ def files(path):
     return {name: (path / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 def test_a_run_and_what_it_leaves(masked, tmp_path):
     summary = start(masked(), root=tmp_path, out=tmp_path / "run")
     assert math.isnan(summary.bits_per_byte)
@@ -70,6 +71,7 @@ def test_a_run_and_what_it_leaves(masked, tmp_path):
     assert again.unigram_loss == summary.unigram_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_an_interrupted_run_ends_as_one_that_was_not(masked, tmp_path, accumulate):
     settings = masked(steps=10, accumulate=accumulate, objective="masked(rate=0.3)")
@@ -93,6 +95,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(masked, tmp_path, accumulat
     assert files(tmp_path / "whole") == files(tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_separate_documents_are_filled_in_by_themselves(masked, tmp_path):
     (tmp_path / "texts").mkdir()
     for index in range(60):
@@ -135,6 +138,7 @@ def test_a_mixer_that_is_not_causal_cannot_predict_the_next_token_or_do_a_task(m
         plan_comparison(Request(("dot-product", "both-ways"), (data,), "smoke"))
 
 
+@pytest.mark.slow
 def test_a_causal_mixer_may_fill_in_too(masked, tmp_path):
     start(masked(mixer="dot-product"), root=tmp_path, out=tmp_path / "run", pages=False)
     with pytest.raises(UsageError, match="cannot continue a text"):

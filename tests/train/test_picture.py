@@ -16,6 +16,7 @@ def draw():
     return figure
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_the_same_picture_is_the_same_file_whatever_the_reader_s_matplotlib(form):
     first = render(draw, form)
@@ -24,6 +25,7 @@ def test_the_same_picture_is_the_same_file_whatever_the_reader_s_matplotlib(form
     assert b"Matplotlib" not in first
 
 
+@pytest.mark.slow
 def test_a_picture_is_written_twice(tmp_path):
     svg, png = save_picture(draw, tmp_path / "a.b")
     assert (svg.name, png.name) == ("a.b.svg", "a.b.png")
@@ -31,6 +33,7 @@ def test_a_picture_is_written_twice(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_an_element_stands_in_a_page_and_names_are_no_formulas():
     element = svg_element(draw)
     assert element.startswith("<svg")
@@ -71,6 +74,7 @@ def references(svg):
     return re.findall(r'href="#([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
 
 
+@pytest.mark.slow
 def test_two_pictures_in_a_page_have_no_name_in_common():
     first, second = svg_element(partial(plot, [1, 2])), svg_element(partial(plot, [1, 3]))
     assert len(names(first)) > 3
@@ -84,5 +88,6 @@ def test_what_is_referred_to_is_there_and_nothing_else_has_a_name():
     assert any("clip-path" in line for line in svg.splitlines())
 
 
+@pytest.mark.slow
 def test_the_same_picture_is_the_same_to_the_byte():
     assert svg_element(partial(plot, [1, 2])) == svg_element(partial(plot, [1, 2]))

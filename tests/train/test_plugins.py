@@ -103,6 +103,7 @@ def test_a_run_records_the_source_of_its_mixers(run):
     assert len({plugin["source_sha256"] for plugin in plugins.values()}) == 6
 
 
+@pytest.mark.slow
 def test_resuming_with_changed_code_is_told_and_goes_on(run, scaling):
     scaling.edit()
     recorder = Recorder()
@@ -113,11 +114,13 @@ def test_resuming_with_changed_code_is_told_and_goes_on(run, scaling):
     assert [(event["plugin"], event["how"]) for event in events] == [("scaled", CHANGED)]
 
 
+@pytest.mark.slow
 def test_loading_a_run_with_changed_code_is_told(run, scaling):
     scaling.edit()
     assert zoo.load_run(run).warnings == (CHANGED,)
 
 
+@pytest.mark.slow
 def test_unchanged_code_and_code_that_was_not_recorded_are_not_told(run, scaling):
     scaling.restart()
     assert zoo.load_run(run).warnings == ()

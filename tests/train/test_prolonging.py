@@ -78,6 +78,7 @@ def test_a_finished_run_of_wsd_is_prolonged_exactly_and_nothing_is_lost(wsd, tmp
         assert aside.read_bytes() == (was / "step-00000020" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_can_be_told_before_it_is_checked_leaves_the_checkpoints_alone(wsd, text, tmp_path):
     start(wsd(), root=tmp_path, out=tmp_path / "run")
     before = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())

@@ -89,6 +89,7 @@ def page_of(run, **changes):
     return source, page
 
 
+@pytest.mark.slow
 def test_the_report_shows_everything_that_a_person_looks_for(run):
     _, page = page_of(run)
     assert page.text["h1"] == ["correlation*3, dot-product"]
@@ -107,6 +108,7 @@ def test_the_report_shows_everything_that_a_person_looks_for(run):
     assert "started (step 0)" in page.text["td"]
 
 
+@pytest.mark.slow
 def test_samples_stand_as_they_were_written_the_last_one_first(run):
     source, page = page_of(run)
     # Browsers drop one newline after <pre>: the one that the template puts there.
@@ -115,6 +117,7 @@ def test_samples_stand_as_they_were_written_the_last_one_first(run):
     assert "<pre>\n\n  first &lt;b&gt;\n</pre>" in source
 
 
+@pytest.mark.slow
 def test_nothing_that_a_run_holds_becomes_markup(run):
     run.write_config({HOSTILE: HOSTILE})
     run.write_environment({HOSTILE: {HOSTILE: HOSTILE}})
@@ -158,6 +161,7 @@ def test_commands_can_be_pasted_whatever_the_folder_is_called(tmp_path):
     assert any("it'\"'\"'s here' --tokens" in text for text in page.text["pre"])
 
 
+@pytest.mark.slow
 def test_finishing_a_run_writes_what_a_person_opens(run):
     finish(run, summary=SUMMARY)
     assert {"report.html", "loss.png", "metrics.csv"} <= {path.name for path in run.path.iterdir()}
@@ -198,6 +202,7 @@ def pixels_near(image, colour, tolerance=12):
 BLUE, VERMILLION = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3, 200, 10_000])
 def test_both_losses_are_seen_however_many_points(tmp_path, steps):
     draw_curve(rows(steps), tmp_path / "loss.png", title="correlation $\\nope$ & _")
@@ -207,6 +212,7 @@ def test_both_losses_are_seen_however_many_points(tmp_path, steps):
     assert pixels_near(image, VERMILLION) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "metrics",
     [

@@ -75,6 +75,7 @@ def left_behind(path):
     return [(path / name).read_bytes() for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", IMPORTS.values(), ids=IMPORTS)
 def test_a_run_is_the_same_with_and_without_a_plugin(tiny, tmp_path, installed, line):
     settings = tiny(steps=3, log_every=1, keep_checkpoints=9)
@@ -87,6 +88,7 @@ def test_a_run_is_the_same_with_and_without_a_plugin(tiny, tmp_path, installed, 
     assert left_behind(tmp_path / "later") == left_behind(tmp_path / "without")
 
 
+@pytest.mark.slow
 def test_seeds_differ_though_a_plugin_sets_its_own(tiny, tmp_path, installed):
     installed("seeder", "import torch\ntorch.manual_seed(1234)\n" + MIXER_SOURCE)
     for seed in (0, 1):

@@ -40,6 +40,7 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_leaves_everything_behind(tiny, tmp_path):
     listener = Recording()
     summary = start(tiny(), root=tmp_path, out=tmp_path / "run", listener=listener)
@@ -60,6 +61,7 @@ def test_a_run_learns_and_leaves_everything_behind(tiny, tmp_path):
     assert rows[0]["train_loss"] == pytest.approx(sum(listener.losses[:3]) / 3)
 
 
+@pytest.mark.slow
 def test_the_last_evaluation_takes_the_whole_split_once(tiny, tmp_path):
     summary = start(tiny(final_evaluation_tokens=None), root=tmp_path, out=tmp_path / "run")
     run = zoo.load_run(tmp_path / "run")
@@ -139,6 +141,7 @@ def test_a_run_can_go_on_beyond_its_last_step_but_not_back(tiny, tmp_path):
     assert resume(tmp_path / "run").seconds > further.seconds - 0.5  # there was nothing left to do
 
 
+@pytest.mark.slow
 def test_resuming_with_other_data_is_refused(tiny, text, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     text.write_text(text.read_text() + "more\n")
@@ -169,6 +172,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monke
     assert len(event["offsets"][0]) == 2
 
 
+@pytest.mark.slow
 def test_micro_batches_add_up_to_the_batch(tiny, tmp_path):
     """The gradient of a step is that of all its targets; each micro-batch is drawn by a number of its own."""
     from zoo.data.batches import draw_batch
@@ -224,6 +228,7 @@ def test_activation_checkpointing_and_bf16_train_too(tiny, tmp_path, monkeypatch
     assert trained("half", precision="bf16") == (pytest.approx(loss, rel=0.02), 20, {torch.bfloat16})
 
 
+@pytest.mark.slow
 def test_a_loaded_run_speaks(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     run = zoo.load_run(tmp_path / "run")
@@ -234,6 +239,7 @@ def test_a_loaded_run_speaks(tiny, tmp_path):
     assert run.step == 20
 
 
+@pytest.mark.slow
 def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     run = RunDirectory.open(tmp_path / "run")

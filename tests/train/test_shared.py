@@ -29,6 +29,7 @@ def outcome(path):
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_it_is_saved_once_and_resumes_bit_for_bit(tiny, tmp_path):
     settings = tiny(mixer=PATTERN, layers=3, steps=6)
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -199,6 +199,7 @@ def test_a_task_with_a_readout(tmp_path):
         run.model.step(torch.zeros(1, 1, dtype=torch.int64))
 
 
+@pytest.mark.slow
 def test_lengths_beyond_learned_positions_are_left_out(tmp_path):
     made = settings(steps=5).model_copy(update={"positions": "learned"})
     assert list(start(made, root=tmp_path, out=tmp_path / "run").accuracies["length"]) == ["12"]

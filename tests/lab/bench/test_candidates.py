@@ -13,6 +13,7 @@ def request(*patterns, **sizes):
     return Request(patterns=patterns, **{"dim": 16, "heads": 2} | sizes)
 
 
+@pytest.mark.slow
 def test_plain_attention_is_attention():
     torch.manual_seed(0)
     mixer, reads = PlainAttention(16, 2).double(), torch.randn(3, 7, 16, dtype=torch.float64)
@@ -53,6 +54,7 @@ def test_a_candidate_steps_as_it_runs():
     assert_close(torch.cat([first, second], 1), candidate(stream)[0])
 
 
+@pytest.mark.slow
 def test_auxiliary_losses_come_beside_the_stream():
     (_, candidate), _ = build_candidates(request("leviathan-moe(balance='loss')"), CPU)
     _, losses = candidate(torch.randn(1, 9, 16))
@@ -77,6 +79,7 @@ def test_one_that_cannot_be_built_does_not_stop_the_others():
     assert all("\n" not in reason for reason in failures.values())
 
 
+@pytest.mark.slow
 def test_none_that_can_be_built_is_a_mistake():
     with pytest.raises(PatternError, match=r"(?s)no mixer is named 'corelation'.*\^\^\^"):
         build_candidates(request("corelation"), CPU)

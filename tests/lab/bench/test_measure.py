@@ -46,12 +46,14 @@ def run(work, repeats=5):
     return {name: timing for (_, name), timing in timings.items()}
 
 
+@pytest.mark.slow
 def test_rounds_rotate_and_take_everyone_once(clock):
     run({name: clock.taking(name, 0.5) for name in "abc"}, repeats=4)
     names = "".join(name for name, _ in clock.log)
     assert names == "aabbcc" + "abc" + "bca" + "cab" + "abc"
 
 
+@pytest.mark.slow
 def test_a_round_takes_every_length(clock):
     work = {length: {name: clock.taking(f"{name}{length}", 0.5) for name in "ab"} for length in (1, 2)}
     told = []
@@ -59,12 +61,14 @@ def test_a_round_takes_every_length(clock):
     assert told == ["a1", "b1", "a2", "b2", "a1", "b1", "a2", "b2", "b1", "a1", "b2", "a2"]
 
 
+@pytest.mark.slow
 def test_what_is_quick_is_called_several_times_in_a_repeat(clock):
     timing = run({"a": clock.taking("a", 0.003)})["a"]
     assert timing.calls == 7  # 0.021 s
     assert timing.seconds == pytest.approx([0.003] * 5)
 
 
+@pytest.mark.slow
 def test_a_call_that_was_held_up_in_the_warm_up_decides_nothing(clock):
     seconds = iter([0.003, 0.9])
 
@@ -75,6 +79,7 @@ def test_a_call_that_was_held_up_in_the_warm_up_decides_nothing(clock):
     assert (timing.estimate, timing.calls) == (pytest.approx(0.003), 7)
 
 
+@pytest.mark.slow
 def test_what_is_slow_is_repeated_three_times_and_warmed_up_once(clock):
     timings = run({"slow": clock.taking("slow", 4.0), "quick": clock.taking("quick", 1.0)})
     assert (timings["slow"].repeats, len(timings["slow"].seconds)) == (3, 3)
@@ -82,10 +87,12 @@ def test_what_is_slow_is_repeated_three_times_and_warmed_up_once(clock):
     assert [name for name, _ in clock.log].count("slow") == 4
 
 
+@pytest.mark.slow
 def test_what_is_slow_is_not_repeated_more_often_than_asked(clock):
     assert len(run({"slow": clock.taking("slow", 4.0)}, repeats=2)["slow"].seconds) == 2
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_stop_the_others(clock):
     calls = []
 
@@ -105,6 +112,7 @@ def test_one_that_fails_does_not_stop_the_others(clock):
     assert timings["sound"] == Timing(0.5, 1, 5, [0.5] * 5)
 
 
+@pytest.mark.slow
 def test_garbage_is_collected_before_and_not_while(clock):
     class Circular:
         def __init__(self):
@@ -116,6 +124,7 @@ def test_garbage_is_collected_before_and_not_while(clock):
     assert gc.isenabled()
 
 
+@pytest.mark.slow
 def test_what_was_timed_is_there_when_somebody_stops_it(clock):
     timings, turns = {}, []
 

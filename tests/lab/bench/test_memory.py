@@ -53,6 +53,7 @@ def test_nothing_is_said_on_stderr(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_the_memory_of_involution_grows_as_the_length():
     request = Request(patterns=("involution",), lengths=(256, 512, 1024), kinds=("memory",), dim=32, device="cpu")
     growth = run_bench(make_ready(request)).growth("memory", "involution")

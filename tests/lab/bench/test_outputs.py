@@ -179,6 +179,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(written):
     assert "zoo bench 'correlation*2' --lengths" in page.text
 
 
+@pytest.mark.slow
 def test_pictures_are_the_same_each_time_and_name_everyone():
     made = bench(HOSTILE)
     picture = plot_svg(made, "train")

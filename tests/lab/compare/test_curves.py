@@ -17,6 +17,7 @@ def curve(tmp_path, runs, metric="accuracy"):
     return read_curve(made, folder, gather(made, folder).data[0].arms[0], metric)
 
 
+@pytest.mark.slow
 def test_mean_lowest_and_highest_of_the_seeds(tmp_path):
     found = curve(tmp_path, [[(10, 1.0, 0.2, 3.0), (20, 2.0, 0.4, 2.0)], [(10, 3.0, 0.4, 2.0), (20, 5.0, 0.8, 1.0)]])
     assert found.steps.tolist() == [10, 20]

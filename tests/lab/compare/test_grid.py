@@ -103,6 +103,7 @@ def test_the_learning_rate_that_is_chosen(outcomes, best):
     assert chosen_lr(made, 0, found) is None
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     made, folder = started(tmp_path, lrs=(1e-3, 1e-2))
     run_comparison(made, folder)
@@ -281,6 +282,7 @@ def test_a_stop_before_the_first_run_begins_leaves_nothing(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     made, folder = started(tmp_path)
     trial = made.results(0, 1e-3)[0]
@@ -344,6 +346,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         create_comparison(request(), root=tmp_path, out=tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_taken_and_one_without_a_name_is_named_by_time(tmp_path):
     (tmp_path / "out").mkdir()
     assert started(tmp_path)[1].path == tmp_path / "out"
@@ -382,6 +385,7 @@ def test_a_relative_text_is_found_from_another_folder(tmp_path, monkeypatch):
         run_comparison(made, folder)
 
 
+@pytest.mark.slow
 def test_a_plan_of_before_has_no_paths(tmp_path):
     made, folder = started(tmp_path)
     told = json.loads((folder.path / "comparison.json").read_text())
@@ -391,6 +395,7 @@ def test_a_plan_of_before_has_no_paths(tmp_path):
     assert open_comparison(folder.path)[0] == made
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_plan_or_in_a_result_is_noticed(tmp_path):
     made, folder = started(tmp_path)
     trial = made.results(0, 1e-3)[0]

@@ -26,6 +26,7 @@ BUILT_INS = ("dot-product", "correlation", "involution", "leviathan-moe", "corre
              "correlation, dot-product(window=4)")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_arms_stand_data_by_data_in_the_order_of_the_patterns():
     made = make_plan(request("involution", "correlation", data=(COPY, MQAR)))
     assert [(arm.data, arm.pattern) for arm in made.arms] == [
@@ -35,6 +36,7 @@ def test_arms_stand_data_by_data_in_the_order_of_the_patterns():
     assert (made.seeds, made.sweep_seed, made.lrs, made.runs) == ((0, 1), 2, (1e-3,), 8)
 
 
+@pytest.mark.slow
 def test_sweeps_have_a_seed_of_their_own():
     made = make_plan(request(lrs=(1e-3, 1e-2), seeds=3))
     assert {trial.seed for trial in made.sweeps(0)} == {3}
@@ -44,6 +46,7 @@ def test_sweeps_have_a_seed_of_their_own():
     assert (made.settings(made.sweeps(1)[1]).lr, made.settings(made.sweeps(1)[1]).seed) == (0.01, 3)
 
 
+@pytest.mark.slow
 def test_without_learning_rates_that_of_the_settings_is_taken():
     made = make_plan(request(lrs=None))
     assert made.sweeps(0) == ()
@@ -62,6 +65,7 @@ def test_all_that_is_asked_for_reaches_the_runs():
             assert settings.data == COPY
 
 
+@pytest.mark.slow
 def test_short_runs_are_evaluated_often_enough_for_a_curve():
     short, given = (
         make_plan(request(budget=Budget("steps", 40), settings=settings)).arms[0].settings
@@ -93,6 +97,7 @@ def test_sizes_are_matched_for_every_built_in_and_for_hybrids(quantity):
         assert abs(found / sizes["dot-product"] - 1) <= {"params": 0.01, "flops": 0.03}[quantity], pattern
 
 
+@pytest.mark.slow
 def test_the_floating_point_operations_are_those_of_the_answers():
     made = make_plan(request(data=(MQAR,)))
     (settings, size) = (made.arms[0].settings, made.arms[0].size)
@@ -101,6 +106,7 @@ def test_the_floating_point_operations_are_those_of_the_answers():
     assert size.training_flops < measure_size(model, length=16).training_flops
 
 
+@pytest.mark.slow
 def test_one_that_no_width_satisfies_takes_the_nearest():
     made = make_plan(request("dot-product", "leviathan-moe", "correlation", match="params"))
     assert all(arm.settings is not None for arm in made.arms)
@@ -160,6 +166,7 @@ class Asks(zoo.TokenMixer):
         raise MemoryError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cls", "told"), [(Raises, "RuntimeError: not today"), (Asks, "out of memory")])
 def test_whatever_a_mixer_does_the_others_go_on(monkeypatch, cls, told):
     whole = plan_module._build
@@ -211,6 +218,7 @@ def test_a_step_takes_a_time_that_grows_with_the_batch_and_leaves_no_trace():
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.slow
 def test_cores_are_shared_out_among_the_jobs(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     for jobs, threads in ((1, 8), (3, 2), (8, 1), (20, 1)):
@@ -219,6 +227,7 @@ def test_cores_are_shared_out_among_the_jobs(monkeypatch):
     assert make_plan(request(jobs=None)).jobs == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["none", "params"])
 def test_a_plan_comes_back_from_json(match):
     made = make_plan(request("dot-product", "leviathan-moe", "correlation", match=match, lrs=(1e-3, 3e-3)))

@@ -84,6 +84,7 @@ def test_nothing_finite_is_drawn_as_nothing():
     assert images(figure)[0].get_clim() == (0.0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [torch.tensor([1.0]), torch.ones(1, 1), torch.ones(2, 1, 1)])
 def test_the_title_stands_above_a_picture_that_stands_alone(values):
     shown = panel(values, ("a", "b", "c")[: values.ndim])
