@@ -62,7 +62,7 @@ def _by_document(mix: Callable[..., Tensor], documents: Tensor, *inputs: Tensor)
 def positions(documents: Tensor) -> Tensor:
     """The place of each token in its document, from 0: ``(b, t)`` to the same, int64, without reading the device."""
     place = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
-    return place - torch.where(_starts(documents), place, 0).cummax(dim=1).values
+    return place - torch.where(starts(documents), place, 0).cummax(dim=1).values
 
 
 def check_documents(documents: Tensor, x: Tensor) -> None:
@@ -94,7 +94,7 @@ class _Layout(NamedTuple):
     place: Tensor
 
 
-def _starts(documents: Tensor) -> Tensor:
+def starts(documents: Tensor) -> Tensor:
     """Where a document starts, ``(b, t)``, bool."""
     changes = documents[:, 1:] != documents[:, :-1]
     return torch.cat([torch.ones_like(documents[:, :1], dtype=torch.bool), changes], dim=1)
@@ -102,8 +102,8 @@ def _starts(documents: Tensor) -> Tensor:
 
 def _lengths(documents: Tensor) -> Tensor:
     """The lengths of all documents, row after row, on the host."""
-    starts = _starts(documents).flatten().cpu().nonzero().squeeze(1)
-    return starts.diff(append=starts.new_tensor([documents.numel()]))
+    first = starts(documents).flatten().cpu().nonzero().squeeze(1)
+    return first.diff(append=first.new_tensor([documents.numel()]))
 
 
 def _layout(lengths: Tensor, device: torch.device) -> _Layout:
