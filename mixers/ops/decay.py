@@ -79,8 +79,8 @@ def decay(
         decays = _by_token(log_decay, query, dtype)
         extra = None if bonus is None else bonus.to(dtype)
         if query.shape[1] == 1:
-            now = (x[:, 0] for x in wide)
-            out, after = _step(*now, log_decay=decays[:, 0], state=before, read=read, bonus=extra)
+            q, k, v = (x[:, 0] for x in wide)
+            out, after = _step(q, k, v, decays[:, 0], before, read=read, bonus=extra)
             return out[:, None].to(value.dtype), after
         out, after = _chunked(*wide, decays, before, read=read, bonus=extra, floor=floor, forgets=forgets)
         return out.to(value.dtype), after

@@ -19,11 +19,11 @@ def chunk_length(t: int, limit: int) -> int:
     return limit
 
 
-def into_chunks(x: Tensor, c: int) -> Tensor:
-    """``(b, t, h, ...)`` to ``(b, h, n, c, ...)``: n chunks of c tokens, with zeros behind the last one."""
+def into_chunks(x: Tensor, c: int, fill: float = 0.0) -> Tensor:
+    """``(b, t, h, ...)`` to ``(b, h, n, c, ...)``: n chunks of c tokens, filled up behind the last one."""
     missing = -x.shape[1] % c
     if missing:
-        x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
+        x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing), value=fill)
     chunks: Tensor = x.unflatten(1, (-1, c)).movedim(3, 1)
     return chunks.contiguous()
 
