@@ -102,11 +102,11 @@ def decay_reference(
     state = _state(query, value, value.dtype) if state is None else state
     forgets = None if documents is None else resets(documents, value)
     out = []
-    for t in range(query.shape[1]):
+    for t, now in enumerate(zip(*(x.unbind(1) for x in (query, key, value, decays)), strict=True)):
         if forgets is not None:
             state = state.masked_fill(forgets[:, t, None, None, None], 0)
-        now, state = _step(query[:, t], key[:, t], value[:, t], decays[:, t], state, read=read, bonus=bonus)
-        out.append(now)
+        read_now, state = _step(*now, state, read=read, bonus=bonus)
+        out.append(read_now)
     return torch.stack(out, dim=1), state
 
 
