@@ -101,12 +101,14 @@ def decay_reference(
     decays = _by_token(log_decay, query, value.dtype).expand(query.shape[0], -1, query.shape[2], -1)
     state = _state(query, value, value.dtype) if state is None else state
     forgets = None if documents is None else resets(documents, value)
+    # unbound at once: the gradient of a slice a token would be a whole sequence a token
+    tokens = zip(query.unbind(1), key.unbind(1), value.unbind(1), decays.unbind(1), strict=True)
     out = []
-    for t, now in enumerate(zip(*(x.unbind(1) for x in (query, key, value, decays)), strict=True)):
+    for t, (q, k, v, w) in enumerate(tokens):
         if forgets is not None:
             state = state.masked_fill(forgets[:, t, None, None, None], 0)
-        read_now, state = _step(*now, state, read=read, bonus=bonus)
-        out.append(read_now)
+        now, state = _step(q, k, v, w, state, read=read, bonus=bonus)
+        out.append(now)
     return torch.stack(out, dim=1), state
 
 
@@ -140,8 +142,10 @@ def _chunked(
         # a document's first token decays nothing of its own, and -inf there must not reach the running sum
         log_decay = log_decay.masked_fill(forgets[..., None, None], 0)
     query, key, value, log_decay = (into_chunks(x, c) for x in (query, key, value, log_decay))
-    # the least number whose exponential is 0: lower ones would change nothing but the rounding of the running sum
-    write = log_decay.clamp_min(ZERO[query.dtype]).cumsum(-2)
+    if not (by_channel and _factored_chunk(floor)):
+        # exp is 0 from there on: lower ones would change nothing but the rounding of the running sum, and -inf spoil it
+        log_decay = log_decay.clamp_min(ZERO[query.dtype])
+    write = log_decay.cumsum(-2)
     before = write if read == "after" else torch.nn.functional.pad(write[..., :-1, :], (0, 0, 1, 0))
     masks = None if forgets is None else segments(forgets, c)
     pairs = _pairs(query, key, before, write, read=read, floor=floor, same=None if masks is None else masks.same)

@@ -85,7 +85,7 @@ class _SafePairs(torch.autograd.Function):
         for distance, here, there in distances(c)[strict:]:
             product = queries[:, :, here] * keys[:, :, there]
             if distance:
-                product = product * (reads[:, :, here] - writes[:, :, there]).exp()
+                product.mul_((reads[:, :, here] - writes[:, :, there]).exp_())
             diagonals(pairs, distance).copy_(product.sum(-1))
         return pairs
 
@@ -96,14 +96,14 @@ class _SafePairs(torch.autograd.Function):
         for size in sizes(query.shape[1]):
             since, until = square_decays(read, write, size)
             square = squares(gradient, size).permute(0, 3, 1, 2).contiguous()
-            late(to_query, size).add_((square @ (early(key, size) * until)) * since)
-            early(to_key, size).add_((square.mT @ (late(query, size) * since)) * until)
+            late(to_query, size).add_((square @ (early(key, size) * until)).mul_(since))
+            early(to_key, size).add_((square.mT @ (late(query, size) * since)).mul_(until))
         queries, keys, reads, writes = (triangles(x) for x in (query, key, read, write))
         to_queries, to_keys = triangles(to_query), triangles(to_key)
         for distance, here, there in distances(query.shape[1])[ctx.strict :]:
             weight = diagonals(gradient, distance)[..., None]
             if distance:
-                weight = weight * (reads[:, :, here] - writes[:, :, there]).exp()
+                weight = weight * (reads[:, :, here] - writes[:, :, there]).exp_()
             to_queries[:, :, here].addcmul_(weight, keys[:, :, there])
             to_keys[:, :, there].addcmul_(weight, queries[:, :, here])
-        return to_query, to_key, query * to_query, -key * to_key, None
+        return to_query, to_key, query * to_query, (key * to_key).neg_(), None

@@ -34,7 +34,7 @@ def square_decays(read: Tensor, write: Tensor, size: int) -> tuple[Tensor, Tenso
     """The decays of the queries of squares since the last key, and of the keys up to it, ``(b, number, size, k)``."""
     writes = early(write, size)
     last = writes[:, :, -1:]
-    return (late(read, size) - last).exp(), (last - writes).exp()
+    return (late(read, size) - last).exp_(), (last - writes).exp_()
 
 
 def squares(pairs: Tensor, size: int) -> Tensor:
