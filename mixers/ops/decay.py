@@ -23,6 +23,9 @@ LARGEST = 80.0
 CHUNK, SAFE_CHUNK = 64, 32
 """Tokens a chunk, and where decays a channel have no floor: measured on a CPU, forward and backward."""
 
+SPAN = 2048
+"""Tokens computed at a time, whole chunks: what is made for more is paged in anew by the default allocator."""
+
 Read = Literal["after", "before"]
 
 
@@ -82,8 +85,14 @@ def decay(
             q, k, v = (x[:, 0] for x in wide)
             out, after = _step(q, k, v, decays[:, 0], before, read=read, bonus=extra)
             return out[:, None].to(value.dtype), after
-        out, after = _chunked(*wide, decays, before, read=read, bonus=extra, floor=floor, forgets=forgets)
-        return out.to(value.dtype), after
+        outs = []
+        spans = zip(*(x.split(SPAN, dim=1) for x in (*wide, decays)), strict=True)
+        for n, (q, k, v, w) in enumerate(spans):
+            within = None if forgets is None else forgets[:, n * SPAN : n * SPAN + SPAN]
+            out, before = _chunked(q, k, v, w, before, read=read, bonus=extra, floor=floor, forgets=within)
+            outs.append(out)
+        out = outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
+        return out.to(value.dtype), before
 
 
 def decay_reference(

@@ -160,6 +160,16 @@ def test_packed_documents_equal_each_alone(kind, read):
         assert_close(outputs[1][row : row + 1], last, **EXACT)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_spans_of_a_long_sequence_continue_each_other(kind, monkeypatch):
+    monkeypatch.setattr("mixers.ops.decay.SPAN", 64)
+    tensors, documents = inputs(130, kind, state=True), packed(130)
+    for options in ({}, {"documents": documents}):
+        outputs, expected = fast(tensors, kind, **options), run(decay_reference, tensors, **options)
+        assert_close(outputs, expected, **EXACT)
+        assert_close(gradients(outputs, tensors), gradients(expected, tensors), **EXACT)
+
+
 @pytest.mark.parametrize("kind", ["head", "channel"])
 def test_bfloat16_has_a_state_in_float32(kind):
     tensors = {name: x.detach().bfloat16() for name, x in inputs(65, kind).items()}
