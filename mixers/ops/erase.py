@@ -1,0 +1,143 @@
+"""Erasing recurrences: a state that decays, is erased along one direction a token, and is written to."""
+
+import torch
+from torch import Tensor
+
+from mixers.ops import flops  # noqa: F401 - registers what a triangular solve costs
+from mixers.ops.documents import check_documents, starts
+from mixers.ops.erase_chunks import erase_chunks
+
+
+def erase(
+    query: Tensor,
+    a: Tensor,
+    b: Tensor,
+    value: Tensor,
+    log_decay: Tensor | None = None,
+    state: Tensor | None = None,
+    *,
+    key: Tensor | None = None,
+    floor: float | None = None,
+    documents: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Read a state that each token lets decay, erases along one direction, and writes to.
+
+        S[t] = Diag(e^w[t]) S[t-1] + b[t] (a[t]^T S[t-1]) + key[t] value[t]^T        out[t] = S[t]^T query[t]
+
+    ``a`` reads the state before its decay. Who erases from the decayed state, as the gated delta rule does, multiplies
+    e^w into ``a``. Without `key`, what is written goes along ``b``, and the chunks are coupled by two matrices in place
+    of four: the delta rule is ``a = -key, b = beta * key``. Nothing is scaled or normalised.
+
+    Chunks of tokens, each solved as one triangular system; between them the state. Twice differentiable. A sequence
+    of one token is one step of the recurrence. Time and memory are linear in t.
+
+    Args:
+        query: ``(b, t, h, k)``.
+        a: what is read of the state in order to erase, ``(b, t, h, k)``; for a delta rule it is negative.
+        b: along what is erased, ``(b, t, h, k)``.
+        value: ``(b, t, h, v)``.
+        log_decay: w <= 0, the natural logarithm of the decay of a head, ``(b, t, h)``, or of each of its key
+            channels, ``(b, t, h, k)``; None is no decay. Any finite value, however low, neither overflows nor spoils a
+            gradient.
+        state: what an earlier piece returned, ``(b, h, k, v)``; None is zero. It is not modified.
+        key: along what is written, ``(b, t, h, k)``; None is ``b``.
+        floor: a promise that no log decay of a channel is below it, for a faster form: two plain matrix products for
+            chunks of up to 128 / -floor tokens. A promise that is broken gives numbers that are not finite.
+        documents: which document each token belongs to, ``(b, t)``, int64: each is mixed as if it were alone. A
+            document is a maximal run of equal ids in a row; `state` belongs to the first one of each row, and what is
+            returned to the last.
+
+    Returns:
+        ``(b, t, h, v)`` in the dtype of `value`, and the state after the last token, ``(b, h, k, v)``, in float32 or
+        wider.
+
+    Raises:
+        ValueError: a shape does not fit that of `query`, `floor` is above 0, or `documents` is not ``(b, t)``.
+
+    Source: the chunks are the UT transform of Yang et al. 2024, arXiv:2406.06484, with decay as in arXiv:2412.06464 and
+    for channels in arXiv:2510.26692; with a key of its own as in Peng et al. 2025, arXiv:2503.14456.
+    """
+    _check(query, {"a": a, "b": b, "key": key}, value, log_decay, floor)
+    new = None if documents is None else _new_documents(documents, query)
+    tensors = _accumulated(query, a, b, b if key is None else key, value, log_decay)
+    state = _initial(state, query, value, tensors[0].dtype)
+    if query.shape[1] == 1:
+        out, following = _step(*(None if x is None else x[:, 0] for x in tensors), state)
+        return out[:, None].to(value.dtype), following
+    if key is None:
+        tensors = (*tensors[:3], None, *tensors[4:])
+    out, following = erase_chunks(*tensors, state, floor, new)
+    return out.to(value.dtype), following
+
+
+def erase_reference(
+    query: Tensor,
+    a: Tensor,
+    b: Tensor,
+    value: Tensor,
+    log_decay: Tensor | None = None,
+    state: Tensor | None = None,
+    *,
+    key: Tensor | None = None,
+    floor: float | None = None,
+    documents: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The same as `erase`, one token at a time."""
+    _check(query, {"a": a, "b": b, "key": key}, value, log_decay, floor)
+    new = None if documents is None else _new_documents(documents, query)
+    tensors = _accumulated(query, a, b, b if key is None else key, value, log_decay)
+    state = _initial(state, query, value, tensors[0].dtype)
+    rows = []
+    for t in range(query.shape[1]):
+        if new is not None:
+            state = state.masked_fill(new[:, t, None, None, None], 0)
+        row, state = _step(*(None if x is None else x[:, t] for x in tensors), state)
+        rows.append(row)
+    return torch.stack(rows, dim=1).to(value.dtype), state
+
+
+def _step(
+    query: Tensor, a: Tensor, b: Tensor, key: Tensor, value: Tensor, log_decay: Tensor | None, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One token: everything ``(b, h, ...)``."""
+    erased = torch.einsum("bhk,bhkv->bhv", a, state)
+    if log_decay is not None:
+        state = state * log_decay.exp().reshape(*log_decay.shape[:2], -1, 1)
+    state = state + b[..., None] * erased[..., None, :] + key[..., None] * value[..., None, :]
+    return torch.einsum("bhk,bhkv->bhv", query, state), state
+
+
+def _accumulated(query: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    return tuple(None if x is None else x.to(dtype) for x in (query, *others))
+
+
+def _initial(state: Tensor | None, query: Tensor, value: Tensor, dtype: torch.dtype) -> Tensor:
+    batch, _, heads, channels = query.shape
+    if state is None:
+        return query.new_zeros(batch, heads, channels, value.shape[-1], dtype=dtype)
+    return state.to(dtype)
+
+
+def _new_documents(documents: Tensor, query: Tensor) -> Tensor:
+    """Where a document starts that is not the first of its row, ``(b, t)``: the first goes on from the state."""
+    check_documents(documents, query)
+    new = starts(documents)
+    return new & (torch.arange(new.shape[1], device=new.device) > 0)
+
+
+def _check(
+    query: Tensor, others: dict[str, Tensor | None], value: Tensor, log_decay: Tensor | None, floor: float | None
+) -> None:
+    for name, x in others.items():
+        if x is not None and x.shape != query.shape:
+            raise ValueError(f"{name} has the shape {tuple(x.shape)}: expected that of query, {tuple(query.shape)}")
+    if value.ndim != query.ndim or value.shape[:3] != query.shape[:3]:
+        raise ValueError(f"value has the shape {tuple(value.shape)}: expected {(*query.shape[:3], 'v')} (b, t, h, v)")
+    if log_decay is not None and log_decay.shape not in (query.shape, query.shape[:3]):
+        raise ValueError(
+            f"log_decay has the shape {tuple(log_decay.shape)}: expected {tuple(query.shape[:3])}, one a head, or "
+            f"{tuple(query.shape)}, one a channel"
+        )
+    if floor is not None and floor > 0:
+        raise ValueError(f"floor must be 0 or less, not {floor}: it is a log decay")

@@ -1,0 +1,131 @@
+"""The chunked form of `mixers.ops.erase`: the tokens of a chunk are one triangular system."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import pad
+
+from mixers.ops.erase_pairs import SAFE, Pairs, scalar_pairs, vector_pairs
+
+CHUNK = 64
+"""Tokens of a chunk."""
+
+
+def erase_chunks(
+    query: Tensor,
+    a: Tensor,
+    b: Tensor,
+    key: Tensor | None,
+    value: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+    floor: float | None,
+    new: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """See `mixers.ops.erase.erase`; all tensors in the dtype that is accumulated in.
+
+    With U what the tokens of a chunk add along their b, S the state before it and A, Q, B the rows and columns decayed
+    to the chunk's start and end,
+
+        U  = AB U + AK value + A S           AB, AK, QB, QK: the pairs' products, AB and AK strictly lower triangular
+        out = QB U + QK value + Q S
+        S' = total S + B^T U + K^T value
+
+    The system is solved for U = U0 + W S with the state still unknown: for all chunks at once. What is left to do chunk
+    by chunk is S' = (total + B^T W) S + (B^T U0 + K^T value).
+
+    Args:
+        new: where a document starts that is not the first of its row, ``(b, t)``.
+    """
+    time = query.shape[1]
+    size = min(CHUNK, 1 << (time - 1).bit_length())
+    if new is not None:
+        # The first token of a document finds nothing to erase, and nothing that would decay.
+        a = a.masked_fill(new[..., None, None], 0)
+        log_decay = None if log_decay is None else _without_starts(log_decay, new)
+    pairs = _pairs([a, query], [b] if key is None else [b, key], log_decay, size, floor)
+    if new is not None:
+        pairs = _within_documents(pairs, _blocks(new[:, :, None], size, size))
+    out, state = _solved(pairs, _blocks(value, size, size), state)
+    return rearrange(out, "b h n c v -> b (n c) h v")[:, :time], state
+
+
+def _pairs(rows: list[Tensor], columns: list[Tensor], log_decay: Tensor | None, size: int, floor: float | None) -> Pairs:
+    if log_decay is None:
+        log_decay = rows[0].new_zeros(1, 1, 1, size)
+        return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), log_decay)
+    if log_decay.ndim < rows[0].ndim:
+        return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), _blocks(log_decay, size, size))
+    block = _block(size, floor)
+    blocks = _stacked(rows, block, size), _stacked(columns, block, size), _blocks(log_decay, block, size)
+    return vector_pairs(*blocks, size)
+
+
+def _block(size: int, floor: float | None) -> int:
+    """How many tokens, a power of 2, decay so little that one factor can hold it for half of them."""
+    block = 1
+    while floor is not None and 2 * block <= size and -floor * block <= SAFE:
+        block *= 2
+    return block
+
+
+def _solved(pairs: Pairs, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """What all chunks read, ``(b, h, n, c, v)``, and the state after the last, of the values, ``(b, h, n, c, v)``."""
+    (ab, *ak), (qb, *qk) = (x.unbind(3) for x in pairs.products.unbind(3))
+    a, query = pairs.rows.unbind(3)
+    b, *key = pairs.columns.unbind(3)
+    right = torch.cat([ak[0] @ value if key else value, a], dim=-1)
+    added = torch.linalg.solve_triangular(-ab, right, upper=False, unitriangular=True)
+    channels = [value.shape[-1], query.shape[-1]]
+    written, transition = (b.mT @ added).split(channels, dim=-1)
+    read, read_state = (qb @ added).split(channels, dim=-1)
+    if key:
+        written, read = written + key[0].mT @ value, read + qk[0] @ value
+    transition = transition + torch.diag_embed(pairs.total.expand(transition.shape[:-1]))
+    states, state = _states(transition, written, state)
+    return read + (query + read_state) @ states, state
+
+
+def _states(transition: Tensor, written: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The states before each chunk, ``(b, h, n, k, v)``, and the one after the last: S' = transition S + written."""
+    heads = state.shape[:2]
+    after = state.flatten(0, 1)
+    states = []
+    for matrix, summand in zip(transition.flatten(0, 1).unbind(1), written.flatten(0, 1).unbind(1), strict=True):
+        states.append(after)
+        after = torch.baddbmm(summand, matrix, after)
+    return torch.stack(states, dim=1).unflatten(0, heads), after.unflatten(0, heads)
+
+
+def _within_documents(pairs: Pairs, new: Tensor) -> Pairs:
+    """Without the pairs of different documents, and what would pass from one to the next through the state.
+
+    Args:
+        new: where a document starts within a chunk, ``(b, 1, n, c)``.
+    """
+    document = new.cumsum(-1)
+    first, last = document == 0, document == document[..., -1:]
+    other = document[..., :, None] != document[..., None, :]
+    return Pairs(
+        pairs.products.masked_fill(other[..., None, None, :, :], 0),
+        pairs.rows.masked_fill(~first[..., None, :, None], 0),
+        pairs.columns.masked_fill(~last[..., None, :, None], 0),
+        pairs.total.masked_fill(~first[..., -1:], 0),
+    )
+
+
+def _without_starts(log_decay: Tensor, new: Tensor) -> Tensor:
+    return log_decay.masked_fill(new.reshape(*new.shape, *[1] * (log_decay.ndim - 2)), 0)
+
+
+def _stacked(tensors: list[Tensor], block: int, size: int) -> Tensor:
+    """Tensors ``(b, t, h, k)`` by blocks, side by side: ``(b, h, n, r, s, k)``."""
+    return torch.stack([_blocks(x, block, size) for x in tensors], dim=3)
+
+
+def _blocks(x: Tensor, block: int, size: int) -> Tensor:
+    """The tokens of ``(b, t, h, ...)`` by blocks, ``(b, h, n, s, ...)``, with zeros up to whole chunks."""
+    missing = -x.shape[1] % size
+    if missing:
+        x = pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
+    return x.unflatten(1, (-1, block)).movedim(3, 1)
