@@ -7,7 +7,8 @@ each, with the tensors ``in.*`` (arguments), ``out.*``, ``cot.*`` (cotangents) a
 of the products of cotangents and outputs. PATTERN selects cases by name, e.g. ``'mamba*'``.
 
 The files in ``adapters/`` know how an operator of `mixers.ops`, or a layer of `mixers`, takes the arguments of a case.
-Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name. Arguments
+Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name; where cases of one op
+compute different things, ``<op>-<case>`` comes before op. Arguments
 whose name begins with ``p.`` are the parameters of a layer, and come in one dictionary `parameters`. ``TOLERANCES`` is
 for sources that compute in float32 inside.
 """
@@ -70,11 +71,12 @@ def run(folder: Path, pattern: str = "*") -> Iterator[Outcome]:
         op, name = case["op"], f"{case['op']}-{case['case']}"
         if not fnmatch.fnmatchcase(name, pattern):
             continue
-        if op not in by_op:
+        adapter = by_op.get(name, by_op.get(op))
+        if adapter is None:
             yield Outcome(op, name, problem="no adapter", known=False)
             continue
         try:
-            outputs, gradients = _compare(by_op[op], load_file(folder / f"{name}.safetensors"))
+            outputs, gradients = _compare(adapter, load_file(folder / f"{name}.safetensors"))
         except Exception as error:  # one case that fails leaves the others their turn
             yield Outcome(op, name, problem=f"{type(error).__name__}: {error}".splitlines()[0])
             continue
