@@ -7,7 +7,7 @@ from torch import Tensor
 from mixers.ops.erase import erase
 
 
-def delta_product(
+def delta_product(  # noqa: PLR0917 - the order of `erase`
     query: Tensor,
     key: Tensor,
     value: Tensor,

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from mixers.ops import flops  # noqa: F401 - registers what a triangular solve costs
 from mixers.ops.documents import check_documents, starts
-from mixers.ops.erase_chunks import erase_chunks
+from mixers.ops.erase_chunks import Tokens, erase_chunks
 
 
-def erase(
+def erase(  # noqa: PLR0917 - the order in which the equation has them
     query: Tensor,
     a: Tensor,
     b: Tensor,
@@ -57,20 +57,16 @@ def erase(
     Source: the chunks are the UT transform of Yang et al. 2024, arXiv:2406.06484, with decay as in arXiv:2412.06464 and
     for channels in arXiv:2510.26692; with a key of its own as in Peng et al. 2025, arXiv:2503.14456.
     """
-    _check(query, {"a": a, "b": b, "key": key}, value, log_decay, floor)
-    new = None if documents is None else _new_documents(documents, query)
-    tensors = _accumulated(query, a, b, b if key is None else key, value, log_decay)
-    state = _initial(state, query, value, tensors[0].dtype)
+    tokens, state, new = _prepared(Tokens(query, a, b, key, value, log_decay), state, floor, documents)
     if query.shape[1] == 1:
-        out, following = _step(*(None if x is None else x[:, 0] for x in tensors), state)
-        return out[:, None].to(value.dtype), following
-    if key is None:
-        tensors = (*tensors[:3], None, *tensors[4:])
-    out, following = erase_chunks(*tensors, state, floor, new)
+        out, following = _step(tokens, 0, state)
+        out = out[:, None]
+    else:
+        out, following = erase_chunks(tokens, state, floor, new)
     return out.to(value.dtype), following
 
 
-def erase_reference(
+def erase_reference(  # noqa: PLR0917 - as `erase`
     query: Tensor,
     a: Tensor,
     b: Tensor,
@@ -83,53 +79,49 @@ def erase_reference(
     documents: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The same as `erase`, one token at a time."""
-    _check(query, {"a": a, "b": b, "key": key}, value, log_decay, floor)
-    new = None if documents is None else _new_documents(documents, query)
-    tensors = _accumulated(query, a, b, b if key is None else key, value, log_decay)
-    state = _initial(state, query, value, tensors[0].dtype)
+    tokens, state, new = _prepared(Tokens(query, a, b, key, value, log_decay), state, floor, documents)
     rows = []
     for t in range(query.shape[1]):
         if new is not None:
             state = state.masked_fill(new[:, t, None, None, None], 0)
-        row, state = _step(*(None if x is None else x[:, t] for x in tensors), state)
+        row, state = _step(tokens, t, state)
         rows.append(row)
     return torch.stack(rows, dim=1).to(value.dtype), state
 
 
-def _step(
-    query: Tensor, a: Tensor, b: Tensor, key: Tensor, value: Tensor, log_decay: Tensor | None, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One token: everything ``(b, h, ...)``."""
+def _step(tokens: Tokens, t: int, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One token of all rows: what it reads, ``(b, h, v)``, and the state after it."""
+    query, a, b, key, value, log_decay = (None if x is None else x[:, t] for x in tokens)
     erased = torch.einsum("bhk,bhkv->bhv", a, state)
     if log_decay is not None:
         state = state * log_decay.exp().reshape(*log_decay.shape[:2], -1, 1)
-    state = state + b[..., None] * erased[..., None, :] + key[..., None] * value[..., None, :]
+    state = state + torch.einsum("bhk,bhv->bhkv", b, erased)
+    state = state + torch.einsum("bhk,bhv->bhkv", b if key is None else key, value)
     return torch.einsum("bhk,bhkv->bhv", query, state), state
 
 
-def _accumulated(query: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+def _prepared(
+    tokens: Tokens, state: Tensor | None, floor: float | None, documents: Tensor | None
+) -> tuple[Tokens, Tensor, Tensor | None]:
+    """Checked, in the dtype that is accumulated in, with a state; and where the state is dropped, ``(b, t)``.
+
+    That is where a document starts which is not the first of its row: the first goes on from the state.
+    """
+    query, value = tokens.query, tokens.value
+    shape = (query.shape[0], *query.shape[2:], value.shape[-1])
+    _check(tokens, state, shape, floor)
     dtype = torch.promote_types(query.dtype, torch.float32)
-    return tuple(None if x is None else x.to(dtype) for x in (query, *others))
-
-
-def _initial(state: Tensor | None, query: Tensor, value: Tensor, dtype: torch.dtype) -> Tensor:
-    batch, _, heads, channels = query.shape
-    if state is None:
-        return query.new_zeros(batch, heads, channels, value.shape[-1], dtype=dtype)
-    return state.to(dtype)
-
-
-def _new_documents(documents: Tensor, query: Tensor) -> Tensor:
-    """Where a document starts that is not the first of its row, ``(b, t)``: the first goes on from the state."""
+    tokens = tokens.to(dtype)
+    state = query.new_zeros(shape, dtype=dtype) if state is None else state.to(dtype)
+    if documents is None:
+        return tokens, state, None
     check_documents(documents, query)
-    new = starts(documents)
-    return new & (torch.arange(new.shape[1], device=new.device) > 0)
+    return tokens, state, starts(documents) & (torch.arange(query.shape[1], device=query.device) > 0)
 
 
-def _check(
-    query: Tensor, others: dict[str, Tensor | None], value: Tensor, log_decay: Tensor | None, floor: float | None
-) -> None:
-    for name, x in others.items():
+def _check(tokens: Tokens, state: Tensor | None, expected: tuple[int, ...], floor: float | None) -> None:
+    query, a, b, key, value, log_decay = tokens
+    for name, x in {"a": a, "b": b, "key": key}.items():
         if x is not None and x.shape != query.shape:
             raise ValueError(f"{name} has the shape {tuple(x.shape)}: expected that of query, {tuple(query.shape)}")
     if value.ndim != query.ndim or value.shape[:3] != query.shape[:3]:
@@ -139,5 +131,7 @@ def _check(
             f"log_decay has the shape {tuple(log_decay.shape)}: expected {tuple(query.shape[:3])}, one a head, or "
             f"{tuple(query.shape)}, one a channel"
         )
+    if state is not None and state.shape != expected:
+        raise ValueError(f"state has the shape {tuple(state.shape)}: expected {expected} (b, h, k, v)")
     if floor is not None and floor > 0:
         raise ValueError(f"floor must be 0 or less, not {floor}: it is a log decay")

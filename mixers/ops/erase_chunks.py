@@ -1,5 +1,7 @@
 """The chunked form of `mixers.ops.erase`: the tokens of a chunk are one triangular system."""
 
+from typing import NamedTuple
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -11,18 +13,26 @@ CHUNK = 32
 """Tokens of a chunk: on CPUs 32 are faster than 64, since the matrices of all chunks are as large as t times this."""
 
 
-def erase_chunks(
-    query: Tensor,
-    a: Tensor,
-    b: Tensor,
-    key: Tensor | None,
-    value: Tensor,
-    log_decay: Tensor | None,
-    state: Tensor,
-    floor: float | None,
-    new: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """See `mixers.ops.erase.erase`; all tensors in the dtype that is accumulated in.
+class Tokens(NamedTuple):
+    """What each token brings, by the names of `mixers.ops.erase.erase`."""
+
+    query: Tensor
+    a: Tensor
+    b: Tensor
+    key: Tensor | None
+    value: Tensor
+    log_decay: Tensor | None
+
+    def to(self, dtype: torch.dtype) -> "Tokens":
+        """The same in one dtype."""
+        key = None if self.key is None else self.key.to(dtype)
+        log_decay = None if self.log_decay is None else self.log_decay.to(dtype)
+        query, a, b, value = (x.to(dtype) for x in (self.query, self.a, self.b, self.value))
+        return Tokens(query, a, b, key, value, log_decay)
+
+
+def erase_chunks(tokens: Tokens, state: Tensor, floor: float | None, new: Tensor | None) -> tuple[Tensor, Tensor]:
+    """See `mixers.ops.erase.erase`.
 
     With U what the tokens of a chunk add along their b, S the state before it and A, Q, B the rows and columns decayed
     to the chunk's start and end,
@@ -37,28 +47,26 @@ def erase_chunks(
     Args:
         new: where a document starts that is not the first of its row, ``(b, t)``.
     """
-    time = query.shape[1]
+    time = tokens.query.shape[1]
     size = min(CHUNK, 1 << (time - 1).bit_length())
     if new is not None:
-        # The first token of a document finds nothing to erase, and nothing that would decay.
-        a = a.masked_fill(new[..., None, None], 0)
-        log_decay = None if log_decay is None else _without_starts(log_decay, new)
-    pairs = _pairs([a, query], [b] if key is None else [b, key], log_decay, size, floor)
+        tokens = _without_starts(tokens, new)
+    pairs = _pairs(tokens, size, floor)
     if new is not None:
         pairs = _within_documents(pairs, _blocks(new[:, :, None], size, size))
-    out, state = _solved(pairs, _blocks(value, size, size), state)
+    out, state = _solved(pairs, _blocks(tokens.value, size, size), state)
     return rearrange(out, "b h n c v -> b (n c) h v")[:, :time], state
 
 
-def _pairs(rows: list[Tensor], columns: list[Tensor], log_decay: Tensor | None, size: int, floor: float | None) -> Pairs:
-    if log_decay is None:
-        log_decay = rows[0].new_zeros(1, 1, 1, size)
-        return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), log_decay)
-    if log_decay.ndim < rows[0].ndim:
-        return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), _blocks(log_decay, size, size))
-    block = _block(size, floor)
-    blocks = _stacked(rows, block, size), _stacked(columns, block, size), _blocks(log_decay, block, size)
-    return vector_pairs(*blocks, size)
+def _pairs(tokens: Tokens, size: int, floor: float | None) -> Pairs:
+    query, a, b, key, _, log_decay = tokens
+    rows, columns = [a, query], [b] if key is None else [b, key]
+    if log_decay is not None and log_decay.ndim == query.ndim:
+        block = _block(size, floor)
+        decay = _blocks(log_decay, block, size)
+        return vector_pairs(_stacked(rows, block, size), _stacked(columns, block, size), decay, size)
+    decay = query.new_zeros(1, 1, 1, size) if log_decay is None else _blocks(log_decay, size, size)
+    return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), decay)
 
 
 def _block(size: int, floor: float | None) -> int:
@@ -114,8 +122,12 @@ def _within_documents(pairs: Pairs, new: Tensor) -> Pairs:
     )
 
 
-def _without_starts(log_decay: Tensor, new: Tensor) -> Tensor:
-    return log_decay.masked_fill(new.reshape(*new.shape, *[1] * (log_decay.ndim - 2)), 0)
+def _without_starts(tokens: Tokens, new: Tensor) -> Tokens:
+    """The first token of a document finds nothing to erase, and nothing that would decay."""
+    decay = tokens.log_decay
+    if decay is not None:
+        decay = decay.masked_fill(new.reshape(*new.shape, *[1] * (decay.ndim - 2)), 0)
+    return tokens._replace(a=tokens.a.masked_fill(new[..., None, None], 0), log_decay=decay)
 
 
 def _stacked(tensors: list[Tensor], block: int, size: int) -> Tensor:

@@ -10,7 +10,9 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula
 SOLVE = torch.ops.aten.linalg_solve_triangular
 
 
-def triangular_solve_flops(triangle: Sequence[int], _right: Sequence[int], *, out_shape: Sequence[int], **_: Any) -> int:
+def triangular_solve_flops(
+    triangle: Sequence[int], _right: Sequence[int], *, out_shape: Sequence[int], **_: Any
+) -> int:
     """Half of a c×c matrix meets each column, a multiply-add as 2: c² for a column."""
     return triangle[-1] * prod(out_shape)
 

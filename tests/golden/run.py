@@ -7,10 +7,10 @@ each, with the tensors ``in.*`` (arguments), ``out.*``, ``cot.*`` (cotangents) a
 of the products of cotangents and outputs. PATTERN selects cases by name, e.g. ``'mamba*'``.
 
 The files in ``adapters/`` know how an operator of `mixers.ops`, or a layer of `mixers`, takes the arguments of a case.
-Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name; where cases of one op
-compute different things, ``<op>-<case>`` comes before op. Arguments
-whose name begins with ``p.`` are the parameters of a layer, and come in one dictionary `parameters`. ``TOLERANCES`` is
-for sources that compute in float32 inside.
+Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name; where the cases of
+one op compute different things, ``<op>-<case>`` comes before op. Arguments whose name begins with ``p.`` are the
+parameters of a layer, and come in one dictionary `parameters`. ``TOLERANCES`` is for sources that compute in float32
+inside.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from mixers.ops.gates import bounded_decay, softplus_decay
 from mixers.ops.preconditioner import preconditioner
 
 
-def delta(q, k, v, beta, g=None, initial_state=None, *, factor=1.0):
+def delta(q, k, v, beta, g=None, *, initial_state=None, factor=1.0):
     """From a state that has decayed, along one key, written along a multiple of it."""
     scalar = g is not None and g.ndim == 3
     a = -k if g is None else -k * (g.exp()[..., None] if scalar else g.exp())
@@ -24,33 +24,33 @@ def head_first(*tensors):
 
 
 def delta_rule(q, k, v, beta, initial_state=None):
-    out = delta(*head_first(q, k, v, beta), None, initial_state)
+    out = delta(*head_first(q, k, v, beta), initial_state=initial_state)
     return out | {"o": out["o"].transpose(1, 2)}
 
 
-def gated_delta_product(q, k, v, g, beta, initial_state=None, *, steps):
+def gated_delta_product(q, k, v, g, beta, *, steps, initial_state=None):
     k, v, beta = (x.unflatten(1, (-1, steps)) for x in (k, v, beta))
     o, state = delta_product(q, k, v, beta, g, initial_state)
     return {"o": o, "state": state}
 
 
-def gdn2(q, k, v, g, b, w, initial_state=None):
+def gdn2(q, k, v, g, b, *, w, initial_state=None):
     o, state = erase(q * q.shape[-1] ** -0.5, -g.exp() * b * k, k, w * v, g, initial_state)
     return {"o": o, "state": state}
 
 
-def comba(q, k, v, p, beta, g, initial_state=None):
+def comba(q, k, v, p, beta, *, g, initial_state=None):
     o, state = erase(q * q.shape[-1] ** -0.5, -p, beta[..., None] * k, v, g, initial_state)
     return {"o": o, "state": state}
 
 
-def dplr(q, k, v, alpha, beta, gk=None, initial_state=None):
+def dplr(q, k, v, alpha, beta, *, gk=None, initial_state=None):
     q, k, v, alpha, beta, gk = head_first(q * q.shape[-1] ** -0.5, k, v, alpha, beta, gk)
     o, state = erase(q, alpha, beta, v, gk, initial_state, key=k)
     return {"o": o.transpose(1, 2), "state": state}
 
 
-def rwkv7(r, w, k, v, a, b, initial_state=None, state=None, *, channels=8):
+def rwkv7(r, w, k, v, a, *, b, initial_state=None, state=None, channels=8):
     r, w, k, v, a, b = (rearrange(x, "b t (h k) -> b t h k", k=channels) for x in (r, w, k, v, a, b))
     state = state if initial_state is None else initial_state
     state = None if state is None else state.mT
@@ -58,9 +58,9 @@ def rwkv7(r, w, k, v, a, b, initial_state=None, state=None, *, channels=8):
     return {"o": o.flatten(2), "state": state.mT}
 
 
-def preconditioned(q, k, v, g, g_atk, beta_atk, beta, initial_state=None, initial_A_state=None):  # noqa: N803
+def preconditioned(q, k, v, beta, g, *, g_atk, beta_atk, initial_state=None, initial_A_state=None):  # noqa: N803
     factor, state_a = preconditioner(k, g_atk, beta_atk, initial_A_state)
-    return delta(q, k, v, beta, g, initial_state, factor=factor) | {"state_a": state_a}
+    return delta(q, k, v, beta, g, initial_state=initial_state, factor=factor) | {"state_a": state_a}
 
 
 def precond_gated_delta_rule(q, k, **others):
