@@ -59,7 +59,7 @@ def erase(  # noqa: PLR0917 - the order in which the equation has them
     """
     tokens, state, new = _prepared(Tokens(query, a, b, key, value, log_decay), state, floor, documents)
     if query.shape[1] == 1:
-        out, following = _step(tokens, 0, state)
+        out, following = _step(tokens.unbind()[0], state)
         out = out[:, None]
     else:
         out, following = erase_chunks(tokens, state, floor, new)
@@ -81,17 +81,17 @@ def erase_reference(  # noqa: PLR0917 - as `erase`
     """The same as `erase`, one token at a time."""
     tokens, state, new = _prepared(Tokens(query, a, b, key, value, log_decay), state, floor, documents)
     rows = []
-    for t in range(query.shape[1]):
+    for t, token in enumerate(tokens.unbind()):
         if new is not None:
             state = state.masked_fill(new[:, t, None, None, None], 0)
-        row, state = _step(tokens, t, state)
+        row, state = _step(token, state)
         rows.append(row)
     return torch.stack(rows, dim=1).to(value.dtype), state
 
 
-def _step(tokens: Tokens, t: int, state: Tensor) -> tuple[Tensor, Tensor]:
-    """One token of all rows: what it reads, ``(b, h, v)``, and the state after it."""
-    query, a, b, key, value, log_decay = (None if x is None else x[:, t] for x in tokens)
+def _step(token: Tokens, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One token of all rows, everything ``(b, h, ...)``: what it reads, and the state after it."""
+    query, a, b, key, value, log_decay = token
     erased = torch.einsum("bhk,bhkv->bhv", a, state)
     if log_decay is not None:
         state = state * log_decay.exp().reshape(*log_decay.shape[:2], -1, 1)

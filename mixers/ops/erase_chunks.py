@@ -30,6 +30,13 @@ class Tokens(NamedTuple):
         query, a, b, value = (x.to(dtype) for x in (self.query, self.a, self.b, self.value))
         return Tokens(query, a, b, key, value, log_decay)
 
+    def unbind(self) -> list["Tokens"]:
+        """Each token by itself, ``(b, h, ...)``. Not by indexing: each gradient would be as large as the sequence."""
+        time = self.query.shape[1]
+        key, log_decay = ([None] * time if x is None else x.unbind(1) for x in (self.key, self.log_decay))
+        query, a, b, value = (x.unbind(1) for x in (self.query, self.a, self.b, self.value))
+        return [Tokens(*token) for token in zip(query, a, b, key, value, log_decay, strict=True)]
+
 
 def erase_chunks(tokens: Tokens, state: Tensor, floor: float | None, new: Tensor | None) -> tuple[Tensor, Tensor]:
     """See `mixers.ops.erase.erase`.
