@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mixers.ops import flops  # noqa: F401 - registers what a triangular solve costs
 from mixers.ops.documents import check_documents, starts
-from mixers.ops.erase_chunks import Tokens, erase_chunks
+from mixers.ops.erase_chunks import Tokens, erase_pieces
 
 
 def erase(  # noqa: PLR0917 - the order in which the equation has them
@@ -62,7 +62,7 @@ def erase(  # noqa: PLR0917 - the order in which the equation has them
         out, following = _step(tokens.unbind()[0], state)
         out = out[:, None]
     else:
-        out, following = erase_chunks(tokens, state, floor, new)
+        out, following = erase_pieces(tokens, state, floor, new)
     return out.to(value.dtype), following
 
 

@@ -12,6 +12,9 @@ from mixers.ops.erase_pairs import SAFE, Pairs, scalar_pairs, vector_pairs
 CHUNK = 32
 """Tokens of a chunk: on CPUs 32 are faster than 64, since the matrices of all chunks are as large as t times this."""
 
+LARGEST = 1 << 21
+"""Numbers of the largest tensor that a CPU works on: the memory of larger ones is mapped anew for each operation."""
+
 
 class Tokens(NamedTuple):
     """What each token brings, by the names of `mixers.ops.erase.erase`."""
@@ -30,6 +33,13 @@ class Tokens(NamedTuple):
         query, a, b, value = (x.to(dtype) for x in (self.query, self.a, self.b, self.value))
         return Tokens(query, a, b, key, value, log_decay)
 
+    def split(self, length: int) -> list["Tokens"]:
+        """Pieces of so many tokens each, the last of which may be shorter."""
+        pieces = -(-self.query.shape[1] // length)
+        key, log_decay = ([None] * pieces if x is None else x.split(length, 1) for x in (self.key, self.log_decay))
+        query, a, b, value = (x.split(length, 1) for x in (self.query, self.a, self.b, self.value))
+        return [Tokens(*piece) for piece in zip(query, a, b, key, value, log_decay, strict=True)]
+
     def unbind(self) -> list["Tokens"]:
         """Each token by itself, ``(b, h, ...)``. Not by indexing: each gradient would be as large as the sequence."""
         time = self.query.shape[1]
@@ -38,8 +48,22 @@ class Tokens(NamedTuple):
         return [Tokens(*token) for token in zip(query, a, b, key, value, log_decay, strict=True)]
 
 
+def erase_pieces(tokens: Tokens, state: Tensor, floor: float | None, new: Tensor | None) -> tuple[Tensor, Tensor]:
+    """See `mixers.ops.erase.erase`: long sequences piece by piece on a CPU, everything at once elsewhere."""
+    batch, time, heads, channels = tokens.query.shape
+    length = max(CHUNK, LARGEST // (2 * batch * heads * max(channels, CHUNK)) // CHUNK * CHUNK)
+    if tokens.query.device.type != "cpu" or time <= length:
+        return erase_chunks(tokens, state, floor, new)
+    pieces = tokens.split(length)
+    outs = []
+    for piece, starts in zip(pieces, [None] * len(pieces) if new is None else new.split(length, 1), strict=True):
+        out, state = erase_chunks(piece, state, floor, starts)
+        outs.append(out)
+    return torch.cat(outs, dim=1), state
+
+
 def erase_chunks(tokens: Tokens, state: Tensor, floor: float | None, new: Tensor | None) -> tuple[Tensor, Tensor]:
-    """See `mixers.ops.erase.erase`.
+    """See `mixers.ops.erase.erase`: all chunks at once.
 
     With U what the tokens of a chunk add along their b, S the state before it and A, Q, B the rows and columns decayed
     to the chunk's start and end,

@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
+from mixers.ops import erase_chunks
 from mixers.ops.delta_product import delta_product
 from mixers.ops.erase import erase, erase_reference
 
@@ -92,6 +93,16 @@ def test_each_document_is_mixed_by_itself(form):
         for index, piece in enumerate(pieces(tensors, bounds))
     ]
     assert_same(fast, (torch.cat([out for out, _ in alone], dim=1), alone[-1][1]), tensors)
+
+
+@pytest.mark.parametrize("form", ["no decay", "a channel"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_pieces_of_a_long_sequence_equal_the_whole(form, packed, monkeypatch):
+    tensors = inputs(97, **FORMS[form], state=True, key=packed)
+    documents = torch.tensor([0] * 32 + [1] * 50 + [2] * 15).expand(2, -1) if packed else None
+    expected = erase(**tensors, documents=documents)
+    monkeypatch.setattr(erase_chunks, "LARGEST", 1)
+    assert_same(erase(**tensors, documents=documents), expected, tensors)
 
 
 def test_rows_have_documents_of_their_own():
