@@ -1,13 +1,13 @@
 """What operations that torch's `FlopCounterMode` does not know cost, for whoever counts a call of these operators."""
 
 from collections.abc import Sequence
-from math import prod
+from math import log2, prod
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
-SOLVE = torch.ops.aten.linalg_solve_triangular
+aten = torch.ops.aten
 
 
 def triangular_solve_flops(
@@ -17,6 +17,29 @@ def triangular_solve_flops(
     return triangle[-1] * prod(out_shape)
 
 
+def _fourier_of_real(x: Sequence[int], dims: Sequence[int], *_: Any, **__: Any) -> int:
+    """Half of a complex transform's 5 n log2 n."""
+    return _transforms(prod(x), prod(x[dim] for dim in dims)) // 2
+
+
+def _fourier_to_real(spectrum: Sequence[int], dims: Sequence[int], _norm: int, length: int, **__: Any) -> int:
+    return _transforms(prod(spectrum) // spectrum[dims[-1]] * length, length) // 2
+
+
+def _fourier(x: Sequence[int], dims: Sequence[int], *_: Any, **__: Any) -> int:
+    return _transforms(prod(x), prod(x[dim] for dim in dims))
+
+
+def _transforms(numbers: int, length: int) -> int:
+    return int(5 * numbers * log2(length)) if length > 1 else 0
+
+
 # The registry is the process's own: a formula that someone registered earlier stays.
-if SOLVE not in flop_registry:
-    register_flop_formula(SOLVE)(triangular_solve_flops)
+for _operator, _formula in (
+    (aten.linalg_solve_triangular, triangular_solve_flops),
+    (aten._fft_r2c, _fourier_of_real),
+    (aten._fft_c2r, _fourier_to_real),
+    (aten._fft_c2c, _fourier),
+):
+    if _operator not in flop_registry:
+        register_flop_formula(_operator)(_formula)
