@@ -1,5 +1,6 @@
 """Hands the built-in mixers over to the zoo."""
 
+from mixers.convolution.gated_short_conv import GatedShortConv
 from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
@@ -13,6 +14,7 @@ def zoo_mixers() -> dict[str, type[TokenMixer]]:
     return {
         "correlation": Correlation,
         "dot-product": DotProduct,
+        "gated-short-conv": GatedShortConv,
         "involution": Involution,
         "leviathan-moe": LeviathanMoE,
     }

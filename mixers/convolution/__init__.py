@@ -1,0 +1,1 @@
+"""Mixers that sum earlier tokens by their lag."""
