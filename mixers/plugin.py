@@ -5,6 +5,10 @@ from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
 from mixers.leviathan_moe import LeviathanMoE
+from mixers.recurrent.mamba1 import Mamba1
+from mixers.recurrent.min_gru import MinGRU
+from mixers.recurrent.min_lstm import MinLSTM
+from mixers.recurrent.rg_lru import RGLRU
 from zoo import TokenMixer, hookimpl
 
 
@@ -17,4 +21,8 @@ def zoo_mixers() -> dict[str, type[TokenMixer]]:
         "gated-short-conv": GatedShortConv,
         "involution": Involution,
         "leviathan-moe": LeviathanMoE,
+        "mamba1": Mamba1,
+        "min-gru": MinGRU,
+        "min-lstm": MinLSTM,
+        "rg-lru": RGLRU,
     }
