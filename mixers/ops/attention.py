@@ -100,7 +100,7 @@ def attend(
     """
     t, s = query.shape[2], key.shape[2] // lags
     if lags == 1 and t == s and (window is None or window >= s):
-        return _fused(query, key, value, scale, causal=True)
+        return fused_attention(query, key, value, scale, causal=True)
     mixed = []
     for start in range(0, t, CHUNK):
         stop = min(start + CHUNK, t)
@@ -110,7 +110,7 @@ def attend(
         mask = None
         if stop - start > 1:
             mask = visible(stop - start, last - first, window, query.device).repeat_interleave(lags, dim=1)
-        mixed.append(_fused(query[:, :, start:stop], key[:, :, seen], value[:, :, seen], scale, mask=mask))
+        mixed.append(fused_attention(query[:, :, start:stop], key[:, :, seen], value[:, :, seen], scale, mask=mask))
     return torch.cat(mixed, dim=2)
 
 
@@ -138,14 +138,26 @@ def visible(t: int, s: int, window: int | None, device: torch.device) -> Tensor:
     return seen if window is None else seen & (distance < window)
 
 
-def _fused(
+def fused_attention(
     query: Tensor, key: Tensor, value: Tensor, scale: float, *, mask: Tensor | None = None, causal: bool = False
 ) -> Tensor:
-    """One call of the fused kernel, in the dtype and the widths that suit it."""
+    """One call of the fused kernel, in the dtype and the widths that suit it.
+
+    Args:
+        query: ``(b, h, t, k)``.
+        key: ``(b, g, s, k)`` where g divides h: consecutive query heads share a key head.
+        value: ``(b, g, s, v)``.
+        scale: the factor on the scores.
+        mask: boolean, what is seen, broadcast to ``(b, h, t, s)``.
+        causal: query t sees the keys up to t.
+
+    Returns:
+        ``(b, h, t, v)``.
+    """
     width, on_cpu = value.shape[-1], query.device.type == "cpu"
     if on_cpu and query.dtype == torch.bfloat16 and key.shape[2] <= WIDENED:
         with torch.autocast("cpu", enabled=False):
-            mixed = _fused(query.float(), key.float(), value.float(), scale, mask=mask, causal=causal)
+            mixed = fused_attention(query.float(), key.float(), value.float(), scale, mask=mask, causal=causal)
         return mixed.to(query.dtype)
     if on_cpu and query.shape[2] > 1 and width < key.shape[-1]:
         # the CPU kernel wants one width; without it the scores of all pairs would lie in memory

@@ -7,10 +7,11 @@ each, with the tensors ``in.*`` (arguments), ``out.*``, ``cot.*`` (cotangents) a
 of the products of cotangents and outputs. PATTERN selects cases by name, e.g. ``'mamba*'``.
 
 The files in ``adapters/`` know how an operator of `mixers.ops`, or a layer of `mixers`, takes the arguments of a case.
-Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name; where the cases of
-one op compute different things, ``<op>-<case>`` comes before op. Arguments whose name begins with ``p.`` are the
-parameters of a layer, and come in one dictionary `parameters`. ``TOLERANCES`` is for sources that compute in float32
-inside.
+Each has ``ADAPTERS``, op → a function of the arguments by name, which returns the outputs by name. Where the cases of
+one op compute different things, which no argument says, a longer name comes first: ``kda-gate-lower-bound`` takes the
+case ``lower-bound`` of the op ``kda-gate``, and all whose names begin so. Arguments whose name begins with ``p.`` are
+the parameters of a layer, and come in one dictionary `parameters`. ``TOLERANCES`` is for sources that compute in
+float32 inside.
 """
 
 import argparse
@@ -71,7 +72,8 @@ def run(folder: Path, pattern: str = "*") -> Iterator[Outcome]:
         op, name = case["op"], f"{case['op']}-{case['case']}"
         if not fnmatch.fnmatchcase(name, pattern):
             continue
-        adapter = by_op.get(name, by_op.get(op))
+        fits = [key for key in by_op if name.startswith(key) and (key == op or key.startswith(f"{op}-"))]
+        adapter = by_op[max(fits, key=len)] if fits else None
         if adapter is None:
             yield Outcome(op, name, problem="no adapter", known=False)
             continue
