@@ -14,6 +14,7 @@ OFFENCES = {
     "mixers/dot_product.py": "import mixers.involution",
     "mixers/convolution/gated_short_conv.py": "import mixers.recurrent.min_gru",
     "mixers/recurrent/min_lstm.py": "import mixers.recurrent.min_gru",
+    "mixers/softmax/moba.py": "import mixers.softmax.nsa",
     "mixers/involution.py": "from zoo.model.backbone import Backbone",
     "mixers/ops/rotary.py": "from zoo import TokenMixer",
     "zoo/plugin/registry.py": "import zoo.model.build",

@@ -1,1 +1,9 @@
-"""Mixers that sum earlier tokens by their lag."""
+"""Mixers whose tokens see their neighbours through a convolution."""
+
+from mixers.convolution.gated_short_conv import GatedShortConv
+from zoo import TokenMixer
+
+MIXERS: dict[str, type[TokenMixer]] = {
+    "gated-short-conv": GatedShortConv,
+}
+"""By name."""

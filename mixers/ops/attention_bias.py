@@ -182,3 +182,10 @@ def _scored_chunk(
         if bias is not None:
             scores = scores + bias.to(scores.dtype)
         return (softmax_weights(scores, seen, sink) @ values).to(value.dtype)
+
+
+def causal_weights(query: Tensor, key: Tensor, *, scale: float, bias: Tensor | None = None) -> Tensor:
+    """The weights of causal attention, to be looked at, ``(b, h, t, s)``; query and key have the same heads."""
+    scores = query @ key.mT * scale
+    seen = visible(query.shape[2], key.shape[2], None, query.device)
+    return softmax_weights(scores if bias is None else scores + bias, seen)
