@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from mixers.ops.attention_bias import causal_weights
-from mixers.ops.attention_chunks import share_heads
 from mixers.ops.documents import by_document
 from zoo import Panel, State, TokenMixer
 
@@ -59,5 +58,4 @@ def attention_panel(weights: Tensor) -> Panel:
 
 def softmax_panel(query: Tensor, key: Tensor, *, scale: float, bias: Tensor | None = None) -> Panel:
     """The causal attention of the first sequence, with a bias on its scores, ``(b, h, t, s)``."""
-    weights = causal_weights(query[:1], share_heads(key[:1], query.shape[1]), scale=scale, bias=bias)
-    return attention_panel(weights[0])
+    return attention_panel(causal_weights(query[:1], key[:1], scale=scale, bias=bias)[0])

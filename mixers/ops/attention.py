@@ -39,6 +39,25 @@ def head_size(dim: int, heads: int, kv_heads: int, rope: bool) -> int:
     return size
 
 
+def check_scores(soft_cap: float | None, rope_fraction: float, rope_base: float) -> None:
+    """Refuse a soft cap and rotations that make no scores.
+
+    Args:
+        soft_cap: the scores lie within plus and minus so much; None leaves them.
+        rope_fraction: how much of a head's channels is rotated.
+        rope_base: the ratio of the slowest rotation's period to the fastest.
+
+    Raises:
+        ValueError: where one is out of its range.
+    """
+    if soft_cap is not None and soft_cap <= 0:
+        raise ValueError(f"soft_cap must be more than 0, not {soft_cap}; None leaves the scores as they are")
+    if not 0 < rope_fraction <= 1:
+        raise ValueError(f"rope_fraction must be more than 0 and up to 1, not {rope_fraction}; rope=false rotates none")
+    if rope_base < 1:
+        raise ValueError(f"rope_base must be 1 or more, not {rope_base}")
+
+
 def split_heads(projected: Tensor, heads: int, kv_heads: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cut one fused projection into queries, keys, values and whatever follows them.
 

@@ -184,8 +184,18 @@ def _scored_chunk(
         return (softmax_weights(scores, seen, sink) @ values).to(value.dtype)
 
 
-def causal_weights(query: Tensor, key: Tensor, *, scale: float, bias: Tensor | None = None) -> Tensor:
-    """The weights of causal attention, to be looked at, ``(b, h, t, s)``; query and key have the same heads."""
-    scores = query @ key.mT * scale
-    seen = visible(query.shape[2], key.shape[2], None, query.device)
-    return softmax_weights(scores if bias is None else scores + bias, seen)
+def causal_weights(
+    query: Tensor,
+    key: Tensor,
+    *,
+    scale: float,
+    bias: Tensor | None = None,
+    window: int | None = None,
+    sink: Tensor | None = None,
+    soft_cap: float | None = None,
+) -> Tensor:
+    """The weights that `attend_biased` gives its values, to be looked at, ``(b, h, t, s)``."""
+    scores = query @ share_heads(key, query.shape[1]).mT * scale
+    scores = scores if soft_cap is None else soft_cap * (scores / soft_cap).tanh()
+    seen = visible(query.shape[2], key.shape[2], window, query.device)
+    return softmax_weights(scores if bias is None else scores + bias, seen, sink)

@@ -25,6 +25,13 @@ def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor
     return rotated
 
 
+def rotate_first(x: Tensor, channels: int, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
+    """Turn the first `channels` channels of each token as `rotate` does, and leave the others as they are."""
+    if channels == x.shape[-1]:
+        return rotate(x, offset, base)
+    return torch.cat([rotate(x[..., :channels], offset, base), x[..., channels:]], dim=-1)
+
+
 def unrotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Take back what `rotate` did with the same arguments."""
     cosine, sine = _waves(x, offset, base)

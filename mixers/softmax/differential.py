@@ -16,7 +16,6 @@ from mixers.layers.cached_attention import (
 )
 from mixers.ops.attention import attend, head_size, merge_heads
 from mixers.ops.attention_bias import causal_weights
-from mixers.ops.attention_chunks import share_heads
 from mixers.ops.rotary import rotate
 from zoo import Panel
 
@@ -75,7 +74,7 @@ class Differential(CachedAttention):
     def panels(self, x: Tensor) -> list[Panel]:
         """The difference of attentions of the first heads in the first sequence; what is negative was cancelled."""
         query, key, _ = self._split(self.project_in(x[:1, :SHOWN_TOKENS]), 0)
-        first, second = causal_weights(query, share_heads(key, 2 * self.heads), scale=self.size**-0.5)[0].chunk(2)
+        first, second = causal_weights(query, key, scale=self.size**-0.5)[0].chunk(2)
         return [attention_panel(first - self._lambda() * second)]
 
     def _lambda(self) -> Tensor:

@@ -27,6 +27,7 @@ SHARED = {
     "gated": [False, True],
     "bias": [False, True],
 }
+OF_PLAIN = ["sink", "soft_cap", "rope_fraction", "rope_base", "value_residual", "kv_to", "kv_from"]
 REFUSED = {"axis": "feature", "compare": "joint"}
 
 
@@ -116,7 +117,7 @@ def test_at_lengths_within_and_beyond_a_chunk(axis, compare, pool, t):
 def test_the_drawn_options_are_all_there_are():
     of_correlation = get_type_hints(Correlation.__init__)
     assert of_correlation.keys() - {"dim", "max_lag", "return"} == {*OF_LAGS, *SHARED}
-    assert get_type_hints(DotProduct.__init__).keys() - {"dim", "return"} == {*SHARED}
+    assert get_type_hints(DotProduct.__init__).keys() - {"dim", "return"} == {*SHARED, *OF_PLAIN}
     for name in ("axis", "compare", "pool"):
         assert of_correlation[name] == Literal[tuple(OF_LAGS[name])]
 
