@@ -169,7 +169,7 @@ class DotProduct(TokenMixer):
         position = past.get("position", 0)
         query = self._placed(query, self.query_gain, position)
         if len(given) == KEYS_AND_VALUES:
-            key, value = map(self._by_head, given)
+            key, value = (x.transpose(1, 2) for x in given)
         else:
             key, value = self._placed(key, self.key_gain, position), self._with_first(value, *given)
             if past:
@@ -223,12 +223,12 @@ class DotProduct(TokenMixer):
         return attend_biased(query, key, value, scale=scale, window=self.window, sink=self.sink, soft_cap=self.soft_cap)
 
     def _given(self, shared: Mapping[str, Any] | None) -> tuple[Tensor, ...]:
-        """What earlier layers handed up for this one, ``(b, t, g * k)`` each, or nothing."""
+        """What earlier layers handed up for this one, time first, or nothing."""
         if shared is None:
             return ()
         if self.value_mix is not None:
             return first_values(shared, self.kv_heads * self.size)
-        return () if self.kv_from is None else handed_up_keys(shared, self.kv_from, self.heads * self.size, self.size)
+        return () if self.kv_from is None else handed_up_keys(shared, self.kv_from, self.heads, self.size)
 
     def _handing_up(
         self, written: Tensor, shared: Mapping[str, Any] | None, projected: Tensor, key: Tensor, value: Tensor
@@ -236,7 +236,7 @@ class DotProduct(TokenMixer):
         """The writes, with what later layers want of this one."""
         up: dict[str, Any] = {}
         if self.kv_to:
-            up[KEYS + self.kv_to] = (merge_heads(key), merge_heads(value))
+            up[KEYS + self.kv_to] = (key.transpose(1, 2), value.transpose(1, 2))
         if self.value_mix is not None and (shared is None or shared.get(FIRST_VALUE) is None):
             up[FIRST_VALUE] = merge_heads(self._split(projected)[2])
         return Mixed(written, shared=up) if up else written

@@ -43,13 +43,13 @@ def first_values(shared: Mapping[str, Any], width: int) -> tuple[Tensor, ...]:
     return () if first is None else (first,)
 
 
-def handed_up_keys(shared: Mapping[str, Any], name: str, width: int, size: int) -> tuple[Tensor, ...]:
-    """The keys and values that an earlier layer handed up, ``(b, s, g * k)`` each, or nothing if no layer hands up any.
+def handed_up_keys(shared: Mapping[str, Any], name: str, heads: int, size: int) -> tuple[Tensor, ...]:
+    """The keys and values that an earlier layer handed up, ``(b, s, g, k)`` each, or nothing if no layer hands up any.
 
     Args:
         shared: what earlier layers handed up.
         name: the name that the layers agree on.
-        width: of the queries of all heads, ``h * k``.
+        heads: of the queries.
         size: channels of a head.
 
     Raises:
@@ -62,9 +62,10 @@ def handed_up_keys(shared: Mapping[str, Any], name: str, width: int, size: int) 
             raise ValueError(f"kv_from={name!r}: earlier layers have kv_to={' or '.join(others)}; choose one of these")
         return ()
     key, value = both
-    if key.shape[-1] % size or width % key.shape[-1]:
+    kv_heads, of_key = key.shape[-2:]
+    if of_key != size or heads % kv_heads:
         raise ValueError(
-            f"kv_from={name!r}: that layer's keys have {key.shape[-1]} channels, and its heads are not those of the "
-            f"queries here, {width // size} of {size} channels; choose the same heads in both"
+            f"kv_from={name!r}: that layer's keys are {kv_heads} heads of {of_key} channels, and the queries here {heads} "
+            f"of {size}; choose the same heads in both, and kv_heads that divide them"
         )
     return key, value
