@@ -65,7 +65,7 @@ def handed_up_keys(shared: Mapping[str, Any], name: str, heads: int, size: int) 
     kv_heads, of_key = key.shape[-2:]
     if of_key != size or heads % kv_heads:
         raise ValueError(
-            f"kv_from={name!r}: that layer's keys are {kv_heads} heads of {of_key} channels, and the queries here {heads} "
-            f"of {size}; choose the same heads in both, and kv_heads that divide them"
+            f"kv_from={name!r}: that layer has {kv_heads} key heads of {of_key} channels, and this one {heads} query "
+            f"heads of {size}; choose the same heads in both"
         )
     return key, value
