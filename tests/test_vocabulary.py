@@ -10,6 +10,9 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("mixers/**/*.py"), *ROOT.glob("plugins/*/*.py")])
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
+LIBRARY = [path for path in SOURCES if "cli" not in path.parts]
+"""What Python uses as well as the command line."""
+
 NAMES = {
     "told": "format, message, report",
     "contestant": "candidate, baseline",
@@ -56,6 +59,10 @@ PHRASES = [
 ]
 
 
+COMMAND = re.compile(r"\bzoo [a-z]+[^`;,]*")
+"""A whole command to type, up to where it ends in a sentence."""
+
+
 def words_of(name):
     return [word.lower() for part in name.split("_") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", part)]
 
@@ -86,6 +93,27 @@ def test_help_errors_and_docstrings_are_plain(path):
     assert private_phrases(*texts) == []
 
 
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_texts_of_the_library_name_parameters_and_no_flags(path):
+    assert flags_in(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "flags"),
+    [
+        ("raise UsageError(f'--jobs {jobs} should be from 1 to 256')", ["--jobs"]),
+        ("raise UsageError(f'--{name} {size} should be 1 or more')", ["--…"]),
+        ("raise UsageError(f'{path} exists: choose another --out, or type zoo train --resume {path}')", ["--out"]),
+        ("raise UsageError(f'go on with `zoo train --resume {run} --steps {steps}`')", []),
+        ("raise UsageError(f'`jobs`={jobs} should be from 1 to 256')", []),
+        ("def command(self):\n    return ['--jobs', self.jobs]", []),
+        ("_output('git', 'status', '--porcelain')", []),
+    ],
+)
+def test_a_flag_is_found_in_a_text(source, flags):
+    assert flags_in(source) == flags
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_are_plain(path):
     assert private_phrases(path.read_text(encoding="utf-8")) == []
@@ -101,3 +129,34 @@ def private_phrases(*texts):
         (match, text) for text in texts for phrase in PHRASES for match in re.finditer(phrase, text, re.IGNORECASE)
     ]
     return [text[max(0, match.start() - 40) : match.end() + 40] for match, text in found]
+
+
+def flags_in(source):
+    """The flags in the texts of a source, outside of whole commands and of what makes one, or runs another program."""
+    return [
+        flag
+        for text in texts_in(ast.parse(source))
+        for flag in re.findall(r"(?<![\w-])--[a-z…]+", COMMAND.sub("", text))
+    ]
+
+
+def texts_in(node):
+    """Texts, without docstrings, which are for those who write code."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.FunctionDef) and node.name == "command":
+        return
+    if (
+        isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and node.args[0].value == "git"
+    ):
+        return
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from texts_in(child)

@@ -103,7 +103,7 @@ def test_few_windows_stand_in_the_middles_of_equal_parts():
 
 def test_a_context_longer_than_the_text():
     message = (
-        "context=64 is too long for a text of 64 tokens: a window needs 65 of them, choose a --context below 64 or "
+        "context=64 is too long for a text of 64 tokens: a window needs 65 of them, choose a `context` below 64 or "
         "pass a longer text"
     )
     with pytest.raises(UsageError) as caught:

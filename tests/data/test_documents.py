@@ -184,6 +184,6 @@ def test_a_dataset_draws_documents_whatever_the_token_of_its_separator(folder):
 
 def test_a_context_of_one_token_has_nothing_to_predict():
     tokens = np.arange(9)
-    expected = "context=1 leaves separate documents nothing to predict: choose a --context of 2 or more"
+    expected = "context=1 leaves separate documents nothing to predict: choose a `context` of 2 or more"
     with pytest.raises(UsageError, match=f"^{expected}$"):
         Dataset("text", "", make_tokenizer("byte", "", ""), tokens, tokens, 9, 9, END).check_context(1)

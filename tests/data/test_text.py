@@ -166,7 +166,7 @@ def test_shakespeare_offline_says_what_to_do():
     message = error_of("shakespeare")
     assert message.startswith("cannot download the corpus 'shakespeare' (ConnectionError): get https://raw.github")
     assert "tinyshakespeare/input.txt" in message
-    assert message.endswith("pass the file with --data PATH")
+    assert message.endswith("pass the file with `data`=PATH")
 
 
 def test_shakespeare_with_other_content_is_refused(monkeypatch):
@@ -240,7 +240,7 @@ def test_the_standard_library_is_read_in_a_fixed_order(tmp_path, monkeypatch):
 def test_a_python_without_source(tmp_path, monkeypatch, folder):
     (tmp_path / "there").mkdir()
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / folder))
-    assert error_of("python-stdlib").endswith(f"{folder}': pass --data PATH")
+    assert error_of("python-stdlib").endswith(f"{folder}': pass `data`=PATH")
 
 
 def test_the_built_in_corpora():

@@ -126,7 +126,7 @@ def test_characters_outside_of_the_vocabulary_are_named(text, shown):
         char("_abc").encode(text)
     assert str(caught.value) == (
         f"the text has characters outside of the vocabulary: {shown}; a model of characters knows only the 4 of its "
-        "training data: leave the others out, or train with --tokenizer byte"
+        "training data: leave the others out, or train on bytes: zoo train --tokenizer byte"
     )
 
 

@@ -130,13 +130,13 @@ def test_other_numbers_of_heads_take_other_widths():
 
 @pytest.mark.parametrize("quantity", ["state", "params"])
 def test_no_size_to_match(quantity):
-    with pytest.raises(UsageError, match=r"^there are 0 .* to match: choose another --match, or --match none$"):
+    with pytest.raises(UsageError, match=r"^there are 0 .* to match: choose another `match`, or `match`=none$"):
         matched("involution", quantity, target=0)
 
 
 def test_a_model_without_state_is_never_near(monkeypatch):
     monkeypatch.setattr(scale, "WIDEST", 64)
-    text = "'involution(kernel_size=1)' has no numbers of state to match at any width: choose another --match"
+    text = "'involution(kernel_size=1)' has no numbers of state to match at any width: choose another `match`"
     with pytest.raises(UsageError, match=re.escape(text)):
         matched("involution(kernel_size=1)", "state", target=500)
 
@@ -201,7 +201,7 @@ def alone(cls):
 
 
 def test_a_model_that_cannot_stream_has_no_state_to_match():
-    with pytest.raises(UsageError, match="it cannot stream, and has no state to match: choose another --match"):
+    with pytest.raises(UsageError, match="it cannot stream, and has no state to match: choose another `match`"):
         match(alone(Unstreamed), Settings(mixer="it"), quantity="state", target=10, length=8)
 
 

@@ -178,7 +178,7 @@ class NeedsMode(Control):
 
 @pytest.mark.slow
 def test_an_option_that_cannot_be_guessed_has_to_be_given():
-    with pytest.raises(UsageError, match=r"takes none of them: .*mode=.* should be 'this'; .*--options"):
+    with pytest.raises(UsageError, match=r"takes none of them: .*mode=.* should be 'this'; .*`options`"):
         check_mixer(NeedsMode)
     assert one(NeedsMode, "causality", options={"mode": "this"}).status == "passed"
 

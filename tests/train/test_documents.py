@@ -66,7 +66,7 @@ def test_the_words_of_the_setting():
     assert str(caught.value) == "documents='apart' should be 'joined' or 'separate'"
     with pytest.raises(UsageError) as caught:
         resolve(flags={"documents": "separate", "data": "mqar"})
-    assert str(caught.value) == "the task mqar has sequences of its own and no files: leave out --documents"
+    assert str(caught.value) == "the task mqar has sequences of its own and no files: leave out `documents`"
     assert resolve(assignments=["documents=separate"], flags={"data": "mqar"}).documents == "separate"
 
 

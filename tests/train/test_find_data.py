@@ -64,7 +64,7 @@ def test_it_says_where_it_looked(elsewhere, tmp_path):
     with pytest.raises(UsageError) as caught:
         resume(elsewhere, steps=6)
     places = f"{tmp_path / 'other' / 'text.txt'} and {tmp_path / 'project' / 'text.txt'}"
-    told = f"the data 'text.txt' of the run is not there, looked for {places}: name the same text with --data PATH"
+    told = f"the data 'text.txt' of the run is not there, looked for {places}: name the same text with `data`=PATH"
     assert str(caught.value) == told
     (tmp_path / "other" / "text.txt").write_text("another")
     with pytest.raises(UsageError, match=r"has changed since the run began, .* \(looked at .*other/text.txt\); name"):
@@ -114,7 +114,7 @@ def test_a_task_takes_no_text(tiny, tmp_path):
     task = "delayed-copy(length=12, vocab=4, delay=2)"
     start(tiny(data=task, steps=4, context=12, stop_accuracy=None), root=tmp_path, out=tmp_path / "run")
     assert recorded(tmp_path / "run") is None
-    with pytest.raises(UsageError, match=r"learns the task delayed-copy\(.* and reads no text: leave out --data"):
+    with pytest.raises(UsageError, match=r"learns the task delayed-copy\(.* and reads no text: leave out `data`"):
         resume(tmp_path / "run", steps=6, data="text.txt")
 
 

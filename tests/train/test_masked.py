@@ -128,7 +128,7 @@ def test_a_guess_stands_where_a_token_is_masked(masked):
 
 def test_a_mixer_that_is_not_causal_cannot_predict_the_next_token_or_do_a_task(masked, tiny, tmp_path):
     for settings in (tiny(mixer="dot-product/both-ways"), masked(objective="next-token")):
-        with pytest.raises(UsageError, match=r"is not causal: it would see the next token.*--objective masked$"):
+        with pytest.raises(UsageError, match=r"is not causal: it would see the next token.*`objective`=masked$"):
             start(settings, root=tmp_path)
     task = resolve(flags={"mixer": "both-ways", "data": "mqar"})
     with pytest.raises(UsageError, match=r"^both-ways is not causal, and the targets of the task mqar may stand among"):
@@ -150,7 +150,7 @@ def test_the_words_of_the_setting():
     assert resolve(assignments=["objective=masked(rate=0.30)"]).objective == "masked(rate=0.3)"
     with pytest.raises(UsageError, match=r"^there is no objective 'maskd' \(did you mean 'masked'\?\)"):
         resolve(flags={"objective": "maskd"})
-    with pytest.raises(UsageError, match=r"^the task mqar has targets of its own: leave out --objective$"):
+    with pytest.raises(UsageError, match=r"^the task mqar has targets of its own: leave out `objective`$"):
         resolve(flags={"objective": "masked", "data": "mqar"})
 
 

@@ -16,7 +16,7 @@ from zoo.train.step import NotFiniteError, TrainingStep
 from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 DIM = 8
-ADVICE = "Try a lower --lr"
+ADVICE = "Try a lower `lr`"
 
 
 class Sound(TokenMixer):

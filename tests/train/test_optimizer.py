@@ -232,7 +232,7 @@ def test_a_file_of_earlier_settings_stands_over_a_preset(text, optimizer, tmp_pa
 def test_earlier_settings_of_another_optimizer_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"^beta2: options of adamw, and the optimizer is muon: leave them out$"):
         validate({"optimizer": "muon", "beta2": 0.9})
-    with pytest.raises(UsageError, match=r"^--set beta1=0\.8: .* write --optimizer 'adamw\(beta1=0\.8\)'$"):
+    with pytest.raises(UsageError, match=r"^`assignments`=beta1=0\.8: .* write `optimizer`='adamw\(beta1=0\.8\)'$"):
         resolve(assignments=["beta1=0.8"])
 
 

@@ -53,9 +53,9 @@ def test_an_out_that_exists_is_refused_and_left_alone(tmp_path, kind):
     with pytest.raises(UsageError) as caught:
         RunDirectory.create(tmp_path, mixer="x", config=CONFIG, out=out)
     assert str(caught.value) == (
-        f"{out} exists: choose another --out, or continue it with `zoo train --resume '{out}'`"
+        f"{out} exists: choose another `out`, or continue it with `zoo train --resume '{out}'`"
         if kind == "folder"
-        else f"{out} is no folder: choose another --out"
+        else f"{out} is no folder: choose another `out`"
     )
     assert not (out / "config.json").exists()
 
@@ -65,7 +65,7 @@ def test_a_place_that_takes_no_folder_is_told_in_one_line(tmp_path):
     with pytest.raises(UsageError) as caught:
         RunDirectory.create(tmp_path / "file", mixer="x", config=CONFIG)
     assert caught.value.exit_code == 2
-    assert re.fullmatch(r"cannot make the run directory .*: .+; choose another place with --out", str(caught.value))
+    assert re.fullmatch(r"cannot make the run directory .*: .+; choose another place with `out`", str(caught.value))
 
 
 def test_a_full_disk_is_nobodys_mistake(tmp_path, monkeypatch):
@@ -73,7 +73,7 @@ def test_a_full_disk_is_nobodys_mistake(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
-    with pytest.raises(ZooError, match=r"No space left on device; choose another place with --out") as caught:
+    with pytest.raises(ZooError, match=r"No space left on device; choose another place with `out`") as caught:
         RunDirectory.create(tmp_path, mixer="x", config=CONFIG)
     assert caught.value.exit_code == 1
 

@@ -131,7 +131,7 @@ def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_pat
 @pytest.mark.slow
 def test_a_run_can_go_on_beyond_its_last_step_but_not_back(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
-    with pytest.raises(UsageError, match="already made 20 steps; --steps 10 would go back"):
+    with pytest.raises(UsageError, match="already made 20 steps; `steps`=10 would go back"):
         resume(tmp_path / "run", steps=10)
     first = json.loads((tmp_path / "run" / "summary.json").read_text())["seconds"]
     further = resume(tmp_path / "run", steps=30)
@@ -244,7 +244,7 @@ def test_a_run_from_a_machine_with_another_device_is_refused_in_a_line(tiny, tmp
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     run = RunDirectory.open(tmp_path / "run")
     run.write_config(run.config | {"device": "abacus"})
-    with pytest.raises(UsageError, match=r"^device 'abacus' cannot be used here; try --device cpu$"):
+    with pytest.raises(UsageError, match=r"^device 'abacus' cannot be used here; try `device`=cpu$"):
         resume(tmp_path / "run", steps=30)
 
 

@@ -77,7 +77,7 @@ def test_assignments(assignment, name, value):
     ("assignment", "words"),
     [
         ("stesp=3", "there is no setting 'stesp' (did you mean 'steps'?)"),
-        ("steps", "--set 'steps' should read --set key=value"),
+        ("steps", "`assignments`='steps' should read `assignments`=key=value"),
         ("steps=0", "steps=0 should be greater than or equal to 1"),
         ("steps=2.5", "steps=2.5 should be"),
         ("steps=many", "steps='many' should be a valid integer"),

@@ -224,6 +224,6 @@ def test_a_context_that_is_not_the_task_s_is_refused(tmp_path):
 
 
 def test_a_tokenizer_for_a_task_is_refused():
-    with pytest.raises(UsageError, match=r"^the task mqar has tokens of its own .*: leave out --tokenizer$"):
+    with pytest.raises(UsageError, match=r"^the task mqar has tokens of its own .*: leave out `tokenizer`$"):
         resolve(flags={"data": "mqar", "tokenizer": "char"})
     assert resolve(flags={"data": "python-stdlib", "tokenizer": "char"}).tokenizer == "char"

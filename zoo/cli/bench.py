@@ -22,8 +22,8 @@ def bench(
     lengths: Annotated[
         str, typer.Option(metavar="LIST", help="Tokens in a sequence, with commas.")
     ] = "256,512,1024,2048,4096,8192",
-    what: Annotated[
-        str, typer.Option(metavar="LIST", help="Of forward, train, decode and memory, with commas.")
+    kinds: Annotated[
+        str, typer.Option("--what", metavar="LIST", help="Of forward, train, decode and memory, with commas.")
     ] = "forward,train,decode,memory",
     dim: Annotated[int, typer.Option(metavar="N", help="Width of the residual stream.")] = 128,
     heads: Annotated[int, typer.Option(metavar="N", help="For the mixers that set none.")] = 4,
@@ -52,7 +52,7 @@ def bench(
     request = Request(
         patterns=tuple(map(with_file_names, patterns)),
         lengths=read_lengths(lengths),
-        kinds=read_kinds(what),
+        kinds=read_kinds(kinds),
         dim=dim,
         heads=heads,
         residual=residual,

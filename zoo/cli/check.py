@@ -3,12 +3,14 @@
 import os
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.cli.files import class_in_file, with_file_names
 from zoo.cli.output import console, print_json, say
+from zoo.cli.parameters import with_flags
 from zoo.train.shell import join
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def check(
         expected_failures=subject.expected_failures,
     )
     screen, results = console(sys.stdout), []
-    for result in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
+    for found in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
+        result = replace(found, message=with_flags(found.message))
         results.append(result)
         if not json and result.status != "advice":
             _print(screen, result, _again(member, options, result.law, request), request)

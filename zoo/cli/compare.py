@@ -10,6 +10,7 @@ import typer
 from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
+from zoo.cli.parameters import with_flags
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
@@ -60,7 +61,7 @@ def compare(
     optimizer: Annotated[str | None, _Model(metavar="NAME", help="adamw, lion, muon or sgd, with options.")] = None,
     objective: Annotated[str | None, _Model(metavar="NAME", help="Of a text: next-token or masked.")] = None,
     device: Annotated[str | None, _Model(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    assign: Annotated[
+    assignments: Annotated[
         list[str] | None, _Model("--set", metavar="KEY=VALUE", help="Any setting of a run. Repeatable.")
     ] = None,
     jobs: Annotated[int | None, _Run(metavar="N", show_default="a core each", help="Runs at a time.")] = None,
@@ -95,14 +96,16 @@ def compare(
                 "budget": budget,
                 "jobs": jobs,
                 "out": out,
-                "set": assign,
+                "set": assignments,
                 "dry-run": dry_run or None,
             }
             | model
         )
         plan, folder = open_comparison(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"))
     else:
-        settings = read_assignments(assign or ()) | {name: value for name, value in model.items() if value is not None}
+        settings = read_assignments(assignments or ()) | {
+            name: value for name, value in model.items() if value is not None
+        }
         request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)
         if dry_run:
             with stdout_to_stderr():  # a mixer may print when it is built
@@ -194,7 +197,7 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
 
 def _tell_failures(failed: "Sequence[tuple[Arm, str]]") -> None:
     for arm, error in failed:
-        say(f"{arm.pattern} on {arm.data} failed: {error}", label="error:", style="bold red")
+        say(f"{arm.pattern} on {arm.data} failed: {with_flags(error)}", label="error:", style="bold red")
     if failed:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from zoo.cli.output import console, duration, plain_table, say
+from zoo.cli.parameters import with_flags
 from zoo.cli.progress import Speaker
 from zoo.lab.compare.format import format_value
 from zoo.lab.compare.grid import GridListener
@@ -71,7 +72,7 @@ class Tally(GridListener):
     def figure(self, outcome: Outcome) -> str:
         """What a run came to."""
         if outcome.summary is None:
-            return f"failed: {outcome.error}"
+            return f"failed: {with_flags(outcome.error or '')}"
         if outcome.summary["accuracies"]:
             return format_value(outcome.summary["validation_accuracy"], "accuracy")
         return format_value(outcome.summary["validation_loss"], "loss")
@@ -120,7 +121,7 @@ class Board(Tally):
         rows = []
         for index, arm in enumerate(plan.arms):
             if arm.settings is None:
-                rows.append((arm.data, arm.pattern, Text("failed", style="red"), arm.error or ""))
+                rows.append((arm.data, arm.pattern, Text("failed", style="red"), with_flags(arm.error or "")))
                 continue
             ended = [outcome for trial, outcome in self.done.items() if trial.arm == index]
             all_runs = len(plan.sweeps(index)) + len(plan.seeds)

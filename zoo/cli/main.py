@@ -20,12 +20,13 @@ from zoo.cli.info import info
 from zoo.cli.inspect import inspect
 from zoo.cli.list import list_members
 from zoo.cli.output import INTERRUPTED, close_stdout, say
+from zoo.cli.parameters import use_flags_of, with_flags
 from zoo.cli.plugins import plugins
 from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
 from zoo.cli.threads import choose_waiting, count_others
 from zoo.cli.train import TrainCommand, train
-from zoo.errors import ZooError, is_out_of_memory
+from zoo.errors import PluginError, ZooError, is_out_of_memory
 
 # typer exports one kind of its usage errors; the others share this base.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -74,6 +75,8 @@ def options(
 ) -> None:
     """A zoo of token mixers: write one class, register it, and train, check and compare it."""
     context.obj.debug = debug
+    if context.invoked_subcommand is not None:
+        use_flags_of(context.command.commands[context.invoked_subcommand])  # type: ignore[attr-defined]
     if plugin and context.invoked_subcommand is not None:
         use_files(plugin)
     if version:
@@ -127,7 +130,9 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
 
         error = explain(error) or error
     if isinstance(error, ZooError):
-        return _fail(str(error), error.exit_code)
+        # the text of a plugin is its own, and means none of our parameters
+        text = str(error) if isinstance(error, PluginError) else with_flags(str(error))
+        return _fail(text, error.exit_code)
     if isinstance(error, _CommandLineError):
         return _report_usage(error, arguments)
     if isinstance(error, OSError):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zoo.cli.output import console, duration, printable, say, warn
+from zoo.cli.parameters import with_flags
 from zoo.train.listener import Listener, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -40,7 +41,7 @@ class Speaker(Listener):
         if self._speaking:
             self._waiting.append(text)
         else:
-            warn(text)
+            warn(with_flags(text))
 
     @contextmanager
     def speaking(self) -> Iterator[None]:

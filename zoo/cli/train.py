@@ -97,7 +97,7 @@ def train(
     compile_model: Annotated[bool, _Machine("--compile", help="torch.compile the model.")] = False,
     preset: Annotated[str | None, _Settings(metavar="NAME", help="Where the settings start from, see below.")] = None,
     config: Annotated[Path | None, _Settings(metavar="FILE", help="A TOML file of settings, over the preset.")] = None,
-    assign: Annotated[
+    assignments: Annotated[
         list[str] | None, _Settings("--set", metavar="KEY=VALUE", help="One setting, over the file. Repeatable.")
     ] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
@@ -132,7 +132,7 @@ def train(
         "compile": compile_model or None,
     }
     if resume is not None:
-        others = {"preset": preset, "config": config, "set": assign, "out": out, "dry_run": dry_run or None}
+        others = {"preset": preset, "config": config, "set": assignments, "out": out, "dry_run": dry_run or None}
         del flags["data"]
         _refuse_beside_resume(flags | others)
         _report(_resume(latest_run(resume), steps, data), json=json)
@@ -140,7 +140,7 @@ def train(
     from zoo.train.settings import resolve
 
     flags["steps"] = steps
-    settings = resolve(preset=preset, file=config, assignments=assign or (), flags=flags)
+    settings = resolve(preset=preset, file=config, assignments=assignments or (), flags=flags)
     if dry_run:
         _show_plan(settings, json=json)
     else:

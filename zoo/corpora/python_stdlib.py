@@ -38,7 +38,7 @@ class PythonStdlib(Corpus):
         texts = read_texts(folder, (path for path in paths if path.suffix == ".py"))
         first = next(texts, None)
         if first is None:
-            raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass --data PATH")
+            raise UsageError(f"this Python has no source of its standard library in {str(folder)!r}: pass `data`=PATH")
         yield first
         yield from texts
 

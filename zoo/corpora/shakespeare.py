@@ -36,6 +36,6 @@ class Shakespeare(Corpus):
         except (OSError, ValueError) as error:  # no network, no room, or a file with another hash
             raise UsageError(
                 f"cannot download the corpus 'shakespeare' ({type(error).__name__}): get {URL} on a machine that can, "
-                "and pass the file with --data PATH"
+                "and pass the file with `data`=PATH"
             ) from error
         yield read_text(Path(path))

@@ -112,5 +112,5 @@ def _check(tokens: np.ndarray, context: int, batch: int) -> None:
     if len(tokens) <= context:
         raise UsageError(
             f"context={context} is too long for a text of {len(tokens)} tokens: a window needs {context + 1} of them, "
-            f"choose a --context below {len(tokens)} or pass a longer text"
+            f"choose a `context` below {len(tokens)} or pass a longer text"
         )

@@ -61,11 +61,11 @@ class Dataset(Source):
             raise UsageError(f"the data {self.name!r} is too short: {parts}, and each needs 2; pass a longer text")
         if context >= shortest:
             raise UsageError(
-                f"context={context} is too long for {self.name!r}: {parts}; choose a --context below {shortest}, or "
+                f"context={context} is too long for {self.name!r}: {parts}; choose a `context` below {shortest}, or "
                 "more text"
             )
         if self.separator is not None and context < 2:
-            raise UsageError("context=1 leaves separate documents nothing to predict: choose a --context of 2 or more")
+            raise UsageError("context=1 leaves separate documents nothing to predict: choose a `context` of 2 or more")
 
     def draw(self, *, context: int, batch: int, step: int, seed: int = 0) -> Batch:
         """Windows of the training split, drawn at random."""

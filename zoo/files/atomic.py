@@ -85,7 +85,7 @@ def writing(path: Path) -> Iterator[None]:
         raise ZooError(f"cannot write {path}: {reason(error)}; what was saved before is intact") from error
 
 
-def cannot_make(what: str, path: Path, error: OSError, hint: str = "choose another place with --out") -> ZooError:
+def cannot_make(what: str, path: Path, error: OSError, hint: str = "choose another place with `out`") -> ZooError:
     """The error for a place where no folder can be made: the user's mistake, unless the disk is full or broken."""
     kind = ZooError if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO} else UsageError
     return kind(f"cannot make the {what} {path}: {reason(error)}; {hint}")

@@ -82,7 +82,7 @@ def match(
         UsageError: no width builds, or the model cannot stream and has no state.
     """
     if not target > 0:
-        raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another --match, or --match none")
+        raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another `match`, or `match`=none")
     nearest: Candidate | None = None
     scale = Scale(build, settings, quantity, target, length, targets=targets)
     for heads in _head_counts(settings):
@@ -97,8 +97,8 @@ def match(
             scale.model(settings)  # says what no width fixes
     if nearest is None or not nearest.ratio:
         raise UsageError(
-            f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another --match, "
-            "or --match none"
+            f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another `match`, "
+            "or `match`=none"
         )
     return _matched(scale, nearest)
 

@@ -104,5 +104,5 @@ class Scale:
             return measure_training_flops(model, length=self.length, targets=self.targets)
         state = measure_state(model, length=self.length)
         if state is None:
-            raise UsageError(f"{self.settings.mixer} cannot stream, and has no state to match: choose another --match")
+            raise UsageError(f"{self.settings.mixer} cannot stream, and has no state to match: choose another `match`")
         return state

@@ -54,7 +54,7 @@ class Law:
         if self.names and not subject.names(self.names):
             return f"its forward does not name `{self.names}`: the host does without"
         if self.thorough and not thorough:
-            return "takes long: --thorough"
+            return "takes long: `thorough`"
         return None
 
 

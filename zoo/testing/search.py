@@ -38,7 +38,7 @@ def search(law: Law, subject: Subject, *, examples: int, seed: int, covering: Co
     drawn = cases(subject, subject.shapes(), sane=law.sane)
     asked = min(examples, law.limit or examples)
     if not _run(look, drawn, examples=asked, seed=seed, shrink=not law.thorough):
-        found.breach = (None, "hardly any case can be drawn that it takes; fix the options that decide, with --options")
+        found.breach = (None, "hardly any case can be drawn that it takes; fix the options that decide, with `options`")
     if found.breach is None and law.varies and subject.free_options:
         _look_at_choices(law, subject, covering or Covering(subject), found, seed)
     return found

@@ -128,7 +128,7 @@ class Subject:
     def hint(self) -> str:
         """What to do about a member that refuses every value that was tried for its options."""
         required = ", ".join(f"{option.name}=…" for option in self.free_options if option.required)
-        return f"give the required options with --options '{required}'" if required else "fix some with --options"
+        return f"give the required options with `options`='{required}'" if required else "fix some with `options`"
 
     def details(self, layer: int) -> list[str]:  # noqa: ARG002 - most say nothing
         """What else describes a case, ``name=value`` each; see `build` of the layer."""

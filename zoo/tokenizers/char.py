@@ -41,7 +41,8 @@ class CharTokenizer(Tokenizer):
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         return (
             f"the text has characters outside of the vocabulary: {shown}{more}; a model of characters knows only the "
-            f"{self.vocab_size} of its training data: leave the others out, or train with --tokenizer byte"
+            f"{self.vocab_size} of its training data: leave the others out, or train on bytes: "
+            "zoo train --tokenizer byte"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -48,6 +48,6 @@ def _refuse(mixer: str, settings: Settings, registry: Registry) -> None:
         )
     if read_objective(settings.objective).causal:
         raise UsageError(
-            f"{mixer} is not causal: it would see the next token, which it is to predict; train it with --objective "
-            "masked"
+            f"{mixer} is not causal: it would see the next token, which it is to predict; train it with "
+            "`objective`=masked"
         )

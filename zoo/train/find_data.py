@@ -125,7 +125,7 @@ def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) ->
 
 def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, registry: Registry | None) -> Source:
     if given is not None:
-        raise UsageError(f"the {begun} learns the task {settings.data} and reads no text: leave out --data")
+        raise UsageError(f"the {begun} learns the task {settings.data} and reads no text: leave out `data`")
     source = source_of(settings, registry)
     if source.sha256 != sha256:
         raise _changed(settings.data, begun)
@@ -134,7 +134,7 @@ def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, regi
 
 def _not_found(settings: Settings, places: Iterable[str], begun: Begun) -> UsageError:
     there = [place for place in places if corpus_call(place) is not None or Path(place).exists()]
-    hint = "name the same text with --data PATH" if begun == "run" else "put it back"
+    hint = "name the same text with `data`=PATH" if begun == "run" else "put it back"
     if there:
         where = "" if there == [settings.data] else f" (looked at {' and '.join(there)})"
         return UsageError(f"{_changed(settings.data, begun)}{where}; {hint}")

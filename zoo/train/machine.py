@@ -73,4 +73,4 @@ def check_device(name: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         why = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""  # some list all that torch could be built for
-        raise UsageError(f"device {name!r} cannot be used here{why}; try --device cpu") from None
+        raise UsageError(f"device {name!r} cannot be used here{why}; try `device`=cpu") from None

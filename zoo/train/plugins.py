@@ -66,7 +66,7 @@ def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: b
         now = _record(_entry_now(kind, name, before, registry))
         change = _change(name, before, now)
         if change and "file" in before and not (allow_changed or os.environ.get(ALLOW_CHANGED)):
-            raise UsageError(f"{change}; go on all the same with --allow-changed")
+            raise UsageError(f"{change}; go on all the same with `allow_changed`")
         if change:
             changed[recorded_name] = change
     return changed

@@ -25,7 +25,7 @@ def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, li
         listener.notice(f"checkpoint {rejected.name} is damaged ({reason}): falling back to {checkpoint.path.name}")
         run.append_event("fell back", damaged=rejected.name, reason=reason, to=checkpoint.path.name)
     if steps is not None and steps < checkpoint.step:
-        raise UsageError(f"the run has already made {checkpoint.step} steps; --steps {steps} would go back")
+        raise UsageError(f"the run has already made {checkpoint.step} steps; `steps`={steps} would go back")
     return checkpoint
 
 

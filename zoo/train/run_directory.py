@@ -243,9 +243,9 @@ def _make_folder(path: Path) -> Path:
     except OSError as error:
         if os.path.lexists(path):
             if not path.is_dir():
-                raise _TakenError(f"{path} is no folder: choose another --out") from None
+                raise _TakenError(f"{path} is no folder: choose another `out`") from None
             resume = f"`zoo train --resume {quote(str(path))}`"
-            raise _TakenError(f"{path} exists: choose another --out, or continue it with {resume}") from None
+            raise _TakenError(f"{path} exists: choose another `out`, or continue it with {resume}") from None
         raise cannot_make("run directory", path, error) from None
     return path
 

@@ -142,7 +142,7 @@ def resume(
     with run.lock():
         if (finished := _finished(run, steps)) is not None:
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"
-            (listener or Listener()).notice(f"{text}; --steps {2 * finished.steps} trains it longer")
+            (listener or Listener()).notice(f"{text}; `steps`={2 * finished.steps} trains it longer")
             return finished
         return _drive(_restored(run, steps, data, listener or Listener()), "resumed", interrupts, pages)
 

@@ -143,11 +143,11 @@ def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[s
     if call is None:
         return load_preset(preset or DEFAULT_PRESET)
     if flags.get("documents") is not None:
-        raise UsageError(f"the task {call} has sequences of its own and no files: leave out --documents")
+        raise UsageError(f"the task {call} has sequences of its own and no files: leave out `documents`")
     if flags.get("tokenizer") is not None:
-        raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out --tokenizer")
+        raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out `tokenizer`")
     if flags.get("objective") is not None:
-        raise UsageError(f"the task {call} has targets of its own: leave out --objective")
+        raise UsageError(f"the task {call} has targets of its own: leave out `objective`")
     task = create_task(call)
     if preset is not None:
         return load_preset(preset) | {"context": task.length}
@@ -243,16 +243,16 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--set {text!r} should read --set key=value")
+        raise UsageError(f"`assignments`={text!r} should read `assignments`=key=value")
     name = name.strip().replace("-", "_")
     if name in OF_ADAMW:
         call = f"adamw({name}={value.strip()})"
-        raise UsageError(f"--set {text}: {name} is an option of the optimizer, write --optimizer '{call}'")
+        raise UsageError(f"`assignments`={text}: {name} is an option of the optimizer, write `optimizer`='{call}'")
     return name, _value(value.strip())
 
 
 def _value(text: str) -> Any:
-    """A TOML value; what is no TOML is taken as text, so that --set positions=learned needs no quotes."""
+    """A TOML value; what is no TOML is taken as text, so that ``positions=learned`` needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

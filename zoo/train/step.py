@@ -130,7 +130,7 @@ class TrainingStep:
         first = ", ".join(str(offset) for offset in offsets[0][:8])
         cause = self._cause(step, batches)
         why = f"{cause.text}. " if cause is not None else ""
-        advice = "Try a lower --lr, or a longer --set warmup=…. " if cause is None or cause.part is None else ""
+        advice = "Try a lower `lr`, or a longer `warmup`. " if cause is None or cause.part is None else ""
         return NotFiniteError(
             f"the {culprit} of step {step + 1} is not finite (loss {loss}, gradient norm {norm}); the update was not "
             f"made. {why}{advice}Batch offsets: {first}{', …' if len(offsets[0]) > 8 else ''} (all of them in "

@@ -48,7 +48,7 @@ def test_the_machine_is_settled():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_told():
-    with pytest.raises(UsageError, match=r"device 'cuda' cannot be used here .* try --device cpu"):
+    with pytest.raises(UsageError, match=r"device 'cuda' cannot be used here .* try `device`=cpu"):
         prepare(Request(patterns=("x",), device="cuda"))
 
 

@@ -95,10 +95,10 @@ def test_the_folder_is_new(tmp_path):
     folder = new_folder(request, root=tmp_path / "bench")
     assert re.fullmatch(r"\d{8}-\d{6}-correlation-3-dot-product-involution", folder.name)
     assert folder.parent == tmp_path / "bench"
-    with pytest.raises(UsageError, match=r"exists: choose another --out"):
+    with pytest.raises(UsageError, match=r"exists: choose another `out`"):
         new_folder(request, root=tmp_path, out=folder)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ZooError, match=r"cannot make the folder .*: .*; choose another place with --out"):
+    with pytest.raises(ZooError, match=r"cannot make the folder .*: .*; choose another place with `out`"):
         new_folder(request, root=tmp_path, out=tmp_path / "file" / "x")
 
 

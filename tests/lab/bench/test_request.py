@@ -12,30 +12,32 @@ def test_lengths_are_sorted():
 
 @pytest.mark.parametrize("text", ["", "256,", "0", "-5", "1e3", "many", "256;512", "1.5"])
 def test_a_length_that_is_none(text):
-    with pytest.raises(UsageError, match=r"^--lengths .* should be whole numbers of tokens with commas, e\.g\. 256,"):
+    with pytest.raises(UsageError, match=r"^`lengths`=.* should be whole numbers of tokens with commas, e\.g\. 256,"):
         read_lengths(text)
 
 
 def test_kinds_keep_their_order():
     assert read_kinds("memory, forward") == ("memory", "forward")
-    with pytest.raises(UsageError, match=r"^--what 'trian': .* \(did you mean 'train'\?\); choose of forward, train, "):
+    with pytest.raises(
+        UsageError, match=r"^`kinds`='trian': .* \(did you mean 'train'\?\); choose of forward, train, "
+    ):
         read_kinds("forward,trian")
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"dim": 0}, "--dim 0 should be 1 or more"),
-        ({"repeats": 0}, "--repeats 0 should be 1 or more"),
-        ({"threads": -1}, "--threads -1 should be 1 or more"),
-        ({"dim": 100, "heads": 3}, "--dim 100 cannot be shared out among --heads 3: choose a multiple"),
-        ({"seed": -1}, "--seed -1 should be from 0 to 2147483647"),
-        ({"precision": "fp16"}, "--precision fp16 should be fp32 or bf16"),
-        ({"device": "mps"}, "--device mps should be auto, cpu or cuda"),
-        ({"lengths": (8, 8)}, "--lengths: 8 is given 2 times; once is enough"),
-        ({"kinds": ("train", "train")}, "--what: train is given 2 times; once is enough"),
-        ({"patterns": ("a", "a")}, "PATTERN: a is given 2 times; once is enough"),
-        ({"patterns": ()}, "PATTERN: give at least one"),
+        ({"dim": 0}, "`dim`=0 should be 1 or more"),
+        ({"repeats": 0}, "`repeats`=0 should be 1 or more"),
+        ({"threads": -1}, "`threads`=-1 should be 1 or more"),
+        ({"dim": 100, "heads": 3}, "`dim`=100 cannot be shared out among `heads`=3: choose a multiple"),
+        ({"seed": -1}, "`seed`=-1 should be from 0 to 2147483647"),
+        ({"precision": "fp16"}, "`precision`=fp16 should be fp32 or bf16"),
+        ({"device": "mps"}, "`device`=mps should be auto, cpu or cuda"),
+        ({"lengths": (8, 8)}, "`lengths`: 8 is given 2 times; once is enough"),
+        ({"kinds": ("train", "train")}, "`kinds`: train is given 2 times; once is enough"),
+        ({"patterns": ("a", "a")}, "`patterns`: a is given 2 times; once is enough"),
+        ({"patterns": ()}, "`patterns`: give at least one"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(options, line):

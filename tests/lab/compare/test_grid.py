@@ -321,7 +321,7 @@ def test_all_runs_have_folders_of_their_own(tmp_path):
 
 def test_another_comparison_in_the_folder_is_refused(tmp_path):
     made, _ = started(tmp_path)
-    with pytest.raises(UsageError, match=r"holds another comparison .*: choose another --out, or resume that one"):
+    with pytest.raises(UsageError, match=r"holds another comparison .*: choose another `out`, or resume that one"):
         started(tmp_path, seeds=3)
     assert started(tmp_path)[0] == made
 
@@ -330,19 +330,19 @@ def test_a_folder_that_holds_something_else_is_refused_before_anything_is_worked
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "letter.txt").write_text("dear")
     monkeypatch.setattr("zoo.lab.compare.session.make_plan", lambda request: pytest.fail("worked out"))
-    with pytest.raises(UsageError, match=r"out holds other files: choose another --out, so that nothing"):
+    with pytest.raises(UsageError, match=r"out holds other files: choose another `out`, so that nothing"):
         started(tmp_path)
     (tmp_path / "out" / "letter.txt").rename(tmp_path / "letter")
     (tmp_path / "out").rmdir()
     (tmp_path / "letter").rename(tmp_path / "out")
-    with pytest.raises(UsageError, match=r"out is a file: choose another --out"):
+    with pytest.raises(UsageError, match=r"out is a file: choose another `out`"):
         started(tmp_path)
     assert (tmp_path / "out").read_text() == "dear"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ZooError, match=r"cannot make the folder .*: Not a directory; choose another place with --out"):
+    with pytest.raises(ZooError, match=r"cannot make the folder .*: Not a directory; choose another place with `out`"):
         create_comparison(request(), root=tmp_path, out=tmp_path / "file" / "out")
 
 

@@ -52,22 +52,22 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_distinct("PATTERN", self.patterns)
-        _check_distinct("--lengths", self.lengths)
-        _check_distinct("--what", self.kinds)
+        _check_distinct("patterns", self.patterns)
+        _check_distinct("lengths", self.lengths)
+        _check_distinct("kinds", self.kinds)
         sizes = {"dim": self.dim, "heads": self.heads, "batch": self.batch, "repeats": self.repeats}
         sizes |= {"threads": self.threads} if self.threads is not None else {}
         for name, size in sizes.items():
             if size < 1:
-                raise UsageError(f"--{name} {size} should be 1 or more")
+                raise UsageError(f"`{name}`={size} should be 1 or more")
         if self.dim % self.heads:
-            raise UsageError(f"--dim {self.dim} cannot be shared out among --heads {self.heads}: choose a multiple")
+            raise UsageError(f"`dim`={self.dim} cannot be shared out among `heads`={self.heads}: choose a multiple")
         if not 0 <= self.seed < 2**31:
-            raise UsageError(f"--seed {self.seed} should be from 0 to 2147483647")
+            raise UsageError(f"`seed`={self.seed} should be from 0 to 2147483647")
         if self.precision not in ("fp32", "bf16"):
-            raise UsageError(f"--precision {self.precision} should be fp32 or bf16")
+            raise UsageError(f"`precision`={self.precision} should be fp32 or bf16")
         if self.device != "auto" and self.device.partition(":")[0] not in ("cpu", "cuda"):
-            raise UsageError(f"--device {self.device} should be auto, cpu or cuda")
+            raise UsageError(f"`device`={self.device} should be auto, cpu or cuda")
 
     @property
     def command(self) -> str:
@@ -88,7 +88,7 @@ def read_lengths(text: str) -> tuple[int, ...]:
     """
     words = text.split(",")
     if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise UsageError(f"--lengths {text!r} should be whole numbers of tokens with commas, e.g. 256,1024,4096")
+        raise UsageError(f"`lengths`={text!r} should be whole numbers of tokens with commas, e.g. 256,1024,4096")
     return tuple(sorted(int(word) for word in words))
 
 
@@ -102,13 +102,13 @@ def read_kinds(text: str) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS)
-            raise UsageError(f"--what {kind!r}: nothing of that name is measured{hint}; choose of {', '.join(KINDS)}")
+            raise UsageError(f"`kinds`={kind!r}: nothing of that name is measured{hint}; choose of {', '.join(KINDS)}")
     return kinds
 
 
 def _check_distinct(name: str, values: Sequence[object]) -> None:
     if not values:
-        raise UsageError(f"{name}: give at least one")
+        raise UsageError(f"`{name}`: give at least one")
     value, count = Counter(values).most_common(1)[0]
     if count > 1:
-        raise UsageError(f"{name}: {value} is given {count} times; once is enough")
+        raise UsageError(f"`{name}`: {value} is given {count} times; once is enough")

@@ -34,7 +34,7 @@ def new_folder(request: Request, *, root: Path, out: Path | None = None) -> Path
         path.mkdir()
     except OSError as error:
         if os.path.lexists(path):
-            raise UsageError(f"{path} exists: choose another --out, so that no earlier figures are lost") from None
+            raise UsageError(f"{path} exists: choose another `out`, so that no earlier figures are lost") from None
         raise cannot_make("folder", path, error) from None
     return path
 

@@ -59,9 +59,9 @@ class Folder:
             UsageError: with what to do.
         """
         if path.is_dir() and any(path.iterdir()):
-            raise UsageError(f"{path} holds other files: choose another --out, so that nothing of them is lost")
+            raise UsageError(f"{path} holds other files: choose another `out`, so that nothing of them is lost")
         if os.path.lexists(path) and not path.is_dir():
-            raise UsageError(f"{path} is a file: choose another --out")
+            raise UsageError(f"{path} is a file: choose another `out`")
 
     @classmethod
     def holds_one(cls, path: Path) -> bool:

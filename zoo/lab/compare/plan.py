@@ -274,7 +274,7 @@ def _targets(source: Source, settings: Settings) -> int | None:
 def _quantity(size: Size, what: str) -> float:
     value = {"params": size.parameters, "flops": size.training_flops, "state": size.state}[what]
     if not value:
-        raise UsageError("the first pattern has no state that others could match; choose another --match")
+        raise UsageError("the first pattern has no state that others could match; choose another `match`")
     return float(value)
 
 

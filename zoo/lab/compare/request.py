@@ -23,13 +23,13 @@ MOST_STEPS = 10**9
 
 # What the command line has a word of its own for, or what belongs to the comparison and not to a run.
 _TAKEN = {
-    "mixer": "the patterns are the arguments of the command",
-    "data": "write --data",
-    "seed": "write --seeds",
-    "lr": "write --lrs",
-    "steps": "write --budget steps:…",
-    "max_time": "write --budget seconds:…",
-    "threads": "write --jobs, among which the cores are shared",
+    "mixer": "the patterns are the arguments",
+    "data": "write `data`",
+    "seed": "write `seeds`",
+    "lr": "write `lrs`",
+    "steps": "write `budget`=steps:…",
+    "max_time": "write `budget`=seconds:…",
+    "threads": "write `jobs`, among which the cores are shared",
 }
 
 
@@ -114,19 +114,19 @@ def check_request(request: Request) -> None:
         if double:
             raise UsageError(f"the {what} {double[0]!r} is named twice; name it once")
     if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
-        raise UsageError(f"--seeds {request.seeds} should be from 1 to {MOST_SEEDS}")
+        raise UsageError(f"`seeds`={request.seeds} should be from 1 to {MOST_SEEDS}")
     if request.jobs is not None and not 1 <= request.jobs <= 256:
-        raise UsageError(f"--jobs {request.jobs} should be from 1 to 256")
+        raise UsageError(f"`jobs`={request.jobs} should be from 1 to 256")
     for name in request.settings:
         if name in _TAKEN:
-            raise UsageError(f"--set {name}=… is not for a comparison: {_TAKEN[name]}")
+            raise UsageError(f"the setting {name} is not for a comparison: {_TAKEN[name]}")
 
 
 def read_match(text: str) -> Match:
     """What is made equal: none, params, flops or state."""
     if text not in get_args(Match):
         raise UsageError(
-            f"--match {text!r} should be one of {', '.join(get_args(Match))}{did_you_mean(text, get_args(Match))}"
+            f"`match`={text!r} should be one of {', '.join(get_args(Match))}{did_you_mean(text, get_args(Match))}"
         )
     return cast(Match, text)
 
@@ -140,7 +140,7 @@ def read_budget(text: str) -> Budget:
         value = math.nan
     most = MOST_STEPS if kind == "steps" else 1e30
     if kind not in ("steps", "seconds", "flops") or not 0 < value <= most or (kind == "steps" and value % 1):
-        raise UsageError(f"--budget {text!r} should read steps:2000, seconds:90 or flops:1e13")
+        raise UsageError(f"`budget`={text!r} should read steps:2000, seconds:90 or flops:1e13")
     return Budget(cast(Any, kind), value)
 
 
@@ -154,7 +154,7 @@ def read_min_effects(texts: Sequence[str]) -> dict[Metric, float]:
         except ValueError:
             least = math.nan
         if rest or not 0 <= least < math.inf:
-            raise UsageError(f"--min-effect {text!r} should read 1% (points of accuracy) or 0.01 (nats of loss)")
+            raise UsageError(f"`min_effect`={text!r} should read 1% (points of accuracy) or 0.01 (nats of loss)")
         found["accuracy" if percent else "loss"] = least
     return found
 
@@ -166,7 +166,7 @@ def read_lrs(text: str) -> tuple[float, ...]:
     except ValueError:
         rates = {math.nan}
     if not all(0 < rate < math.inf for rate in rates):
-        raise UsageError(f"--lrs {text!r} should be numbers above 0 with commas, e.g. 1e-3,3e-3")
+        raise UsageError(f"`lrs`={text!r} should be numbers above 0 with commas, e.g. 1e-3,3e-3")
     return tuple(sorted(rates))
 
 

@@ -32,7 +32,7 @@ def create_comparison(request: Request, *, root: Path, out: Path | None = None) 
         plan, folder = open_comparison(out)
         if plan.command != request.command:
             raise UsageError(
-                f"{out} holds another comparison ({plan.command}): choose another --out, or resume that one: "
+                f"{out} holds another comparison ({plan.command}): choose another `out`, or resume that one: "
                 f"zoo compare --resume {quote(str(out))}"
             )
         return plan, folder

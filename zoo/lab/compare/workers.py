@@ -132,7 +132,7 @@ class Workers:
             worker.process.join()
             raise ZooError(
                 f"a process that made runs was ended from outside (exit code {worker.process.exitcode}), perhaps "
-                "because memory ran out: fewer --jobs need less"
+                "because memory ran out: fewer `jobs` need less"
             ) from None
         if isinstance(message, Exception):
             raise message

@@ -75,7 +75,7 @@ def inspect_run(
         UsageError: less than one token, or data that is not available.
     """
     if tokens < 1:
-        raise UsageError(f"--tokens {tokens} should be 1 or more")
+        raise UsageError(f"`tokens`={tokens} should be 1 or more")
     batches, parts = list(validation_batches(run, tokens, data)), parts_of(run.model)
     if not parts:
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")

@@ -1,0 +1,59 @@
+"""Parameters in the texts of the library, as the flags of the command that runs.
+
+The library serves Python as well, so its texts name a parameter in backticks: "`jobs`=300 should be from 1 to 256".
+On the command line that is "--jobs 300 should be from 1 to 256".
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PARAMETER = re.compile(r"`(?P<name>[a-z_]+)`(?P<value>=(?=\S))?")
+
+_flags: Mapping[str, str] = {}
+"""The flags of the command that runs, by parameter; there is one command a process at a time."""
+
+
+def use_flags_of(command: Any) -> None:
+    """Have `with_flags` write the flags of this command from now on."""
+    global _flags  # noqa: PLW0603 - there is one stderr, too
+    _flags = flags_of(command)
+
+
+def flags_of(command: Any) -> dict[str, str]:
+    """The flag of each parameter of a command, or for an argument the word that its help has for it.
+
+    A parameter that may not have the name of its flag, e.g. one that is called ``compile_model`` for ``--compile``, is
+    known by both.
+    """
+    flags: dict[str, str] = {}
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            flags[parameter.name] = str(parameter.metavar).split()[0]
+        else:
+            flag = max(parameter.opts, key=len)
+            flags |= {flag.lstrip("-").replace("-", "_"): flag, parameter.name: flag}
+    return flags
+
+
+def with_flags(text: str) -> str:
+    """The text with flags in the place of parameters in backticks; what is no parameter of the command stays.
+
+    A setting of a run without a flag of its own is written as ``--set`` takes it.
+    """
+    return _PARAMETER.sub(_flag, text)
+
+
+def _flag(found: re.Match[str]) -> str:
+    name, value = found["name"], found["value"]
+    if name in _flags:
+        return _flags[name] + (" " if value else "")
+    if "set" in _flags and _is_setting(name):
+        return f"{_flags['set']} {name}{value or ''}"
+    return found[0]
+
+
+def _is_setting(name: str) -> bool:
+    from zoo.train.settings import Settings  # for which `zoo --help` does not wait
+
+    return name in Settings.model_fields
