@@ -28,6 +28,11 @@ NAMES = {
     "staff": "pool",
     "deaf": "mask signals",
     "heldout": "validation",
+    "befell": "event",
+    "begun": "started",
+    "broadest": "MAX_…",
+    "fewest": "MIN_…",
+    "restless": "MAX_SPREAD",
 }
 """Words that are no part of a name, each with what is written instead."""
 
@@ -55,6 +60,9 @@ PHRASES = [
     r"\bcannot be had\b",
     r"\bstands? behind\b",
     r"\bshares? of (the )?attention\b",
+    r"\b(came|come|comes) to\b",
+    r"\b(befalls?|befell)\b",
+    r"\bgone on with\b",
     r"\ba (person|stranger)\b",
 ]
 

@@ -6,10 +6,10 @@ from itertools import zip_longest
 
 from torch import Tensor
 
-MOST_MAPS = 16
+MAX_MAPS = 16
 """So many maps fit into one picture."""
 
-MOST_VALUES = 2**20
+MAX_VALUES = 2**20
 """So many numbers fit into one picture."""
 
 
@@ -64,5 +64,5 @@ def _check_values(values: Tensor) -> None:
     shape = tuple(values.shape)
     if not 1 <= len(shape) <= 3 or not values.numel():
         raise ValueError(f"values should be (n,), (n, m) or (n, r, c) with a number at least, and the shape is {shape}")
-    if values.numel() > MOST_VALUES or (len(shape) == 3 and shape[0] > MOST_MAPS):
-        raise ValueError(f"a picture shows at most {MOST_VALUES:,} numbers and {MOST_MAPS} maps, not values of {shape}")
+    if values.numel() > MAX_VALUES or (len(shape) == 3 and shape[0] > MAX_MAPS):
+        raise ValueError(f"a picture shows at most {MAX_VALUES:,} numbers and {MAX_MAPS} maps, not values of {shape}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from zoo.lab.compare.format import count, estimate_in_words, format_value
+from zoo.lab.compare.format import count, format_estimate, format_value
 from zoo.lab.statistics import Estimate
 
 HERE = Path(__file__).parent
@@ -260,7 +260,7 @@ def _one(data: Mapping[str, Any]) -> str:
 
 
 def _mean(arm: Mapping[str, Any], metric: Any) -> str:
-    return estimate_in_words(Estimate(**arm["estimate"]) if arm["estimate"] else None, metric)
+    return format_estimate(Estimate(**arm["estimate"]) if arm["estimate"] else None, metric)
 
 
 def _steps(arm: Mapping[str, Any]) -> str:

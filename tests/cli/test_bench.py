@@ -17,7 +17,7 @@ TINY = ["--lengths", "8,16,32", "--dim", "16", "--heads", "2", "--repeats", "2",
 def _quick(monkeypatch):
     for name, value in {"_SECONDS": 1e-4, "_MATRICES": (32,), "_COPIES": (2**12,)}.items():
         monkeypatch.setattr(f"zoo.lab.bench.machine.{name}", value)
-    for name, value in {"SHORTEST": 1e-4, "_WARM_SECONDS": 0.0}.items():
+    for name, value in {"MIN_SECONDS": 1e-4, "_WARM_SECONDS": 0.0}.items():
         monkeypatch.setattr(f"zoo.lab.bench.measure.{name}", value)
     threads = torch.get_num_threads()
     yield

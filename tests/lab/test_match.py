@@ -5,7 +5,7 @@ import torch
 
 import zoo
 from zoo.errors import UsageError
-from zoo.lab import scale
+from zoo.lab import sizing
 from zoo.lab.match import LIMITS, match
 from zoo.lab.size import measure_size
 from zoo.model.backbone import Backbone
@@ -112,7 +112,7 @@ NEAREST = {
 @pytest.mark.parametrize("case", NEAREST, ids=str)
 def test_where_nothing_is_near_enough_the_nearest_is_taken(case, monkeypatch):
     mixer, target, channel_mixer, widest = case
-    monkeypatch.setattr(scale, "WIDEST", widest)
+    monkeypatch.setattr(sizing, "MAX_WIDTH", widest)
     low, high = NEAREST[case]
     assert low <= matched(mixer, "params", target=target, channel_mixer=channel_mixer)[1] <= high
 
@@ -135,7 +135,7 @@ def test_no_size_to_match(quantity):
 
 
 def test_a_model_without_state_is_never_near(monkeypatch):
-    monkeypatch.setattr(scale, "WIDEST", 64)
+    monkeypatch.setattr(sizing, "MAX_WIDTH", 64)
     text = "'involution(kernel_size=1)' has no numbers of state to match at any width: choose another `match`"
     with pytest.raises(UsageError, match=re.escape(text)):
         matched("involution(kernel_size=1)", "state", target=500)
@@ -166,7 +166,7 @@ def test_the_global_random_state_is_left_as_it_was():
 
 @pytest.mark.slow
 def test_a_search_that_takes_too_long_ends(monkeypatch):
-    monkeypatch.setattr(scale, "PATIENCE", -1.0)
+    monkeypatch.setattr(sizing, "TIME_LIMIT", -1.0)
     settings, miss = matched("involution", "params", target=10_000_000)
     assert settings.dim == 64
     assert miss > 0.9

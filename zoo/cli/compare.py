@@ -181,14 +181,14 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
 
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.export import results_as_json
-    from zoo.lab.compare.format import guess_in_words, verdict
+    from zoo.lab.compare.format import format_guess, verdict
     from zoo.lab.compare.report import columns, rows
 
     if json:
         print_json({"folder": str(folder.path), **results_as_json(results)})
     else:
         for result in results.data:
-            print(" ".join(filter(None, [f"{result.data}: {verdict(result)}", guess_in_words(result)])), end="\n\n")
+            print(" ".join(filter(None, [f"{result.data}: {verdict(result)}", format_guess(result)])), end="\n\n")
             print_table(columns(result), rows(result, results.plan.match))
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
@@ -216,7 +216,7 @@ def _show_plan(plan: "Plan", *, json: bool) -> None:
 
 
 def _print_plan(plan: "Plan") -> None:
-    from zoo.lab.compare.format import count, ratio_in_words
+    from zoo.lab.compare.format import count, format_ratio
 
     heads = ["data", "pattern", "width", "channel mixer", "parameters", "FLOPs/token", "state", "steps", "match"]
     if plan.match == "none":
@@ -225,7 +225,7 @@ def _print_plan(plan: "Plan") -> None:
     for arm in plan.arms:
         row = [arm.data, arm.pattern, "failed", *[""] * 6]
         if arm.settings is not None and arm.size is not None:
-            size, ratio = arm.size, ratio_in_words(arm.ratio, plan.match)
+            size, ratio = arm.size, format_ratio(arm.ratio, plan.match)
             row[2:4] = str(arm.settings.dim), arm.settings.channel_mixer
             row[4:7] = count(size.parameters), count(size.training_flops), count(size.state)
             row[7:9] = f"{arm.settings.steps:,}", ratio

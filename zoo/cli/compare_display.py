@@ -46,13 +46,13 @@ class Tally(GridListener):
         self.plan: Plan | None = None
         self.done: dict[Trial, Outcome] = {}
         self.under_way: dict[Trial, RunProgress] = {}
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.found = 0
         self.speaker = Speaker()
 
     def begin(self, plan: Plan) -> None:
         """The comparison starts."""
-        self.plan, self.begun = plan, time.monotonic()
+        self.plan, self.started = plan, time.monotonic()
 
     def word(self, word: RunProgress) -> None:
         """A run has got so far."""
@@ -70,7 +70,7 @@ class Tally(GridListener):
         self.speaker.notice(text)
 
     def figure(self, outcome: Outcome) -> str:
-        """What a run came to."""
+        """The result of a run."""
         if outcome.summary is None:
             return f"failed: {with_flags(outcome.error or '')}"
         if outcome.summary["accuracies"]:
@@ -88,7 +88,7 @@ class Lines(Tally):
             say(f"{runs(plan.runs)}, {plan.jobs} at a time")
 
     def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
-        """Say what a run came to."""
+        """Say the result of a run."""
         super().ended(trial, outcome, found=found)
         if found or self.plan is None:
             return
@@ -133,7 +133,7 @@ class Board(Tally):
             )
         table = plain_table(("data", "pattern", "runs", ""), rows)
         table.caption = (
-            f"{len(self.done)}/{plan.runs} runs, {duration(time.monotonic() - self.begun)}{self._left(plan)}"
+            f"{len(self.done)}/{plan.runs} runs, {duration(time.monotonic() - self.started)}{self._left(plan)}"
         )
         table.caption_justify = "left"
         return table
@@ -150,5 +150,5 @@ class Board(Tally):
         share = sum(word.step / word.steps for word in self.under_way.values())
         if made + share < 1:
             return ""
-        pace = (time.monotonic() - self.begun) / (made + share)
+        pace = (time.monotonic() - self.started) / (made + share)
         return f", about {duration(pace * (plan.runs - len(self.done) - share))} left"

@@ -34,7 +34,7 @@ AllowChanged: TypeAlias = Annotated[
         callback=allow_changed,
     ),
 ]
-"""The option of a command that goes on with something saved."""
+"""The option of a command that uses something saved."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def folder_argument(text: str) -> Path:
 
 
 def resolve_latest(path: Path, root: Path, *, sign: str, what: str) -> Path:
-    """The folder that was asked for: that one, or for ``latest`` the one in `root` that was begun last.
+    """The folder that was asked for: that one, or for ``latest`` the one in `root` that was started last.
 
     Args:
         path: as `folder_argument` gave it.
@@ -32,14 +32,14 @@ def resolve_latest(path: Path, root: Path, *, sign: str, what: str) -> Path:
     found = [folder for folder in folders if (folder / sign).is_file()]
     if not found:
         raise UsageError(f"there is no {what} in {root}/ yet, so none is the latest: name its folder")
-    # an event has whole seconds: of two that were begun in the same one, the file that was written last decides
-    newest = max(found, key=lambda folder: (_begun(folder, sign), (folder / sign).stat().st_mtime_ns, folder.name))
+    # an event has whole seconds: of two that were started in the same one, the file that was written last decides
+    newest = max(found, key=lambda folder: (_start_time(folder, sign), (folder / sign).stat().st_mtime_ns, folder.name))
     say(f"latest is {newest}")
     return newest
 
 
-def _begun(folder: Path, sign: str) -> float:
-    """When it was begun: the time of its first event, or of the file by which it is known, in seconds."""
+def _start_time(folder: Path, sign: str) -> float:
+    """When it was started: the time of its first event, or of the file by which it is known, in seconds."""
     try:
         with (folder / "events.jsonl").open(encoding="utf-8") as events:
             return _seconds(json.loads(events.readline())["time"])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 """Where run directories go, seen from where the command is given."""
 
-_WIDEST = 40
+_MAX_WIDTH = 40
 """Longer settings do not push the comments of the others to the right."""
 
 _Model = partial(typer.Option, rich_help_panel="Model")
@@ -189,7 +189,7 @@ def _watched(session: "Callable[..., Summary]") -> "Summary":
 
 
 def _report(summary: "Summary", *, json: bool) -> None:
-    """What the run came to, where to look, and what to type next."""
+    """The figures of the run, where to look, and what to type next."""
     if json:
         print_json(asdict(summary))
         return
@@ -256,7 +256,7 @@ def _show_plan(settings: "Settings", *, json: bool) -> None:
         return
     fields = type(plan.settings).model_fields
     rows = [(_toml(name, value), f"# {fields[name].description}") for name, value in values.items()]
-    width = max(len(line) for line, _ in rows if len(line) <= _WIDEST)
+    width = max(len(line) for line, _ in rows if len(line) <= _MAX_WIDTH)
     for line, meaning in rows:
         print(f"{line:<{width}}  {meaning}")
     print()

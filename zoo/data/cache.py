@@ -12,7 +12,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 _MANIFEST = "manifest.json"
-_PATIENCE = 600
+_LOCK_TIMEOUT = 600
 """Seconds to wait for another process that makes the same folder."""
 
 
@@ -37,7 +37,7 @@ def cached_folder(folder: Path, build: Callable[[Path], None]) -> Path | None:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=_PATIENCE):
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=_LOCK_TIMEOUT):
             if not _is_sound(folder):
                 _write(folder, build)
     except (OSError, NotImplementedError):  # the latter comes from file systems that know no locks

@@ -13,7 +13,7 @@ from zoo.lab.bench.request import Request as BenchRequest
 from zoo.lab.bench.result import Bench
 from zoo.lab.bench.session import make_ready, run_bench
 from zoo.lab.bench.write import new_folder, write_bench
-from zoo.lab.compare.format import guess_in_words, verdict
+from zoo.lab.compare.format import format_guess, verdict
 from zoo.lab.compare.request import Request, read_budget, read_data, read_match, read_patterns
 from zoo.lab.compare.results import Results
 from zoo.lab.compare.session import create_comparison, run_comparison
@@ -35,7 +35,7 @@ class Comparison:
     results: Results
 
     def __str__(self) -> str:
-        texts = ([verdict(result), guess_in_words(result)] for result in self.results.data)
+        texts = ([verdict(result), format_guess(result)] for result in self.results.data)
         paragraphs = [" ".join(filter(None, text)) for text in texts]
         return "\n\n".join(f"{r.data}: {text}" for r, text in zip(self.results.data, paragraphs, strict=True))
 
@@ -53,7 +53,7 @@ def compare(
     out: str | Path | None = None,
     **settings: Any,
 ) -> Comparison:
-    """Compare mixers fairly, as ``zoo compare`` does. A comparison that was begun in `out` goes on.
+    """Compare mixers fairly, as ``zoo compare`` does. A comparison that was started in `out` is resumed.
 
     Every run has a process of its own, started as `multiprocessing` starts them: a script keeps the call behind
     ``if __name__ == "__main__":``, and a mixer of the user's own is named by its file, ``"./mine.py:Mine"``.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from zoo.errors import UsageError
-from zoo.lab.scale import Candidate, Quantity, Scale
 from zoo.lab.size import Size, measure_size
+from zoo.lab.sizing import Candidate, Quantity, Sizing
 from zoo.model.backbone import Backbone
 from zoo.model.members import find_channel_mixer
 from zoo.plugin.kinds import MIXER
@@ -18,16 +18,16 @@ from zoo.train.settings import Settings
 LIMITS: dict[Quantity, float] = {"params": 0.01, "flops": 0.03, "state": 0.05}
 """By how much of the target a model may miss it."""
 
-_WORDS: dict[Quantity, str] = {
+_QUANTITY_NAMES: dict[Quantity, str] = {
     "params": "parameters",
     "flops": "floating-point operations per token",
     "state": "numbers of state",
 }
 _STEPS = (8, 4, 2, 1)
 """Multiples of those that divide the given width are tried in turn: heads and groups have to divide widths."""
-_BROADEST = 16
+_MAX_HIDDEN_RATIO = 16
 """No hidden width of more than so many times the width is tried."""
-_REFUSALS = 256
+_MAX_ATTEMPTS = 256
 """So many widths around a wanted one are tried before none fits."""
 _OTHER_HEADS = 4
 """So many other numbers of heads are tried."""
@@ -82,36 +82,38 @@ def match(
         UsageError: no width builds, or the model cannot stream and has no state.
     """
     if not target > 0:
-        raise UsageError(f"there are {target:g} {_WORDS[quantity]} to match: choose another `match`, or `match`=none")
+        raise UsageError(
+            f"there are {target:g} {_QUANTITY_NAMES[quantity]} to match: choose another `match`, or `match`=none"
+        )
     nearest: Candidate | None = None
-    scale = Scale(build, settings, quantity, target, length, targets=targets)
+    sizing = Sizing(build, settings, quantity, target, length, targets=targets)
     for heads in _head_counts(settings):
-        scale.settings = settings.model_copy(update={"heads": heads})
-        for candidate in _candidates(scale):
+        sizing.settings = settings.model_copy(update={"heads": heads})
+        for candidate in _candidates(sizing):
             if candidate.miss <= LIMITS[quantity]:
-                return _matched(scale, candidate)
+                return _matched(sizing, candidate)
             # another number of heads is another model, which a small gain does not pay for
             worth = nearest is None or candidate.miss < nearest.miss / (1 if heads == nearest.settings.heads else 2)
             nearest = candidate if worth else nearest
         if nearest is None:
-            scale.model(settings)  # says what no width fixes
+            sizing.model(settings)  # says what no width fixes
     if nearest is None or not nearest.ratio:
         raise UsageError(
-            f"{str(parse(settings.mixer))!r} has no {_WORDS[quantity]} to match at any width: choose another `match`, "
-            "or `match`=none"
+            f"{str(parse(settings.mixer))!r} has no {_QUANTITY_NAMES[quantity]} to match at any width: choose "
+            "another `match`, or `match`=none"
         )
-    return _matched(scale, nearest)
+    return _matched(sizing, nearest)
 
 
-def _candidates(scale: Scale) -> Iterator[Candidate]:
+def _candidates(sizing: Sizing) -> Iterator[Candidate]:
     """Models around the target, the most promising first, with the number of heads that the settings have."""
-    tunable = scale.quantity != "state" and _has_hidden_width(scale.settings)
-    for step in (step for step in _STEPS if scale.settings.dim % step == 0):
-        sides = sorted(_search(scale, step), key=_by_miss)
+    tunable = sizing.quantity != "state" and _has_hidden_width(sizing.settings)
+    for step in (step for step in _STEPS if sizing.settings.dim % step == 0):
+        sides = sorted(_search(sizing, step), key=_by_miss)
         if tunable:
-            yield from (_tuned(scale, side) for side in sides)
+            yield from (_tuned(sizing, side) for side in sides)
         else:
-            yield from _with_neighbours(scale, sides, step)
+            yield from _with_neighbours(sizing, sides, step)
 
 
 def _head_counts(settings: Settings) -> list[int]:
@@ -129,8 +131,8 @@ def _takes_heads(call: Call) -> bool:
         return False
 
 
-def _matched(scale: Scale, candidate: Candidate) -> Matched:
-    size = measure_size(scale.model(candidate.settings), length=scale.length, targets=scale.targets)
+def _matched(sizing: Sizing, candidate: Candidate) -> Matched:
+    size = measure_size(sizing.model(candidate.settings), length=sizing.length, targets=sizing.targets)
     return Matched(candidate.settings, size, candidate.ratio)
 
 
@@ -138,15 +140,17 @@ def _by_miss(candidate: Candidate) -> float:
     return candidate.miss
 
 
-def _search(scale: Scale, step: int) -> list[Candidate]:
+def _search(sizing: Sizing, step: int) -> list[Candidate]:
     """The candidates on both sides of the target with no buildable width between them; one if the other has none."""
     below: Candidate | None = None
     above: Candidate | None = None
-    guess: float = scale.settings.dim
+    guess: float = sizing.settings.dim
     for turn in count():
         after = below.settings.dim if below else 0
-        before = above.settings.dim if above else scale.widest + 1
-        candidates = (scale.weigh(dim=width) for width in islice(_outward(guess, step, after, before), _REFUSALS))
+        before = above.settings.dim if above else sizing.max_width + 1
+        candidates = (
+            sizing.measure(dim=width) for width in islice(_outward(guess, step, after, before), _MAX_ATTEMPTS)
+        )
         candidate = next((candidate for candidate in candidates if candidate), None)
         if candidate is None:
             break
@@ -183,12 +187,12 @@ def _guess(below: Candidate | None, above: Candidate | None, turn: int) -> float
     return above.settings.dim * max(0.95 * above.ratio**-0.5, 0.25)
 
 
-def _with_neighbours(scale: Scale, sides: Sequence[Candidate], step: int) -> Iterator[Candidate]:
+def _with_neighbours(sizing: Sizing, sides: Sequence[Candidate], step: int) -> Iterator[Candidate]:
     """The candidates, and behind them those of the widths around the first, if the target lies among them."""
     yield from sides
     if len(sides) == 2:
-        for width in islice(_outward(sides[0].settings.dim, step, 0, scale.widest + 1), _NEIGHBOURS):
-            if candidate := scale.weigh(dim=width):
+        for width in islice(_outward(sides[0].settings.dim, step, 0, sizing.max_width + 1), _NEIGHBOURS):
+            if candidate := sizing.measure(dim=width):
                 yield candidate
 
 
@@ -199,18 +203,18 @@ def _has_hidden_width(settings: Settings) -> bool:
     return has and any(layer.channel is None for layer in parse(settings.mixer).layers(settings.layers))
 
 
-def _tuned(scale: Scale, candidate: Candidate) -> Candidate:
+def _tuned(sizing: Sizing, candidate: Candidate) -> Candidate:
     """The same width with the hidden width that comes nearest: all that is matched grows with it in a straight line."""
-    if candidate.miss <= LIMITS[scale.quantity] / 4:
+    if candidate.miss <= LIMITS[sizing.quantity] / 4:
         return candidate  # its own hidden width is a multiple of 16, which matrix units like
     width, name = candidate.settings.dim, parse_call(candidate.settings.channel_mixer).name
 
     def with_hidden(hidden: int) -> Candidate | None:
-        return scale.weigh(dim=width, channel_mixer=str(Call(name, (("hidden", hidden),))))
+        return sizing.measure(dim=width, channel_mixer=str(Call(name, (("hidden", hidden),))))
 
     few, more = with_hidden(16), with_hidden(32)
     if few is None or more is None or more.ratio <= few.ratio:
         return candidate
     wanted = max(round(16 + 16 * (1 - few.ratio) / (more.ratio - few.ratio)), 1)
-    tuned = with_hidden(wanted) if wanted <= _BROADEST * width else None
+    tuned = with_hidden(wanted) if wanted <= _MAX_HIDDEN_RATIO * width else None
     return min(candidate, tuned or candidate, key=_by_miss)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TypeAlias
 
-LONGEST = 300
+MAX_LENGTH = 300
 """Characters of an error's own text that are repeated; torch's may fill a screen."""
 
 Frames: TypeAlias = Sequence[tuple[FrameType, int]]
@@ -28,7 +28,7 @@ def raised_at(error: BaseException, cls: type) -> str | None:
 def summarize_error(error: BaseException) -> str:
     """The kind and the text of an error in one line, which is cut where it is long."""
     text = " ".join(str(error).split()) or "without a message"
-    return f"{type(error).__name__}: {text[:LONGEST]}{'…' if len(text) > LONGEST else ''}"
+    return f"{type(error).__name__}: {text[:MAX_LENGTH]}{'…' if len(text) > MAX_LENGTH else ''}"
 
 
 def own_line(frames: Frames, cls: type) -> str | None:

@@ -89,8 +89,8 @@ def _numbers(state: State) -> int:
 
 def _seconds(run: Callable[[], object]) -> float:
     """The fastest of some runs, in processor time, which other processes hardly touch."""
-    begun, best, runs = time.monotonic(), math.inf, 0
-    while runs < 2 or (runs < ENOUGH and time.monotonic() - begun < BUDGET):
+    start, best, runs = time.monotonic(), math.inf, 0
+    while runs < 2 or (runs < ENOUGH and time.monotonic() - start < BUDGET):
         begin = time.thread_time()
         run()
         best, runs = min(best, time.thread_time() - begin), runs + 1

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-_PATIENCE = 5.0
+_SECONDS_TO_REPORT = 5.0
 """Seconds over which it is measured: a burst of something else is no contention."""
 
 _LIMIT = 0.2
@@ -20,7 +20,7 @@ class Contention:
 
     def notice(self) -> str | None:
         """What to tell the user: once, after some seconds, and only if others take much; None otherwise."""
-        if self._reported or self._start is None or time.monotonic() - self._since < _PATIENCE:
+        if self._reported or self._start is None or time.monotonic() - self._since < _SECONDS_TO_REPORT:
             return None
         now = read_times()
         fraction = waiting_fraction(self._start, now) if now is not None else 0.0

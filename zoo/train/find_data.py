@@ -15,7 +15,7 @@ from zoo.plugin.registry import Registry
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
 
-Begun: TypeAlias = Literal["run", "comparison"]
+Owner: TypeAlias = Literal["run", "comparison"]
 
 
 def source_of(settings: Settings, registry: Registry | None = None) -> Source:
@@ -53,17 +53,17 @@ def find_source(
     sha256: str,
     recorded: str | None = None,
     given: str | None = None,
-    begun: Begun = "run",
+    owner: Owner = "run",
     registry: Registry | None = None,
 ) -> tuple[Source, str | None]:
-    """The data with which something was begun. A text is looked for where it was typed, and where it lay then.
+    """The data of a run or a comparison. A text is looked for where it was typed, and where it lay then.
 
     Args:
-        settings: of what was begun.
+        settings: of the run or comparison.
         sha256: of its data.
         recorded: the absolute path of its text; None for other data, and where an earlier version did not record it.
         given: where the text lies now: nowhere else is looked.
-        begun: what was.
+        owner: which of the two it is.
         registry: where to look for tasks; the installed plugins by default.
 
     Returns:
@@ -74,7 +74,7 @@ def find_source(
         PluginError: the task's plugin is broken or missing.
     """
     if recorded is None and task_call(settings.data, registry) is not None:
-        return _task(settings, sha256, given, begun, registry), None
+        return _task(settings, sha256, given, owner, registry), None
     candidates = [given] if given is not None else [settings.data, recorded or settings.data]
     places = dict.fromkeys(_place(candidate) for candidate in candidates)
     for place in places:
@@ -86,14 +86,14 @@ def find_source(
             source.check_context(settings.context)
             return source, None if corpus_call(place, registry) is not None else place
     if given is not None:
-        raise UsageError(f"{given} is not the text with which the {begun} began: its checksum differs")
-    raise _not_found(settings, places, begun)
+        raise UsageError(f"{given} is not the text with which the {owner} began: its checksum differs")
+    raise _not_found(settings, places, owner)
 
 
 def find_run_source(
     run: RunDirectory, settings: Settings, registry: Registry, *, given: str | None = None
 ) -> tuple[Source, str | None]:
-    """The data with which a run was begun, see `find_source`.
+    """The data of a run, see `find_source`.
 
     Raises:
         UsageError: as there, or the run was saved without its data.
@@ -123,24 +123,24 @@ def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) ->
         return None
 
 
-def _task(settings: Settings, sha256: str, given: str | None, begun: Begun, registry: Registry | None) -> Source:
+def _task(settings: Settings, sha256: str, given: str | None, owner: Owner, registry: Registry | None) -> Source:
     if given is not None:
-        raise UsageError(f"the {begun} learns the task {settings.data} and reads no text: leave out `data`")
+        raise UsageError(f"the {owner} learns the task {settings.data} and reads no text: leave out `data`")
     source = source_of(settings, registry)
     if source.sha256 != sha256:
-        raise _changed(settings.data, begun)
+        raise _changed(settings.data, owner)
     return source
 
 
-def _not_found(settings: Settings, places: Iterable[str], begun: Begun) -> UsageError:
+def _not_found(settings: Settings, places: Iterable[str], owner: Owner) -> UsageError:
     there = [place for place in places if corpus_call(place) is not None or Path(place).exists()]
-    hint = "name the same text with `data`=PATH" if begun == "run" else "put it back"
+    hint = "name the same text with `data`=PATH" if owner == "run" else "put it back"
     if there:
         where = "" if there == [settings.data] else f" (looked at {' and '.join(there)})"
-        return UsageError(f"{_changed(settings.data, begun)}{where}; {hint}")
+        return UsageError(f"{_changed(settings.data, owner)}{where}; {hint}")
     where = "" if list(places) == [settings.data] else f", looked for {' and '.join(places)}"
-    return UsageError(f"the data {settings.data!r} of the {begun} is not there{where}: {hint}")
+    return UsageError(f"the data {settings.data!r} of the {owner} is not there{where}: {hint}")
 
 
-def _changed(data: str, begun: Begun) -> UsageError:
-    return UsageError(f"the data {data!r} has changed since the {begun} began, which needs the same")
+def _changed(data: str, owner: Owner) -> UsageError:
+    return UsageError(f"the data {data!r} has changed since the {owner} began, which needs the same")

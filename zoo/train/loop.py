@@ -62,7 +62,7 @@ class Trainer:
         """Train to the last step, or until the accuracy is reached, the time is over, or the run is interrupted.
 
         Returns:
-            Whether the run came to its end rather than being interrupted.
+            Whether the run reached its end rather than being interrupted.
         """
         self.model.train()
         deadline = time.monotonic() + (self.settings.max_time or math.inf)

@@ -11,7 +11,7 @@ from zoo.train.settings import Settings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
-_LONGEST_REASON = 80
+_MAX_REASON = 80
 """Characters of torch's own word on a device that is not there."""
 
 
@@ -48,7 +48,7 @@ def prepare_machine(settings: Settings) -> torch.device:
     by page fault, a moment later: 20 to 40 % of a small step on a CPU.
 
     Raises:
-        UsageError: the device is not there, e.g. that of a run which was begun elsewhere.
+        UsageError: the device is not there, e.g. that of a run which was started elsewhere.
     """
     check_device(settings.device)
     if settings.threads:
@@ -72,5 +72,5 @@ def check_device(name: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        why = f" ({reason})" if len(reason) <= _LONGEST_REASON else ""  # some list all that torch could be built for
+        why = f" ({reason})" if len(reason) <= _MAX_REASON else ""  # some list all that torch could be built for
         raise UsageError(f"device {name!r} cannot be used here{why}; try `device`=cpu") from None

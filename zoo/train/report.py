@@ -14,7 +14,7 @@ from zoo.train.inspection import read_inspection
 from zoo.train.run_directory import RunDirectory
 from zoo.train.shell import quote
 
-_MOST_COLUMNS = 16
+_MAX_COLUMNS = 16
 
 
 def finish(run: RunDirectory, *, summary: Mapping[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _accuracies(summary: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, s
     for name, shares in (summary.get("accuracies") or {}).items():
         levels = (summary.get("guess_levels") or {}).get(name, {})
         rows = [(value, _number(share, ".1%"), _number(levels.get(value), ".1%")) for value, share in shares.items()]
-        step = -(-len(rows) // _MOST_COLUMNS)
+        step = -(-len(rows) // _MAX_COLUMNS)
         tables.append((name, rows[step - 1 :: step]))
     return tables
 

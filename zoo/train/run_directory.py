@@ -117,7 +117,7 @@ class RunDirectory:
         return (self.path / "tokenizer.json").is_file()
 
     def check_resumable(self) -> None:
-        """Refuse a run that no optimizer can go on with.
+        """Refuse a run that no optimizer can resume.
 
         Raises:
             UsageError: ``zoo train`` did not make it.
@@ -173,7 +173,7 @@ class RunDirectory:
         append(self.path / "samples.txt", sample_entry(Sample(step, text)))
 
     def append_event(self, kind: str, **fields: Any) -> None:
-        """Log what befell the run (started, resumed, interrupted, fell back, finished), with the UTC time."""
+        """Log an event of the run (started, resumed, interrupted, fell back, finished), with the UTC time."""
         path = self.path / "events.jsonl"
         if path.exists():
             cut_lines(path, path.stat().st_size)  # a loss of power may have left half a line
@@ -203,7 +203,7 @@ class RunDirectory:
         return read_rows(self.path / "metrics.jsonl")
 
     def events(self) -> list[dict[str, Any]]:
-        """What befell the run, the oldest first."""
+        """The events of the run, the oldest first."""
         return read_rows(self.path / "events.jsonl")
 
     def samples(self) -> list[Sample]:

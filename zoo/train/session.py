@@ -38,7 +38,7 @@ from zoo.train.shell import quote
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to.
+    """The figures of a run that has ended.
 
     Attributes:
         train_loss: nats per token that has a target; `validation_loss` likewise.
@@ -122,7 +122,7 @@ def resume(
     interrupts: Interrupts | None = None,
     pages: bool = True,
 ) -> Summary:
-    """Go on with a run from its newest sound checkpoint, to its last step or to a later one.
+    """Resume a run from its newest sound checkpoint, to its last step or to a later one.
 
     One that has finished stays as it is: its figures are given back, and `listener` hears how to train it longer.
 

@@ -17,7 +17,7 @@ def _own_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "machine._COPIES": (2**12, 2**14),
     }.items():
         monkeypatch.setattr(f"zoo.lab.bench.{name}", value)
-    for name, value in {"SHORTEST": 1e-4, "_WARM_SECONDS": 0.0}.items():
+    for name, value in {"MIN_SECONDS": 1e-4, "_WARM_SECONDS": 0.0}.items():
         monkeypatch.setattr(f"zoo.lab.bench.measure.{name}", value)
     threads = torch.get_num_threads()
     yield

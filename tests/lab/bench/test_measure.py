@@ -35,7 +35,7 @@ def clock(monkeypatch):
         return clock.now - began
 
     monkeypatch.setattr(measure, "elapsed", elapsed)
-    monkeypatch.setattr(measure, "SHORTEST", 0.02)
+    monkeypatch.setattr(measure, "MIN_SECONDS", 0.02)
     monkeypatch.setattr(measure, "_WARM_SECONDS", 0.0)
     return clock
 

@@ -73,14 +73,14 @@ def test_what_was_measured_is_there_when_somebody_stops_it():
 
 
 def test_a_note_tells_of_a_restless_machine(monkeypatch):
-    monkeypatch.setattr(session, "RESTLESS", -1.0)
+    monkeypatch.setattr(session, "MAX_SPREAD", -1.0)
     assert any("kept the machine busy" in note for note in bench("correlation", kinds=("forward",), lengths=(8,)).notes)
-    monkeypatch.setattr(session, "RESTLESS", 1e9)
+    monkeypatch.setattr(session, "MAX_SPREAD", 1e9)
     assert bench("correlation", kinds=("forward",), lengths=(8,)).notes == []
 
 
 def test_a_slow_cell_is_said_to_be_repeated_less(monkeypatch):
-    monkeypatch.setattr("zoo.lab.bench.measure.SLOW", 0.0)
+    monkeypatch.setattr("zoo.lab.bench.measure.SLOW_SECONDS", 0.0)
     made = bench("correlation", kinds=("train",), lengths=(8,), repeats=5)
     assert [len(cell.seconds) for cell in made.cells] == [3, 3]
     told = [note for note in made.notes if note.startswith("correlation, train at 8: a call takes ")]
@@ -171,7 +171,7 @@ def test_a_failure_in_a_later_repeat_counts(monkeypatch):
         return work.Work(call, prepared.tokens, prepared.bytes_moved)
 
     monkeypatch.setattr(work, "_forward", failing)
-    monkeypatch.setattr("zoo.lab.bench.measure.SHORTEST", 0.0)
+    monkeypatch.setattr("zoo.lab.bench.measure.MIN_SECONDS", 0.0)
     made = bench("correlation", kinds=("forward",), lengths=(8,), repeats=5)
     assert failed(made) == [("forward", 8, "RuntimeError: worn out")]
     assert len(made.row("forward", PLAIN)[0].seconds) == 5

@@ -5,13 +5,13 @@ import pytest
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.format import (
     count,
-    estimate_in_words,
+    format_estimate,
+    format_guess,
+    format_judgement,
+    format_lr,
+    format_ratio,
     format_value,
-    guess_in_words,
-    judgement_in_words,
-    lr_in_words,
     ranking,
-    ratio_in_words,
     verdict,
 )
 from zoo.lab.compare.judge import Conclusion, Judgement, judge
@@ -34,8 +34,8 @@ def test_figures():
     assert format_value(0.9876, "accuracy") == "98.8 %"
     assert format_value(1.23456, "loss") == "1.235"
     assert format_value(None, "loss") == format_value(float("nan"), "accuracy") == "n/a"
-    assert lr_in_words(None) == "n/a"
-    assert lr_in_words(0.0003) == "0.0003"
+    assert format_lr(None) == "n/a"
+    assert format_lr(0.0003) == "0.0003"
 
 
 def seeded(*values):
@@ -43,11 +43,11 @@ def seeded(*values):
 
 
 def test_estimates():
-    assert estimate_in_words(seeded(0.5), "accuracy") == "50.0 %"
-    assert estimate_in_words(seeded(0.8, 0.9, 1.0), "accuracy") == "90.0 ± 24.8 %"
-    assert estimate_in_words(seeded(0.3, 1.0), "accuracy") == "65.0 % (0 to 100)"
-    assert estimate_in_words(seeded(0.8, 0.9, 1.0), "loss") == "0.900 ± 0.248"
-    assert estimate_in_words(None, "loss") == "n/a"
+    assert format_estimate(seeded(0.5), "accuracy") == "50.0 %"
+    assert format_estimate(seeded(0.8, 0.9, 1.0), "accuracy") == "90.0 ± 24.8 %"
+    assert format_estimate(seeded(0.3, 1.0), "accuracy") == "65.0 % (0 to 100)"
+    assert format_estimate(seeded(0.8, 0.9, 1.0), "loss") == "0.900 ± 0.248"
+    assert format_estimate(None, "loss") == "n/a"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def judged(metric, *lead, min_effect=0.01, guess=None, lows=0.5):
     difference = Difference("a", "b", *lead)
     estimates = dict.fromkeys("ab", Estimate(0.9, lows, 1.0, 3))
     (found,) = judge([difference], estimates, metric=metric, guess=guess, min_effect=min_effect)
-    return judgement_in_words(found, DataResult("x", metric, (), (found,), {}, None, min_effect))
+    return format_judgement(found, DataResult("x", metric, (), (found,), {}, None, min_effect))
 
 
 def test_the_higher_accuracy_and_the_lower_loss_are_better():
@@ -146,7 +146,7 @@ def test_a_pattern_of_several_words_stands_in_quotes(tmp_path):
     result = one(tmp_path, shares)
     assert verdict(result).startswith("'correlation + involution' is ahead with 90.7")
     (judgement,) = result.judgements
-    assert judgement_in_words(judgement, result).startswith(
+    assert format_judgement(judgement, result).startswith(
         "'correlation + involution' is better than 'correlation, involution' by 40.3 points"
     )
 
@@ -183,13 +183,13 @@ def test_the_verdict_on_a_task(tmp_path):
         r"not of involution\.",
         verdict(result),
     )
-    assert guess_in_words(result) == f"Guessing gives {100 * result.guess:.1f} %."
+    assert format_guess(result) == f"Guessing gives {100 * result.guess:.1f} %."
     assert 0.25 < result.guess < 0.6  # four symbols, of which one has come most often
 
 
 def test_the_verdict_on_a_text_takes_the_lowest_loss(tmp_path):
     result = one(tmp_path, {"dot-product": [1.5, 1.51, 1.52], "correlation": [1.4, 1.41, 1.42]}, data=TEXT)
-    assert (result.metric, result.guess, guess_in_words(result)) == ("loss", None, "")
+    assert (result.metric, result.guess, format_guess(result)) == ("loss", None, "")
     assert (
         verdict(result)
         == "correlation is ahead with 1.410 ± 0.025 nats per token, and ahead of every other by more than chance."
@@ -244,7 +244,7 @@ def test_the_verdict_of_one_seed_of_one_pattern_and_of_nothing(tmp_path):
     result = one(tmp_path / "b", {"dot-product": [0.9, 0.91, 0.9]})
     assert re.fullmatch(r"dot-product reached 90\.3 ± 1\.\d %\.", verdict(result))
     result = one(tmp_path / "c", {"dot-product": [None], "correlation": []}, seeds=1)
-    assert verdict(result) == "No run has come to a figure."
+    assert verdict(result) == "No run has a result."
 
 
 def test_a_judgement_knows_who_is_better():
@@ -256,7 +256,7 @@ def test_a_judgement_knows_who_is_better():
 
 
 def test_a_size_that_is_far_off_is_marked():
-    assert ratio_in_words(None, "none") == "n/a"
-    assert ratio_in_words(1.0, "none") == "1.000"
-    assert [ratio_in_words(ratio, "params") for ratio in (1.004, 0.966)] == ["1.004", "0.966, off by 3.4%"]
-    assert ratio_in_words(0.966, "state") == "0.966"
+    assert format_ratio(None, "none") == "n/a"
+    assert format_ratio(1.0, "none") == "1.000"
+    assert [format_ratio(ratio, "params") for ratio in (1.004, 0.966)] == ["1.004", "0.966, off by 3.4%"]
+    assert format_ratio(0.966, "state") == "0.966"

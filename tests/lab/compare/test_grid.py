@@ -298,7 +298,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(tmp_path):
     path = folder.trial(made, made.results(0, 1e-3)[0])
     (path / "checkpoints" / "step-00000000").mkdir(parents=True)
     (path / "config.json").write_text(made.settings(made.results(0, 1e-3)[0]).model_dump_json())
-    with pytest.raises(UsageError, match=r"cannot go on with the run in .*; remove the folder") as error:
+    with pytest.raises(UsageError, match=r"cannot resume the run in .*; remove the folder") as error:
         run_comparison(made, folder)
     assert str(path) in str(error.value)
     assert not list(folder.path.rglob("failure.json"))

@@ -181,7 +181,7 @@ def test_nothing_has_ended_yet(tmp_path, monkeypatch):
     assert results.data[0].metric == "accuracy"
     seen = Page((tmp_path / "report.html").read_text())
     assert "Not finished: 0 of 1 runs have ended" in seen.text
-    assert "No run has come to a figure." in seen.text
+    assert "No run has a result." in seen.text
     assert results_table(results).strip() == timings_table(results).strip() == ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEWEST = 3
+MIN_LENGTHS = 3
 """Lengths that it takes to speak of growth."""
 
 
@@ -13,13 +13,13 @@ def exponent(lengths: Sequence[int], costs: Sequence[float]) -> float | None:
 
     None with fewer than three lengths, and of a cost that is 0 somewhere.
     """
-    return _slope(lengths, costs) if len(lengths) >= FEWEST else None
+    return _slope(lengths, costs) if len(lengths) >= MIN_LENGTHS else None
 
 
 def upper_exponent(lengths: Sequence[int], costs: Sequence[float]) -> float | None:
     """The same over the upper half of the lengths, the middle one with them: what is constant flattens short ones."""
     first = len(lengths) // 2
-    return _slope(lengths[first:], costs[first:]) if len(lengths) >= FEWEST else None
+    return _slope(lengths[first:], costs[first:]) if len(lengths) >= MIN_LENGTHS else None
 
 
 def _slope(lengths: Sequence[int], costs: Sequence[float]) -> float | None:

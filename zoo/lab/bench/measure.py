@@ -1,4 +1,4 @@
-"""Timing in turn: everything once in a round, so that what befalls the machine befalls all of it alike."""
+"""Timing in turn: everything once in a round, so that a disturbance of the machine disturbs all of it alike."""
 
 import gc
 import math
@@ -11,13 +11,13 @@ import torch
 
 from zoo.lab.bench.machine import elapsed
 
-SHORTEST = 0.02
+MIN_SECONDS = 0.02
 """Seconds that a repeat takes at least: what is quicker is called several times in it."""
 
-SLOW = 3.0
+SLOW_SECONDS = 3.0
 """Seconds of a call from which it is repeated fewer times."""
 
-FEWEST = 3
+MIN_REPEATS = 3
 """Times that a slow call is repeated, if so many were asked for."""
 
 Key: TypeAlias = tuple[int, str]
@@ -57,7 +57,7 @@ def time_in_turn(
 ) -> None:
     """Time each call so many times: a round takes every length and every candidate once, in an order that rotates.
 
-    So the repeats of a cell lie far apart, and what befalls the machine for a while spoils one or two of them.
+    So the repeats of a cell lie far apart, and a disturbance that lasts a while spoils one or two of them.
 
     Args:
         work: the calls by length and candidate.
@@ -95,10 +95,10 @@ def _warmed(call: Callable[[], object], repeats: int, device: torch.device) -> T
         except Exception as error:
             return Timing(error=error)
         calls, spent, fastest = calls + 1, spent + took, min(fastest, took)
-        if took > SLOW:
+        if took > SLOW_SECONDS:
             break
-    inside = max(1, math.ceil(SHORTEST / max(fastest, _CLOCK)))
-    return Timing(fastest, inside, min(repeats, FEWEST) if fastest > SLOW else repeats)
+    inside = max(1, math.ceil(MIN_SECONDS / max(fastest, _CLOCK)))
+    return Timing(fastest, inside, min(repeats, MIN_REPEATS) if fastest > SLOW_SECONDS else repeats)
 
 
 def _repeat(call: Callable[[], object], timing: Timing, device: torch.device) -> None:

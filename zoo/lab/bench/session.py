@@ -22,7 +22,7 @@ from zoo.model.faults import describe_error
 from zoo.model.watch import watch_stream
 from zoo.train.not_finite import explain_writes
 
-RESTLESS = 0.3
+MAX_SPREAD = 0.3
 """How far apart the quartiles of a cell may be, as a fraction of its median, before a reader is warned."""
 
 
@@ -94,7 +94,7 @@ def run_bench(start: Start, listener: Listener | None = None) -> Bench:
         bench.complete = True
     except (Stopped, KeyboardInterrupt):
         bench.notes.append("It was interrupted: this is what was measured until then.")
-    if bench.widest is not None and bench.widest.spread > RESTLESS:
+    if bench.widest is not None and bench.widest.spread > MAX_SPREAD:
         bench.notes.append("Repeats differ widely: something else kept the machine busy, so trust no small difference.")
     bench.cells = [_bounded(cell, bench.peaks) for cell in bench.cells]
     bench.seconds = time.monotonic() - began

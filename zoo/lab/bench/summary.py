@@ -13,7 +13,7 @@ LEGEND = {
 }
 """What the columns mean."""
 
-MOST_LENGTHS = 6
+MAX_LENGTHS = 6
 """Lengths that fit beside each other; of more the table shows some, and the files all."""
 
 WIDTH = 100
@@ -28,9 +28,9 @@ def summary(bench: Bench) -> str:
 
 def some_lengths(lengths: Sequence[int]) -> list[int]:
     """The lengths that a table shows: all, or six of them with the shortest and the longest."""
-    if len(lengths) <= MOST_LENGTHS:
+    if len(lengths) <= MAX_LENGTHS:
         return list(lengths)
-    return [lengths[round(i * (len(lengths) - 1) / (MOST_LENGTHS - 1))] for i in range(MOST_LENGTHS)]
+    return [lengths[round(i * (len(lengths) - 1) / (MAX_LENGTHS - 1))] for i in range(MAX_LENGTHS)]
 
 
 def _block(bench: Bench, kind: str) -> Iterator[str]:

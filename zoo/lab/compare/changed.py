@@ -34,8 +34,8 @@ class ChangedPlugin:
 
     Attributes:
         name: of the mixer or the task.
-        runs: how many were begun with each version and source code.
-        resumed: how many of them were resumed with other code than they were begun with.
+        runs: how many were started with each version and source code.
+        resumed: how many of them were resumed with other code than they were started with.
     """
 
     name: str
@@ -50,18 +50,18 @@ class ChangedPlugin:
 
 def changed_plugins(runs: Iterable[Path]) -> tuple[ChangedPlugin, ...]:
     """What the folders of runs say about it; one that is missing or damaged says nothing."""
-    begun: dict[str, Counter[Code]] = {}
+    started: dict[str, Counter[Code]] = {}
     resumed: Counter[str] = Counter()
     for path in runs:
         with suppress(ZooError, KeyError, TypeError, AttributeError):
             run = RunDirectory(path)
             for name, plugin in run.environment["plugins"].items():
                 code = Code(plugin["distribution"], plugin["version"], plugin.get("source_sha256", ""))
-                begun.setdefault(name, Counter())[code] += 1
-            resumed.update({event["plugin"] for event in run.events() if event.get("plugin") in begun})
+                started.setdefault(name, Counter())[code] += 1
+            resumed.update({event["plugin"] for event in run.events() if event.get("plugin") in started})
     return tuple(
         ChangedPlugin(plain_name(name), tuple(sorted(codes.items())), resumed[name])
-        for name, codes in sorted(begun.items())
+        for name, codes in sorted(started.items())
         if resumed[name] or _differ(codes)
     )
 

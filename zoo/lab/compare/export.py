@@ -5,7 +5,7 @@ from typing import Any
 
 from zoo.files.logs import table
 from zoo.lab.compare.changed import ChangedPlugin
-from zoo.lab.compare.format import judgement_in_words, verdict
+from zoo.lab.compare.format import format_judgement, verdict
 from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Arm, Trial
 from zoo.lab.compare.results import ArmResult, Results, value_of
@@ -35,7 +35,7 @@ def results_as_json(results: Results) -> dict[str, Any]:
                     {
                         **asdict(judgement.difference),
                         "conclusion": str(judgement.conclusion),
-                        "in_words": judgement_in_words(judgement, result),
+                        "in_words": format_judgement(judgement, result),
                     }
                     for judgement in result.judgements
                 ],

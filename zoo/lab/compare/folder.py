@@ -65,7 +65,7 @@ class Folder:
 
     @classmethod
     def holds_one(cls, path: Path) -> bool:
-        """Whether a comparison was begun there."""
+        """Whether a comparison was started there."""
         return (path / PLAN).is_file()
 
     @property

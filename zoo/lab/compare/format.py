@@ -6,7 +6,7 @@ from typing import cast
 from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement, Metric
 from zoo.lab.compare.results import ArmResult, DataResult
 from zoo.lab.match import LIMITS
-from zoo.lab.scale import Quantity
+from zoo.lab.sizing import Quantity
 from zoo.lab.statistics import Estimate
 
 TITLES: dict[Metric, str] = {"accuracy": "validation accuracy (%)", "loss": "validation loss (nats per token)"}
@@ -14,7 +14,7 @@ TITLES: dict[Metric, str] = {"accuracy": "validation accuracy (%)", "loss": "val
 
 UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
 
-_UNITS_BEHIND: dict[Metric, str] = {"accuracy": "", "loss": " nats per token"}
+_UNIT_SUFFIXES: dict[Metric, str] = {"accuracy": "", "loss": " nats per token"}
 
 
 def format_value(value: float | None, metric: Metric) -> str:
@@ -24,7 +24,7 @@ def format_value(value: float | None, metric: Metric) -> str:
     return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.3f}"
 
 
-def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
+def format_estimate(estimate: Estimate | None, metric: Metric) -> str:
     """A mean with half the width of its interval: ``99.8 ± 0.3 %``; a wide one of shares as far as there are shares."""
     if estimate is None:
         return "n/a"
@@ -38,19 +38,19 @@ def estimate_in_words(estimate: Estimate | None, metric: Metric) -> str:
     return f"{estimate.mean:.3f} ± {reach:.3f}"
 
 
-def judgement_in_words(judgement: Judgement, result: DataResult) -> str:
+def format_judgement(judgement: Judgement, result: DataResult) -> str:
     """Which of two is better, by how much, and whether chance would do as well."""
     difference, metric = judgement.difference, result.metric
     seeds = _seeds(difference.seeds)
     if difference.mean == 0:
         return f"{_list([difference.first, difference.second])} have the same mean, {seeds}"
     better, worse = _quoted(judgement.better), _quoted(judgement.worse)
-    by = f"{number_of(abs(difference.mean), metric)} {UNITS[metric]}"
+    by = f"{format_difference(abs(difference.mean), metric)} {UNITS[metric]}"
     if difference.p is None or difference.low is None or difference.high is None:
         return f"{better} leads {worse} by {by} on one seed, which says nothing about chance"
     sign = 1 if difference.mean >= 0 else -1
     low, high = sorted((sign * difference.low, sign * difference.high))
-    interval = f"{by} (95 % interval {number_of(low, metric)} to {number_of(high, metric)})"
+    interval = f"{by} (95 % interval {format_difference(low, metric)} to {format_difference(high, metric)})"
     tail = f"{interval}, {_p(difference.p)}, {seeds}"
     if judgement.conclusion is Conclusion.TOO_FEW_SEEDS:
         return f"{better} leads {worse} by {tail}: too few seeds for a verdict, which takes {MIN_SEEDS}"
@@ -62,7 +62,7 @@ def judgement_in_words(judgement: Judgement, result: DataResult) -> str:
     return f"{better} is better than {worse} by {tail}{small}"
 
 
-def guess_in_words(result: DataResult) -> str:
+def format_guess(result: DataResult) -> str:
     """What guessing gives, in a sentence, or token frequencies on masked tokens; empty for any other text."""
     if result.unigram_loss is not None:
         return f"These are masked tokens; their unigram loss is {format_value(result.unigram_loss, 'loss')}."
@@ -73,19 +73,19 @@ def verdict(result: DataResult) -> str:
     """The outcome on one text or task, in a sentence."""
     ranked, metric = ranking(result), result.metric
     if not ranked:
-        return "No run has come to a figure."
+        return "No run has a result."
     best = ranked[0]
     if len(ranked) == 1:
-        figure = f"{estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
+        figure = f"{format_estimate(best.estimate, metric)}{_UNIT_SUFFIXES[metric]}"
         return f"{_quoted(best.arm.pattern)} reached {figure}{_unless_above_guessing(result, ranked)}."
     first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
     others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
     if not others:
-        head = f"All reached {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
+        head = f"All reached {_mean(best, metric)}{_UNIT_SUFFIXES[metric]}"
     elif len(first) > 1:
-        head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNITS_BEHIND[metric]}"
+        head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNIT_SUFFIXES[metric]}"
     else:
-        head = f"{_quoted(first[0])} is ahead with {estimate_in_words(best.estimate, metric)}{_UNITS_BEHIND[metric]}"
+        head = f"{_quoted(first[0])} is ahead with {format_estimate(best.estimate, metric)}{_UNIT_SUFFIXES[metric]}"
     seeds = best.estimate.seeds if best.estimate is not None else 0
     if seeds < 2:
         return f"{head}; one seed says nothing about chance."
@@ -109,7 +109,7 @@ def _ahead_of_whom(result: DataResult, first: list[str], others: list[str]) -> s
     ahead = [other for other in others if all((best, other) in significant for best in first)]
     small = [other for other in ahead if Conclusion.SMALL in {significant[best, other] for best in first}]
     rest = [other for other in others if other not in ahead]
-    by_little = f"by little (less than {number_of(result.min_effect, result.metric)} {UNITS[result.metric]})"
+    by_little = f"by little (less than {format_difference(result.min_effect, result.metric)} {UNITS[result.metric]})"
     if not ahead:
         return ", but ahead of none of the others by more than chance"
     if not rest and not small:
@@ -140,7 +140,7 @@ def count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
-def ratio_in_words(ratio: float | None, match: str) -> str:
+def format_ratio(ratio: float | None, match: str) -> str:
     """The size of a model over that of the first one, ``1.004``, and by how much it is off where that is a lot."""
     if ratio is None:
         return "n/a"
@@ -148,12 +148,12 @@ def ratio_in_words(ratio: float | None, match: str) -> str:
     return f"{ratio:.3f}" + (f", off by {abs(ratio - 1):.1%}" if abs(ratio - 1) > limit else "")
 
 
-def lr_in_words(lr: float | None) -> str:
+def format_lr(lr: float | None) -> str:
     """A learning rate."""
     return "n/a" if lr is None else f"{lr:g}"
 
 
-def number_of(value: float, metric: Metric) -> str:
+def format_difference(value: float, metric: Metric) -> str:
     """A difference in points or nats."""
     return f"{100 * value:z.1f}" if metric == "accuracy" else f"{value:z.3f}"
 

@@ -53,7 +53,7 @@ class Grid:
 
         Raises:
             GridInterrupted: Ctrl-C; every run was saved.
-            UsageError: a mixer, the data or the device is not there, or a run cannot be gone on with.
+            UsageError: a mixer, the data or the device is not there, or a run cannot be resumed.
             PluginError: a plugin is missing or broken.
         """
         changed, self.texts = _check(self.plan)
@@ -84,7 +84,7 @@ class Grid:
         return trials
 
     def _take(self, trial: Trial, workers: Workers) -> None:
-        """Make a run, or take what it came to earlier."""
+        """Make a run, or take its earlier outcome."""
         path = self.folder.trial(self.plan, trial)
         outcome = read_outcome(path)
         if outcome.is_over:
@@ -128,7 +128,7 @@ def _check(plan: Plan) -> tuple[list[str], dict[str, Text]]:
         if arm.data in checked:
             continue
         checksum, recorded = plan.checksums[arm.data], plan.paths.get(arm.data)
-        _, place = find_source(arm.settings, sha256=checksum, recorded=recorded, begun="comparison")
+        _, place = find_source(arm.settings, sha256=checksum, recorded=recorded, owner="comparison")
         checked.add(arm.data)
         if place is not None:
             texts[arm.data] = Text(place, checksum)
@@ -136,7 +136,7 @@ def _check(plan: Plan) -> tuple[list[str], dict[str, Text]]:
 
 
 def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | None:
-    """The learning rate whose sweep run came off best; None while one of them is not over.
+    """The learning rate whose sweep run was best; None while one of them is not over.
 
     Where all have failed it is the lowest.
     """

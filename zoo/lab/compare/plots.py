@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LEAST_RANGE = 0.1
+_MIN_RANGE = 0.1
 """Nats between the lightest and the darkest shade of a loss, at least, so that what differs by little looks so."""
 
 _WRAP = 34
@@ -71,7 +71,7 @@ def _of_one(
         )
     if any(arm.estimate for arm in result.arms):
         several = any(arm.estimate and arm.estimate.seeds > 1 for arm in result.arms)
-        title = "The mean, its 95 % interval, and each seed." if several else "What the one seed came to."
+        title = "The mean, its 95 % interval, and each seed." if several else "The result of the one seed."
         pictures.append(Picture(f"{prefix}-means", title, partial(draw_means, result, patterns)))
     for kind in _kinds(result.arms):
         title = f"Accuracy by {kind}, mean over the seeds."
@@ -234,7 +234,7 @@ def _shade(values: "np.ndarray", metric: Metric) -> "np.ndarray":
     if metric == "accuracy":
         return values
     low, high = np.nanmin(values), np.nanmax(values)
-    return 0.5 + ((low + high) / 2 - values) / max(high - low, _LEAST_RANGE)
+    return 0.5 + ((low + high) / 2 - values) / max(high - low, _MIN_RANGE)
 
 
 def _kinds(arms: Sequence[ArmResult]) -> list[str]:

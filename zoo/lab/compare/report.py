@@ -11,13 +11,13 @@ from zoo.lab.compare.format import (
     TITLES,
     UNITS,
     count,
-    estimate_in_words,
+    format_difference,
+    format_estimate,
+    format_guess,
+    format_judgement,
+    format_lr,
+    format_ratio,
     format_value,
-    guess_in_words,
-    judgement_in_words,
-    lr_in_words,
-    number_of,
-    ratio_in_words,
     verdict,
 )
 from zoo.lab.compare.plan import Plan
@@ -82,7 +82,7 @@ def _page(
         seeds=f"on {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "on one seed",
         matching=_matching(results),
         choosing=_choosing(results),
-        lrs=[lr_in_words(lr) for lr in plan.lrs],
+        lrs=[format_lr(lr) for lr in plan.lrs],
         overview=pictures.get("", []),
         each=[_one(result, pictures[result.data], plan) for result in results.data],
         environment=list(flat(environment)),
@@ -95,13 +95,13 @@ def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], plan: Plan) 
         "anchor": f"data-{result.arms[0].index}",
         "sha256": plan.checksums[result.data],
         "verdict": verdict(result),
-        "guess": guess_in_words(result),
-        "small": f"{number_of(result.min_effect, result.metric)} {UNITS[result.metric]}",
+        "guess": format_guess(result),
+        "small": f"{format_difference(result.min_effect, result.metric)} {UNITS[result.metric]}",
         "columns": columns(result),
         "rows": rows(result, plan.match),
         "failures": [(arm.arm.pattern, arm.error) for arm in result.arms if arm.error],
         "pictures": pictures,
-        "differences": [judgement_in_words(judgement, result) for judgement in result.judgements],
+        "differences": [format_judgement(judgement, result) for judgement in result.judgements],
         "sweep": _sweep(result),
         "settings": list(flat(_common(result))),
     }
@@ -145,16 +145,16 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
     width += [f"{settings.heads} heads"] if len({each.heads for each in _all_settings(result)}) > 1 else []
     return [
         arm.arm.pattern,
-        estimate_in_words(arm.estimate, result.metric),
+        format_estimate(arm.estimate, result.metric),
         *([] if result.guess is None else [format_value(result.guess, "accuracy").removesuffix(" %")]),
         ", ".join(seeds),
         f"{few:,}" if few == many else f"{few:,} to {many:,}",
-        lr_in_words(arm.lr),
+        format_lr(arm.lr),
         ", ".join(width),
         count(size.parameters) + experts,
         count(size.training_flops),
         count(size.state),
-        *([ratio_in_words(arm.arm.ratio, match)] if _matched(result) else []),
+        *([format_ratio(arm.arm.ratio, match)] if _matched(result) else []),
     ]
 
 
@@ -167,7 +167,7 @@ def _sweep(result: DataResult) -> list[list[str]]:
     for arm in result.arms:
         if arm.sweep:
             tried = [format_value(value_of(outcome, result.metric), result.metric) for outcome in arm.sweep.values()]
-            rows.append([arm.arm.pattern, *tried, lr_in_words(arm.lr)])
+            rows.append([arm.arm.pattern, *tried, format_lr(arm.lr)])
     return rows
 
 
@@ -193,7 +193,7 @@ def _choosing(results: Results) -> str:
     plan = results.plan
     if len(plan.lrs) < 2:
         return "One learning rate was used for all."
-    tried = ", ".join(lr_in_words(lr) for lr in plan.lrs)
+    tried = ", ".join(format_lr(lr) for lr in plan.lrs)
     return (
         f"For each pattern the learning rates {tried} were tried on a seed of their own ({plan.sweep_seed}), whose "
         "results are not counted; the best was taken."

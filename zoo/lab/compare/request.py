@@ -17,12 +17,12 @@ from zoo.train.shell import join
 
 Match: TypeAlias = Literal["none", "params", "flops", "state"]
 
-MOST_PATTERNS = 24
-MOST_SEEDS = 1000
-MOST_STEPS = 10**9
+MAX_PATTERNS = 24
+MAX_SEEDS = 1000
+MAX_STEPS = 10**9
 
 # What the command line has a word of its own for, or what belongs to the comparison and not to a run.
-_TAKEN = {
+_NOT_FOR_RUNS = {
     "mixer": "the patterns are the arguments",
     "data": "write `data`",
     "seed": "write `seeds`",
@@ -105,21 +105,21 @@ def check_request(request: Request) -> None:
         raise UsageError(
             "there is nothing to compare: name one pattern or more, e.g. zoo compare correlation dot-product"
         )
-    if len(request.patterns) > MOST_PATTERNS:
+    if len(request.patterns) > MAX_PATTERNS:
         raise UsageError(
-            f"{len(request.patterns)} patterns are too many for one comparison; take {MOST_PATTERNS} or fewer"
+            f"{len(request.patterns)} patterns are too many for one comparison; take {MAX_PATTERNS} or fewer"
         )
     for what, names in {"pattern": request.patterns, "data": request.data}.items():
         double = [name for index, name in enumerate(names) if name in names[:index]]
         if double:
             raise UsageError(f"the {what} {double[0]!r} is named twice; name it once")
-    if request.seeds is not None and not 1 <= request.seeds <= MOST_SEEDS:
-        raise UsageError(f"`seeds`={request.seeds} should be from 1 to {MOST_SEEDS}")
+    if request.seeds is not None and not 1 <= request.seeds <= MAX_SEEDS:
+        raise UsageError(f"`seeds`={request.seeds} should be from 1 to {MAX_SEEDS}")
     if request.jobs is not None and not 1 <= request.jobs <= 256:
         raise UsageError(f"`jobs`={request.jobs} should be from 1 to 256")
     for name in request.settings:
-        if name in _TAKEN:
-            raise UsageError(f"the setting {name} is not for a comparison: {_TAKEN[name]}")
+        if name in _NOT_FOR_RUNS:
+            raise UsageError(f"the setting {name} is not for a comparison: {_NOT_FOR_RUNS[name]}")
 
 
 def read_match(text: str) -> Match:
@@ -138,7 +138,7 @@ def read_budget(text: str) -> Budget:
         value = seconds(amount) if kind == "seconds" else float(amount)
     except ValueError:
         value = math.nan
-    most = MOST_STEPS if kind == "steps" else 1e30
+    most = MAX_STEPS if kind == "steps" else 1e30
     if kind not in ("steps", "seconds", "flops") or not 0 < value <= most or (kind == "steps" and value % 1):
         raise UsageError(f"`budget`={text!r} should read steps:2000, seconds:90 or flops:1e13")
     return Budget(cast(Any, kind), value)

@@ -18,7 +18,7 @@ from zoo.train.scores import read_scores
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one pattern came to on one text or task.
+    """The result of one pattern on one text or task.
 
     Attributes:
         arm: as planned.
@@ -48,7 +48,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class DataResult:
-    """What all patterns came to on one text or task.
+    """The results of all patterns on one text or task.
 
     Attributes:
         metric: ``"accuracy"`` of a task, the higher the better; ``"loss"`` of a text, the lower the better.
@@ -80,7 +80,7 @@ class DataResult:
 
 @dataclass(frozen=True)
 class Results:
-    """What a comparison came to, or has come to so far.
+    """The results of a comparison, or those so far.
 
     Attributes:
         changed: the mixers and tasks that are not the same in all runs.
@@ -92,7 +92,7 @@ class Results:
 
 
 def gather(plan: Plan, folder: Folder) -> Results:
-    """Read what the runs came to."""
+    """Read the outcomes of the runs."""
     data = tuple(_data_result(plan, folder, data) for data in plan.data)
     trials = [trial for result in data for arm in result.arms for trial in (*arm.sweep, *arm.runs)]
     return Results(plan, data, changed_plugins(folder.trial(plan, trial) for trial in trials))

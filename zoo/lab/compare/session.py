@@ -1,4 +1,4 @@
-"""A comparison from beginning to end: begun, or gone on with."""
+"""A comparison from beginning to end: started, or resumed."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def plan_request(request: Request) -> Plan:
 
 
 def create_comparison(request: Request, *, root: Path, out: Path | None = None) -> tuple[Plan, Folder]:
-    """The plan and the folder of a comparison: new ones, or those of the same one that was begun in `out`.
+    """The plan and the folder of a comparison: new ones, or those of the same one that was started in `out`.
 
     Raises:
         UsageError: a request that cannot be, a member that only this process knows, or another comparison in `out`.
@@ -44,7 +44,7 @@ def create_comparison(request: Request, *, root: Path, out: Path | None = None) 
 
 
 def open_comparison(path: Path) -> tuple[Plan, Folder]:
-    """The plan and the folder of a comparison that was begun.
+    """The plan and the folder of a comparison that was started.
 
     Raises:
         UsageError: there is none, or its plan is damaged.

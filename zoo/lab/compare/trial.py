@@ -1,4 +1,4 @@
-"""One run of a comparison: begun, gone on with, or found finished."""
+"""One run of a comparison: started, resumed, or found finished."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ _FIGURES = ("steps", "train_loss", "validation_loss", "validation_accuracy", "to
 
 
 class StuckError(UsageError):
-    """A run that was begun and cannot be gone on with."""
+    """A run that was started and cannot be resumed."""
 
 
 class Text(NamedTuple):
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """What a run has come to so far.
+    """The outcome of a run so far.
 
     Raises:
         UsageError: one of its files is damaged.
@@ -110,13 +110,13 @@ def _bring_to_its_end(
             data = None if text is None else text.path
             resume(folder, data=data, listener=listener, interrupts=interrupts, pages=False)
         except UsageError as error:
-            raise StuckError(f"cannot go on with the run in {folder}: {error}; {_again(folder)}") from error
+            raise StuckError(f"cannot resume the run in {folder}: {error}; {_again(folder)}") from error
         return
     if folder.exists():  # it was stopped before its first checkpoint
         shutil.rmtree(folder)
     found = None
     if text is not None:
-        found = find_source(settings, sha256=text.sha256, recorded=text.path, given=text.path, begun="comparison")
+        found = find_source(settings, sha256=text.sha256, recorded=text.path, given=text.path, owner="comparison")
     start(settings, root=folder.parent, out=folder, listener=listener, interrupts=interrupts, pages=False, found=found)
 
 

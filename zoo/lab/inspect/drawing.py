@@ -23,7 +23,7 @@ Values = NDArray[np.float64]
 _WIDTH = 7.2
 _WRITTEN_OUT = 128
 """Up to so many cells of a map have their number written in."""
-_MOST_NAMES = 64
+_MAX_NAMES = 64
 """Up to so many places have a name each, of more every second, third, …"""
 _COUNTED = 16
 """Up to so many places have a number each."""
@@ -60,7 +60,7 @@ def _bars(panel: Panel, values: Values) -> "Figure":
         _count(axes.xaxis, len(values))
         plain_axes(axes)
     else:
-        figure = new_figure(_WIDTH, 1.0 + 0.26 * min(len(values), _MOST_NAMES))
+        figure = new_figure(_WIDTH, 1.0 + 0.26 * min(len(values), _MAX_NAMES))
         axes = figure.add_subplot()
         axes.barh(np.arange(len(values)), values, color=look(0).color)
         axes.set(xlabel=_plain(panel.quantity), ylabel=_plain(panel.axes[0]))
@@ -105,7 +105,7 @@ def _maps(panel: Panel, values: Values) -> "Figure":
     stacked = math.ceil(count / columns)
     height = 2.9
     if columns == 1:
-        height = max(0.9, min(3.2, 0.26 * rows), 0.19 * min(len(_names(panel, -2)), _MOST_NAMES))
+        height = max(0.9, min(3.2, 0.26 * rows), 0.19 * min(len(_names(panel, -2)), _MAX_NAMES))
     names = _names(panel, -1)
     room = 64 // columns - max(map(len, _names(panel, -2)), default=0)
     around = 0.25 * (count > 1) + (0.09 * max(map(len, names)) if _overlap(names, room) else 0)
@@ -173,7 +173,7 @@ def _tick(axis: "Axis", names: Sequence[str], places: int, room: int = 0) -> Non
     if not names:
         _count(axis, places, room)
         return
-    chosen = range(0, places, -(-places // _MOST_NAMES))
+    chosen = range(0, places, -(-places // _MAX_NAMES))
     axis.set_ticks(list(chosen), [names[place] for place in chosen])
     if room and _overlap(names, room):
         axis.set_tick_params(rotation=90)

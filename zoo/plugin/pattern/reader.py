@@ -31,7 +31,7 @@ MAX_DEPTH = 50
 """Brackets within brackets."""
 
 # The order is the one in which an error lists them. A '(' may also open a value, which needs no mention.
-_IN_WORDS = {
+_DESCRIPTIONS = {
     "WORD": "a value",
     "NAME": "a name",
     "LABEL": "a label",
@@ -238,10 +238,10 @@ def _unexpected(text: str, place: int, start: str) -> PatternError:
         hint = _LABELLED
     if re.search(r"\.py\b", text):
         hint = "; a class in a file is for `zoo check` alone, a pattern has the names that `zoo list` shows"
-    return point_at(text, (place, end), f"{wrong}: expected {_in_words(accepted)}{hint}")
+    return point_at(text, (place, end), f"{wrong}: expected {_format_expected(accepted)}{hint}")
 
 
-def _in_words(accepted: set[str]) -> str:
+def _format_expected(accepted: set[str]) -> str:
     hidden = "LPAR" if "WORD" in accepted else None
-    words = [word for terminal, word in _IN_WORDS.items() if terminal in accepted and terminal != hidden]
+    words = [word for terminal, word in _DESCRIPTIONS.items() if terminal in accepted and terminal != hidden]
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -74,9 +74,9 @@ def rereading(case: CorpusCase) -> None:
     """Each call of `documents` starts anew and gives the same, also while another one is being read."""
     corpus = case.create()
     first = case.documents(corpus)
-    begun = list(islice(first, 1))
+    start = list(islice(first, 1))
     second = list(case.documents(corpus))
-    _check_same(iter([*begun, *first]), iter(second), "when it is read while another reading is under way")
+    _check_same(iter([*start, *first]), iter(second), "when it is read while another reading is under way")
     _check_same(iter(second), case.documents(corpus), "when it is read again")
 
 

@@ -46,8 +46,8 @@ def streaming(case: Case) -> None:
 def state_rows(case: Case) -> None:
     """A state is made of tensors whose first axis is the batch: rows can be selected, repeated and reordered."""
     running, reads = evaluating(case.mixer), case.longer(max(2, case.sizes.time), batch=case.sizes.batch + 1)
-    begun, following = _halves(reads)
-    _, state = stepped(running, begun)
+    first, following = _halves(reads)
+    _, state = stepped(running, first)
     for leaf in _leaves(state):
         what = f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
         if not isinstance(leaf, Tensor) or leaf.ndim == 0 or leaf.shape[0] != reads.shape[0]:
@@ -125,15 +125,15 @@ def state_value(case: Case) -> None:
     """A step changes no state that it is given: stepping twice from one state gives the same, whatever came between."""
     running = evaluating(case.mixer)
     reads = case.longer(max(2, case.sizes.time))
-    begun, following = _halves(reads)
-    _, state = stepped(running, begun)
+    first, following = _halves(reads)
+    _, state = stepped(running, first)
     if not all(isinstance(leaf, Tensor) for leaf in _leaves(state)):
         raise NotApplicable("its state holds more than tensors: see state-rows")
     kept = _map(torch.clone, state)
     written, _ = stepped(running, following, state)
     if not all(map(torch.equal, _leaves(state), _leaves(kept))):
         raise LawViolation(f"step changes the state that it is given {case.where(reads)}")
-    stepped(running, other_reads(begun, seed=4))  # another text in between
+    stepped(running, other_reads(first, seed=4))  # another text in between
     again, _ = stepped(running, following, state)
     if found := first_difference(again, written):
         text = f"write {found.time} of a second step from one state is another one {case.where(reads)}"

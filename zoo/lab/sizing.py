@@ -1,4 +1,4 @@
-"""Weighing models of many widths against one target."""
+"""Measuring models of many widths against one target."""
 
 import math
 import time
@@ -17,13 +17,13 @@ from zoo.train.settings import Settings
 
 Quantity: TypeAlias = Literal["params", "flops", "state"]
 
-WIDEST = 8192
+MAX_WIDTH = 8192
 """No width beyond is tried."""
 
-LARGEST = 2**28
+MAX_PARAMETERS = 2**28
 """Nor, where models have to be run, one whose model may have more parameters, unless the settings' own nearly does."""
 
-PATIENCE = 60.0
+TIME_LIMIT = 60.0
 """Seconds after which no further model is measured."""
 
 
@@ -40,8 +40,8 @@ class Candidate:
         return abs(self.ratio - 1)
 
 
-class Scale:
-    """Weighs models against the target, each once."""
+class Sizing:
+    """Measures models against the target, each once."""
 
     def __init__(
         self,
@@ -55,16 +55,16 @@ class Scale:
     ) -> None:
         self.build, self.settings, self.quantity, self.target, self.length = build, settings, quantity, target, length
         self.targets = targets
-        self._deadline = time.monotonic() + PATIENCE
-        self.widest = WIDEST
+        self._deadline = time.monotonic() + TIME_LIMIT
+        self.max_width = MAX_WIDTH
         if quantity != "params":
             layers = settings.layers or len(parse(settings.mixer).layers())
             # a layer of attention or involution has about 12 d**2 parameters, a mixture of experts some more
-            self.widest = min(WIDEST, max(2 * settings.dim, math.isqrt(LARGEST // (16 * layers))))
-        self._weighed: dict[Settings, Candidate | None] = {}
+            self.max_width = min(MAX_WIDTH, max(2 * settings.dim, math.isqrt(MAX_PARAMETERS // (16 * layers))))
+        self._measured: dict[Settings, Candidate | None] = {}
 
     @property
-    def is_late(self) -> bool:
+    def is_out_of_time(self) -> bool:
         """Whether the time for measuring is up."""
         return time.monotonic() > self._deadline
 
@@ -73,16 +73,16 @@ class Scale:
         with torch.random.fork_rng(devices=[]):
             return self.build(settings)
 
-    def weigh(self, **changes: int | str) -> Candidate | None:
+    def measure(self, **changes: int | str) -> Candidate | None:
         """The model of the settings with these changes; None where it cannot be built, or time is up."""
         settings = self.settings.model_copy(update=changes)
-        if settings.dim > self.widest or (self._weighed and self.is_late):
+        if settings.dim > self.max_width or (self._measured and self.is_out_of_time):
             return None
-        if settings not in self._weighed:
-            self._weighed[settings] = self._measured(settings)
-        return self._weighed[settings]
+        if settings not in self._measured:
+            self._measured[settings] = self._measure(settings)
+        return self._measured[settings]
 
-    def _measured(self, settings: Settings) -> Candidate | None:
+    def _measure(self, settings: Settings) -> Candidate | None:
         try:
             outline = self._outline(settings)
         except UsageError:
