@@ -8,7 +8,7 @@ from torch import nn
 
 from zoo import TokenMixer, watch_stream
 from zoo.errors import PluginError
-from zoo.lab.inspect.ablation import switched_off
+from zoo.lab.inspect.inspection import switched_off
 from zoo.lab.inspect.traffic import write_sizes
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining

@@ -7,7 +7,7 @@ import pytest
 import zoo
 from zoo.data.load import task_call
 from zoo.errors import UsageError
-from zoo.lab.inspect.validation import validation_batches
+from zoo.lab.inspect.inspection import validation_batches
 from zoo.train import find_data
 from zoo.train.find_data import text_path
 from zoo.train.run_directory import RunDirectory

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from zoo.lab.bench.exponent import exponent, upper_exponent
+from zoo.lab.bench.result import exponent, upper_exponent
 
 LENGTHS = [256, 512, 1024, 2048, 4096, 8192]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.lab.bench.memory import peak_bytes
+from zoo.lab.bench.measure import peak_bytes
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.session import make_ready, run_bench
 

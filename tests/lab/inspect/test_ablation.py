@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo.contract import Mixed
-from zoo.lab.inspect.ablation import switched_off
+from zoo.lab.inspect.inspection import switched_off
 from zoo.model.parts import parts_of
 from zoo.train.evaluate import evaluate
 

@@ -12,8 +12,7 @@ from zoo.errors import is_out_of_memory
 from zoo.lab.bench.candidates import Candidate, build_candidates
 from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.masked_flops import count_operations
-from zoo.lab.bench.measure import Key, Timing, time_in_turn
-from zoo.lab.bench.memory import peak_bytes
+from zoo.lab.bench.measure import Key, Timing, peak_bytes, time_in_turn
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.result import Bench, Cell
 from zoo.lab.bench.work import Work, prepare_work

@@ -3,27 +3,33 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from zoo.contract import Mixed
 from zoo.data.objective import read_objective
 from zoo.data.source import Batch
 from zoo.errors import UsageError
-from zoo.lab.inspect.ablation import switched_off
 from zoo.lab.inspect.panels import PanelFailure, PanelResult, collect_panels
 from zoo.lab.inspect.traffic import WriteSizes, measure_writes
-from zoo.lab.inspect.validation import validation_batches
 from zoo.model.backbone import Backbone
 from zoo.model.faults import explaining
+from zoo.model.hooks import hook_write
 from zoo.model.parts import Part, parts_of
+from zoo.model.stack import Stack
 from zoo.model.watch import watch_stream
 from zoo.panel import Panel
 from zoo.run import Run
 from zoo.train.evaluate import Score, evaluate
+from zoo.train.find_data import find_run_source
 from zoo.train.not_finite import explain_writes
+from zoo.train.plugins import with_recorded_origins
+from zoo.train.run_directory import RunDirectory
 
 FEW_LINES = 6
 """Up to so many parts are drawn as lines, more as a map."""
@@ -108,6 +114,42 @@ def _why_not_finite(model: Backbone, batches: Sequence[Batch]) -> str:
         if cause := explain_writes(model, log):
             return f"the validation loss is not finite. {cause.text}"
     return "the validation loss is not finite, although every part writes finite numbers"
+
+
+def validation_batches(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
+    """Data that the run was not trained on: of its text, or of its task at the training length.
+
+    Args:
+        run: the run.
+        tokens: about how many.
+        data: where the text lies now; None looks where it was typed and where it lay when the run began.
+
+    Raises:
+        UsageError: the data is not available, or is not those of the run.
+    """
+    settings, directory = run.settings, RunDirectory.open(run.path)
+    source, _ = find_run_source(directory, settings, with_recorded_origins(directory.environment), given=data)
+    return source.validation_batches(context=settings.context, batch=settings.batch, limit=tokens)
+
+
+@contextmanager
+def switched_off(model: Stack, part: Part) -> Iterator[None]:
+    """Put zeros in the place of what a part writes; what else it says stays, and so do other places of its module.
+
+    Args:
+        model: an eager one.
+        part: one of its parts.
+    """
+    hook = hook_write(model, part, _silence)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _silence(part: nn.Module, _reads: Any, written: Tensor | Mixed) -> Tensor | Mixed:
+    silent = torch.zeros_like(Mixed.of(written, part).out)
+    return replace(written, out=silent) if isinstance(written, Mixed) else silent
 
 
 def _overview(
