@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from zoo.data.load import create_task, task_call
-from zoo.data.objective import read_objective
 from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
@@ -65,7 +64,7 @@ class Run:
                 f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; how it "
                 "predictions is in samples.txt there"
             )
-        if not read_objective(self.settings.objective).causal:
+        if not self.settings.text_objective.causal:
             raise UsageError(
                 f"{self.path} learned to fill in masked tokens and cannot continue a text; what it fills in is in "
                 "samples.txt there"
@@ -128,7 +127,7 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         model = model_of(settings, registry, vocab_size=task.vocab_size, make_readout=task.readout)
     else:
         tokenizer = tokenizer_from_json(directory.tokenizer, registry)
-        extra = read_objective(settings.objective).extra_tokens
+        extra = settings.text_objective.extra_tokens
         model = model_of(settings, registry, vocab_size=tokenizer.vocab_size + extra)
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)

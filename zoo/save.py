@@ -82,7 +82,7 @@ def save_run(
     with _staged(folder) as run:
         run.write_environment(environment)
         if read_with is not None:
-            run.write_tokenizer(tokenizer_as_json(read_with) | {"name": settings.tokenizer.partition("(")[0]})
+            run.write_tokenizer(tokenizer_as_json(read_with) | {"name": settings.tokenizer_call.name})
         run.append_event("saved", step=step)
         run.write_config(config)
         save_checkpoint(run.checkpoints, step, tensors={"model": state_tensors(model)}, progress={}, keep=None)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from runs import curves
 
-from zoo.train.settings import Settings, resolve
+from zoo.train.resolve import resolve
+from zoo.train.settings import Settings
 
 RATES = {
     "adamw(beta2=0.99)": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),

@@ -11,7 +11,8 @@ from runs import curves
 
 from zoo.plugin.kinds import RESIDUAL
 from zoo.plugin.registry import get_registry
-from zoo.train.settings import Settings, resolve
+from zoo.train.resolve import resolve
+from zoo.train.settings import Settings
 
 MIXERS = ("correlation", "dot-product", "involution", "leviathan-moe")
 

@@ -14,7 +14,7 @@ import pytest
 from zoo.cli import progress
 from zoo.errors import ZooError
 from zoo.files.logs import read_samples
-from zoo.train.settings import DEFAULT_PRESET, list_presets, resolve
+from zoo.train.resolve import DEFAULT_PRESET, list_presets, resolve
 
 FIELDS = [
     "run",

@@ -2,7 +2,7 @@ import pytest
 
 from zoo.errors import UsageError
 from zoo.lab.tier import DEFAULT_TIER, find_tier, list_tiers
-from zoo.train.settings import load_preset, resolve
+from zoo.train.resolve import load_preset, resolve
 
 MQAR = "mqar(vocab=64, length=16, pairs=2)"
 

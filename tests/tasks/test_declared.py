@@ -8,7 +8,8 @@ import pytest
 from zoo import Task
 from zoo.plugin.options import options_of
 from zoo.tasks.plugin import zoo_tasks
-from zoo.train.settings import Settings, load_preset, validate
+from zoo.train.resolve import load_preset
+from zoo.train.settings import Settings, validate
 
 TASKS = zoo_tasks()
 

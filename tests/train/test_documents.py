@@ -13,11 +13,11 @@ from zoo.lab.inspect.traffic import measure_writes
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import evaluate
 from zoo.train.find_data import source_of
+from zoo.train.resolve import resolve
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import model_for
 from zoo.train.session import resume as resume_with_pages
 from zoo.train.session import start as start_with_pages
-from zoo.train.settings import resolve
 from zoo.train.step import TrainingStep
 
 start, resume = (partial(work, pages=False) for work in (start_with_pages, resume_with_pages))

@@ -16,10 +16,10 @@ from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import evaluate
 from zoo.train.find_data import source_of
 from zoo.train.interrupts import Interrupts
+from zoo.train.resolve import resolve
 from zoo.train.run_directory import RunDirectory
 from zoo.train.sample import filled_text
 from zoo.train.session import Interrupted, model_for, resume, start
-from zoo.train.settings import resolve
 
 
 class BothWays(zoo.TokenMixer):

@@ -18,8 +18,9 @@ from zoo.train.optimizer import (
     state_bytes,
 )
 from zoo.train.parameter_groups import parameter_groups
+from zoo.train.resolve import resolve
 from zoo.train.session import start
-from zoo.train.settings import Settings, resolve, validate
+from zoo.train.settings import Settings, validate
 
 
 def test_the_learning_rate_warms_up_to_its_height_and_falls_to_its_end():

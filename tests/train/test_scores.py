@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from zoo.errors import UsageError
+from zoo.train.resolve import resolve
 from zoo.train.scores import FILE, read_scores
 from zoo.train.session import resume, start
-from zoo.train.settings import resolve
 
 TINY = {"mixer": "involution", "layers": 1, "dim": 16, "heads": 1, "batch": 4, "steps": 4, "device": "cpu"}
 

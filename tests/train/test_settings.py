@@ -4,7 +4,8 @@ import math
 import pytest
 
 from zoo.errors import UsageError
-from zoo.train.settings import Settings, list_presets, load_preset, read_file, resolve, validate
+from zoo.train.resolve import list_presets, load_preset, read_file, resolve
+from zoo.train.settings import Settings, validate
 
 
 @pytest.mark.parametrize("name", list_presets())
@@ -114,3 +115,18 @@ def test_unknown_presets_and_unreadable_files(tmp_path):
 
 def test_every_setting_says_what_it_means():
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_texts_are_parsed_in_one_place():
+    settings = validate({"mixer": "correlation/mlp, dot_product", "channel_mixer": "swiglu(expansion=2)", "layers": 3})
+    assert [str(layer) for layer in settings.layer_calls] == [
+        "correlation/mlp",
+        "dot-product/swiglu(expansion=2)",
+        "correlation/mlp",
+    ]
+    assert str(settings.pattern) == "correlation/mlp, dot-product"
+    assert settings.optimizer_call.name == "adamw"
+    # a copy has its own, and what is saved is as it was written
+    assert str(settings.model_copy(update={"mixer": "involution"}).pattern) == "involution"
+    assert settings.model_dump()["mixer"] == "correlation/mlp, dot_product"
+    assert set(settings.model_dump()) == set(Settings.model_fields)

@@ -16,10 +16,10 @@ from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.train.evaluate import evaluate
 from zoo.train.loop import Trainer
+from zoo.train.resolve import resolve
 from zoo.train.run_directory import RunDirectory
 from zoo.train.sample import answered_example
 from zoo.train.session import resume, start
-from zoo.train.settings import resolve
 
 from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

@@ -84,7 +84,7 @@ def compare(
     zoo compare dot-product correlation --data 'mqar(vocab=256)' --seeds 3 --match params
     """
     from zoo.lab.compare.session import create_comparison, open_comparison, plan_request
-    from zoo.train.settings import read_assignments
+    from zoo.train.resolve import read_assignments
 
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "residual": residual}
     model |= {"optimizer": optimizer, "objective": objective, "device": device}

@@ -41,13 +41,13 @@ class TrainCommand(Command):
 
     def defaults(self) -> dict[str, Any]:
         """What the default preset gives for each flag."""
-        from zoo.train.settings import resolve
+        from zoo.train.resolve import resolve
 
         return resolve().model_dump()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, the presets, and examples."""
-        from zoo.train.settings import DEFAULT_PRESET, TASK_PRESET, list_presets
+        from zoo.train.resolve import DEFAULT_PRESET, TASK_PRESET, list_presets
 
         super().format_help(ctx, formatter)
         write_section(
@@ -137,7 +137,7 @@ def train(
         _refuse_beside_resume(flags | others)
         _report(_resume(latest_run(resume), steps, data), json=json)
         return
-    from zoo.train.settings import resolve
+    from zoo.train.resolve import resolve
 
     flags["steps"] = steps
     settings = resolve(preset=preset, file=config, assignments=assignments or (), flags=flags)

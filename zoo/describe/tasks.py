@@ -16,7 +16,7 @@ from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call, parse_call
 from zoo.plugin.registry import Entry, Registry, get_registry
 from zoo.task import IGNORE, Task
-from zoo.train.settings import resolve
+from zoo.train.resolve import resolve
 
 TASK, TEXT = "task", "text"
 """The kinds of data."""

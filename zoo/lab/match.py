@@ -11,7 +11,7 @@ from zoo.lab.sizing import Candidate, Quantity, Sizing
 from zoo.model.backbone import Backbone
 from zoo.model.members import find_channel_mixer
 from zoo.plugin.kinds import MIXER
-from zoo.plugin.pattern import Call, parse, parse_call
+from zoo.plugin.pattern import Call
 from zoo.plugin.registry import get_registry
 from zoo.train.settings import Settings
 
@@ -99,7 +99,7 @@ def match(
             sizing.model(settings)  # says what no width fixes
     if nearest is None or not nearest.ratio:
         raise UsageError(
-            f"{str(parse(settings.mixer))!r} has no {_QUANTITY_NAMES[quantity]} to match at any width: choose "
+            f"{str(settings.pattern)!r} has no {_QUANTITY_NAMES[quantity]} to match at any width: choose "
             "another `match`, or `match`=none"
         )
     return _matched(sizing, nearest)
@@ -118,7 +118,7 @@ def _candidates(sizing: Sizing) -> Iterator[Candidate]:
 
 def _head_counts(settings: Settings) -> list[int]:
     """The number of heads of the settings, then others near it, if some mixer of the pattern takes it from the host."""
-    calls = [call for layer in parse(settings.mixer).layers() for call in layer.mixers]
+    calls = [call for layer in settings.pattern.layers() for call in layer.mixers]
     takers = [call for call in calls if "heads" not in call.keywords and _takes_heads(call)]
     others = sorted(range(1, 2 * settings.heads + 1), key=lambda heads: abs(heads - settings.heads))
     return others[: 1 + _OTHER_HEADS] if takers else [settings.heads]
@@ -198,16 +198,16 @@ def _with_neighbours(sizing: Sizing, sides: Sequence[Candidate], step: int) -> I
 
 def _has_hidden_width(settings: Settings) -> bool:
     """Whether the channel mixer of the settings has a hidden width, and some layer has no other."""
-    channel = find_channel_mixer(parse_call(settings.channel_mixer).name, get_registry())
+    channel = find_channel_mixer(settings.channel_mixer_call.name, get_registry())
     has = any(option.name == "hidden" for option in channel.options)
-    return has and any(layer.channel is None for layer in parse(settings.mixer).layers(settings.layers))
+    return has and any(layer.channel is None for layer in settings.pattern.layers(settings.layers))
 
 
 def _tuned(sizing: Sizing, candidate: Candidate) -> Candidate:
     """The same width with the hidden width that comes nearest: all that is matched grows with it in a straight line."""
     if candidate.miss <= LIMITS[sizing.quantity] / 4:
         return candidate  # its own hidden width is a multiple of 16, which matrix units like
-    width, name = candidate.settings.dim, parse_call(candidate.settings.channel_mixer).name
+    width, name = candidate.settings.dim, candidate.settings.channel_mixer_call.name
 
     def with_hidden(hidden: int) -> Candidate | None:
         return sizing.measure(dim=width, channel_mixer=str(Call(name, (("hidden", hidden),))))

@@ -12,7 +12,6 @@ from zoo.errors import PluginError, UsageError
 from zoo.lab.size import measure_state, measure_training_flops
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_parameters
-from zoo.plugin.pattern import parse
 from zoo.train.settings import Settings
 
 Quantity: TypeAlias = Literal["params", "flops", "state"]
@@ -58,7 +57,7 @@ class Sizing:
         self._deadline = time.monotonic() + TIME_LIMIT
         self.max_width = MAX_WIDTH
         if quantity != "params":
-            layers = settings.layers or len(parse(settings.mixer).layers())
+            layers = settings.layers or len(settings.pattern.layers())
             # a layer of attention or involution has about 12 d**2 parameters, a mixture of experts some more
             self.max_width = min(MAX_WIDTH, max(2 * settings.dim, math.isqrt(MAX_PARAMETERS // (16 * layers))))
         self._measured: dict[Settings, Candidate | None] = {}

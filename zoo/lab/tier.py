@@ -9,7 +9,8 @@ from typing import Any
 from zoo.data.load import task_call
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
-from zoo.train.settings import Settings, resolve, validate
+from zoo.train.resolve import resolve
+from zoo.train.settings import Settings, validate
 
 DEFAULT_TIER = "smoke"
 

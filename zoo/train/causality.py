@@ -1,13 +1,11 @@
 """Which objectives take mixers that see later tokens, and what is said where one does not."""
 
 from zoo.data.load import task_call
-from zoo.data.objective import read_objective
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.members import find_channel_mixer
 from zoo.model.parts import parts_of
 from zoo.plugin.kinds import MIXER
-from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry
 from zoo.train.settings import Settings
 
@@ -31,10 +29,10 @@ def check_causal_classes(settings: Settings, registry: Registry) -> None:
     Raises:
         UsageError: as `check_causal`.
     """
-    default = parse_call(settings.channel_mixer)
-    for layer in parse(settings.mixer).layers(settings.layers):
+    for layer in settings.layer_calls:
+        assert layer.channel is not None
         entries = [registry[MIXER].find(call.name) for call in layer.mixers]
-        for entry in [*entries, find_channel_mixer((layer.channel or default).name, registry)]:
+        for entry in [*entries, find_channel_mixer(layer.channel.name, registry)]:
             if not getattr(entry.cls, "causal", True):
                 _refuse(entry.name, settings, registry)
 
@@ -46,7 +44,7 @@ def _refuse(mixer: str, settings: Settings, registry: Registry) -> None:
             f"{mixer} is not causal, and the targets of the task {call.name} may stand among the later tokens: a task "
             "takes causal mixers only"
         )
-    if read_objective(settings.objective).causal:
+    if settings.text_objective.causal:
         raise UsageError(
             f"{mixer} is not causal: it would see the next token, which it is to predict; train it with "
             "`objective`=masked"

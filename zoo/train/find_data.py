@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
 from zoo.data.load import load_source, task_call
-from zoo.data.objective import read_objective
 from zoo.data.source import Source
 from zoo.data.text import Text, corpus_call, load_text
 from zoo.errors import UsageError
@@ -82,7 +81,7 @@ def find_source(
         corpus = _same_text(place, sha256, named=named, documents=settings.documents)
         if corpus is not None:
             text = prepare(corpus, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction)
-            source = read_objective(settings.objective).source(text)
+            source = settings.text_objective.source(text)
             source.check_context(settings.context)
             return source, None if corpus_call(place, registry) is not None else place
     if given is not None:

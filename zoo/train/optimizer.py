@@ -137,7 +137,7 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
 
 
 def _make(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:
-    return create_optimizer(settings.optimizer, groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    return create_optimizer(settings.optimizer_call, groups, lr=settings.lr, weight_decay=settings.weight_decay)
 
 
 def _measure(group: dict[str, Any], settings: Settings) -> int:

@@ -14,7 +14,6 @@ from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry, Plugin
 from zoo.plugin.kinds import CORPUS, MIXER, OPTIMIZER, RESIDUAL, TASK, TOKENIZER, Kind
 from zoo.plugin.local import LOCAL
-from zoo.plugin.pattern import parse, parse_call
 from zoo.plugin.registry import Registry, get_registry
 from zoo.plugin.source_code import file_sha256, source_file, source_sha256
 from zoo.train.settings import Settings
@@ -39,8 +38,8 @@ def plugins_of(settings: Settings, *, with_data: bool = True, with_optimizer: bo
     registry = get_registry()
     used = [*_used(settings, registry), *(_used_as_data(settings, registry) if with_data else ())]
     if with_optimizer:
-        optimizer = parse_call(settings.optimizer)
-        used.append((optimizer.name, registry[OPTIMIZER].find(optimizer.name)))
+        name = settings.optimizer_call.name
+        used.append((name, registry[OPTIMIZER].find(name)))
     return dict(sorted((_recorded_name(entry.kind, name), _record(entry)) for name, entry in used))
 
 
@@ -106,13 +105,13 @@ def with_recorded_origins(environment: Mapping[str, Any]) -> Registry:
 
 def _used(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
     """The members of which the model is made, with the name that the settings use."""
-    default, residual = parse_call(settings.channel_mixer), parse_call(settings.residual)
-    yield residual.name, registry[RESIDUAL].find(residual.name)
-    for layer in parse(settings.mixer).layers(settings.layers):
+    residual = settings.residual_call.name
+    yield residual, registry[RESIDUAL].find(residual)
+    for layer in settings.layer_calls:
         for call in layer.mixers:
             yield call.name, registry[MIXER].find(call.name)
-        channel = layer.channel or default
-        yield channel.name, find_channel_mixer(channel.name, registry)
+        assert layer.channel is not None
+        yield layer.channel.name, find_channel_mixer(layer.channel.name, registry)
 
 
 def _used_as_data(settings: Settings, registry: Registry) -> Iterator[tuple[str, Entry[Any]]]:
@@ -123,8 +122,8 @@ def _used_as_data(settings: Settings, registry: Registry) -> Iterator[tuple[str,
         return
     if corpus := corpus_call(settings.data):
         yield corpus.name, registry[CORPUS].find(corpus.name)
-    tokenizer = parse_call(settings.tokenizer)
-    yield tokenizer.name, registry[TOKENIZER].find(tokenizer.name)
+    tokenizer = settings.tokenizer_call.name
+    yield tokenizer, registry[TOKENIZER].find(tokenizer)
 
 
 def _recorded_name(kind: Kind, name: str) -> str:

@@ -17,7 +17,6 @@ from zoo.model.backbone import Backbone
 from zoo.model.build import build_model, build_seeded
 from zoo.model.faults import explaining
 from zoo.model.parameters import count_parameters
-from zoo.plugin.pattern import parse
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
 from zoo.train.checkpoint import load_checkpoint
@@ -179,7 +178,7 @@ def model_of(
             registry=registry,
         )
 
-    parse(settings.mixer)  # imports the parser here, and not within the build, which would be made twice for it
+    _ = settings.pattern  # imports the parser here, and not within the build, which would be made twice for it
     model = build_seeded(settings.seed, build)
     check_causal(model, settings, registry)
     return model

@@ -1,26 +1,19 @@
 """What a run is made of: every setting, with its default, its range and what it means."""
 
-import json
 import math
 import re
-import tomllib
 import types
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from zoo.data.documents import Documents
-from zoo.data.objective import DEFAULT_OBJECTIVE, canonical_objective
+from zoo.data.objective import DEFAULT_OBJECTIVE, Objective, canonical_objective, read_objective
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
-from zoo.plugin.pattern import Call, parse, parse_call
-
-DEFAULT_PRESET = "quick"
-TASK_PRESET = "synthetic"
-"""Where the settings start from when the data is a task."""
+from zoo.plugin.pattern import Call, Layer, Pattern, parse, parse_call
 
 OF_ADAMW = ("beta1", "beta2")
 """Settings of earlier versions that are options of the optimizer now."""
@@ -104,54 +97,44 @@ class Settings(BaseModel):
     checkpoint_every: Size = Field(250, description="steps between checkpoints")
     keep_checkpoints: Size = Field(2, description="older ones are removed")
 
+    # What the texts say; they are parsed nowhere else, and saved as they were written. Nothing is cached, since
+    # `model_copy` would take it along to settings with another text.
 
-def resolve(
-    *,
-    preset: str | None = None,
-    file: Path | None = None,
-    assignments: Iterable[str] = (),
-    flags: Mapping[str, Any] | None = None,
-) -> Settings:
-    """The settings of a run: the preset, over it a file, over it ``key=value`` assignments, over them the flags.
+    @property
+    def pattern(self) -> Pattern:
+        """The mixer; `PatternError` if it cannot be read, as of all of these."""
+        return parse(self.mixer)
 
-    Where the data is a task and no preset is named, the settings start from those that the task asks for. The
-    length of its sequences is the context.
+    @property
+    def layer_calls(self) -> tuple[Layer, ...]:
+        """The layers from the bottom up, each with the channel mixer that it has."""
+        default = parse_call(self.channel_mixer)
+        return tuple(replace(layer, channel=layer.channel or default) for layer in self.pattern.layers(self.layers))
 
-    Raises:
-        UsageError: an unknown preset or setting, an unreadable file, a value that is out of range or of a wrong type.
-        PluginError: the task's plugin is broken or missing.
-    """
-    saved = read_file(file) if file is not None else {}
-    later = read_assignments(assignments) | {name: value for name, value in (flags or {}).items() if value is not None}
-    given = saved | later
-    defaults = _defaults(preset, given.get("data"), flags or {})
-    settings = validate(modernize(modernize(defaults) | saved) | later)
-    if "layers" not in given and settings.layers is not None:
-        # the depth of a preset is for patterns that fit into it; a longer one is not cut
-        longer = max(settings.layers, len(parse(settings.mixer).layers()))
-        settings = settings.model_copy(update={"layers": longer})
-    return settings
+    @property
+    def channel_mixer_call(self) -> Call:
+        """The channel mixer of the layers whose pattern names none."""
+        return parse_call(self.channel_mixer)
 
+    @property
+    def residual_call(self) -> Call:
+        """The residual scheme."""
+        return parse_call(self.residual)
 
-def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds where nothing was given. A task has no text: a flag that says how to read one is a mistake."""
-    if not isinstance(data, str):
-        return load_preset(preset or DEFAULT_PRESET)
-    from zoo.data.load import create_task, task_call  # and with it torch, for which the help does not wait
+    @property
+    def tokenizer_call(self) -> Call:
+        """The tokenizer, of a text."""
+        return parse_call(self.tokenizer)
 
-    call = task_call(data)
-    if call is None:
-        return load_preset(preset or DEFAULT_PRESET)
-    if flags.get("documents") is not None:
-        raise UsageError(f"the task {call} has sequences of its own and no files: leave out `documents`")
-    if flags.get("tokenizer") is not None:
-        raise UsageError(f"the task {call} has tokens of its own and no text to cut: leave out `tokenizer`")
-    if flags.get("objective") is not None:
-        raise UsageError(f"the task {call} has targets of its own: leave out `objective`")
-    task = create_task(call)
-    if preset is not None:
-        return load_preset(preset) | {"context": task.length}
-    return load_preset(TASK_PRESET) | {"context": task.length, **task.settings}
+    @property
+    def optimizer_call(self) -> Call:
+        """The optimizer."""
+        return parse_call(self.optimizer)
+
+    @property
+    def text_objective(self) -> Objective:
+        """What is learned from a text; a task has targets of its own."""
+        return read_objective(self.objective)
 
 
 def validate(values: Mapping[str, Any]) -> Settings:
@@ -200,60 +183,3 @@ def _means_nothing(name: str, value: Any) -> bool:
     annotation = Settings.model_fields[name].annotation
     kinds = get_args(annotation) if get_origin(annotation) is types.UnionType else (annotation,)
     return not any(kind is str or "none" in get_args(kind) for kind in kinds)
-
-
-def list_presets() -> dict[str, str]:
-    """The presets by name, each with the sentence that describes it."""
-    folder = resources.files("zoo.train") / "presets"
-    names = sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
-    texts = {name: (folder / f"{name}.toml").read_text(encoding="utf-8") for name in names}
-    return {name: text.splitlines()[0].lstrip("# ") for name, text in texts.items()}
-
-
-def load_preset(name: str) -> dict[str, Any]:
-    """The values that a preset sets."""
-    presets = list_presets()
-    if name not in presets:
-        raise UsageError(f"no preset is named {name!r}{did_you_mean(name, presets)}; there are: {', '.join(presets)}")
-    text = (resources.files("zoo.train") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Settings from a TOML file, or from the config.json of a run."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder; a run's settings are in {path / 'config.json'}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not a settings file (TOML, or a run's config.json): {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} is not a settings file: it holds no table of settings")
-    return values
-
-
-def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
-    """What ``--set key=value`` sets, by name; a later one wins."""
-    return dict(_assignment(text) for text in texts)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"`assignments`={text!r} should read `assignments`=key=value")
-    name = name.strip().replace("-", "_")
-    if name in OF_ADAMW:
-        call = f"adamw({name}={value.strip()})"
-        raise UsageError(f"`assignments`={text}: {name} is an option of the optimizer, write `optimizer`='{call}'")
-    return name, _value(value.strip())
-
-
-def _value(text: str) -> Any:
-    """A TOML value; what is no TOML is taken as text, so that ``positions=learned`` needs no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

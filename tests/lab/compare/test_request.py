@@ -13,7 +13,7 @@ from zoo.lab.compare.request import (
     read_match,
     read_patterns,
 )
-from zoo.train.settings import read_assignments
+from zoo.train.resolve import read_assignments
 
 from .samples import COPY, MQAR, request
 

@@ -140,8 +140,8 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
     steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
-    hidden = settings.channel_mixer.partition("hidden=")[2].rstrip(")")
-    width = [f"{settings.dim}", *([f"hidden {hidden}"] if hidden else [])]
+    hidden = settings.channel_mixer_call.keywords.get("hidden")
+    width = [f"{settings.dim}", *([f"hidden {hidden}"] if hidden is not None else [])]
     width += [f"{settings.heads} heads"] if len({each.heads for each in _all_settings(result)}) > 1 else []
     return [
         arm.arm.pattern,

@@ -12,7 +12,8 @@ from zoo.lab.compare.judge import Metric
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import parse
 from zoo.plugin.registry import get_registry
-from zoo.train.settings import read_assignments, seconds
+from zoo.train.resolve import read_assignments
+from zoo.train.settings import seconds
 from zoo.train.shell import join
 
 Match: TypeAlias = Literal["none", "params", "flops", "state"]

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contract import Mixed
-from zoo.data.objective import read_objective
 from zoo.data.source import Batch
 from zoo.errors import UsageError
 from zoo.lab.inspect.panels import PanelFailure, PanelResult, collect_panels
@@ -95,7 +94,7 @@ def inspect_run(
         with explaining(), switched_off(run.model, part):
             without.append(evaluate(run.model, batches, precision="fp32"))
     report("drawing")
-    unit = read_objective(run.settings.objective).unit if run.tokenizer is not None else "nats per target"
+    unit = run.settings.text_objective.unit if run.tokenizer is not None else "nats per target"
     shown = itertools.chain(
         _overview(parts, sizes, whole, without, unit),
         _metric_panels(parts, sizes),

@@ -15,7 +15,8 @@ from zoo.testing.law import Law, by_id, law
 from zoo.testing.laws import member, options
 from zoo.testing.member import MemberCase
 from zoo.testing.violation import LawViolation, NotApplicable
-from zoo.train.settings import load_preset, validate
+from zoo.train.resolve import load_preset
+from zoo.train.settings import validate
 
 COUNT = 40
 """Examples that are drawn at once."""
