@@ -17,6 +17,7 @@ from zoo.lab.compare.workers import RunProgress
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
+from zoo.train.summary import summary_from_json
 
 COPY = "delayed-copy(length=12, vocab=4, delay=2)"
 SEVEN_HEADS = "dot-product(heads=7)"
@@ -341,7 +342,8 @@ def planned(*patterns, **changes):
 
 
 def summary(accuracy):
-    return {"accuracies": {"length": {}}, "validation_accuracy": accuracy, "validation_loss": 1.0, "seconds": 65.0}
+    figures = {"steps": 1, "accuracies": {"length": {}}, "validation_accuracy": accuracy, "validation_loss": 1.0}
+    return summary_from_json(figures | {"seconds": 65.0})
 
 
 def test_a_table_is_for_terminals_only(monkeypatch):

@@ -78,6 +78,7 @@ def test_a_comparison_fills_in_the_same_tokens(zoo, text_file, file):
     losses = {summary["unigram_loss"] for summary in summaries}
     assert len(losses) == 1
     assert f"These are masked tokens; their unigram loss is {losses.pop():.3f}." in result.out
+    assert "validation loss (nats per masked token)" in Path("comparison/report.html").read_text()
 
 
 @pytest.mark.slow

@@ -30,6 +30,9 @@ FIELDS = [
     "guess_levels",
     "tokens_per_second",
     "seconds",
+    "metric",
+    "unit",
+    "writes_text",
 ]
 
 

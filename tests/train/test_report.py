@@ -17,6 +17,7 @@ from zoo.files.environment import describe_environment
 from zoo.train.curve import curve_svg, draw_curve, loss_range, smoothed
 from zoo.train.report import finish, format_duration, write_report
 from zoo.train.run_directory import RunDirectory
+from zoo.train.summary import summary_from_json
 
 HOSTILE = '<script>alert(1)</script> & "quoted" \'</pre>'
 SUMMARY = {
@@ -83,7 +84,7 @@ def run(tmp_path):
 
 
 def page_of(run, **changes):
-    source = write_report(run, summary={**SUMMARY, **changes}).read_text(encoding="utf-8")
+    source = write_report(run, summary_from_json({**SUMMARY, **changes})).read_text(encoding="utf-8")
     page = Page(source)
     assert page.balanced
     return source, page
@@ -163,14 +164,14 @@ def test_commands_can_be_pasted_whatever_the_folder_is_called(tmp_path):
 
 @pytest.mark.slow
 def test_finishing_a_run_writes_what_a_person_opens(run):
-    finish(run, summary=SUMMARY)
+    finish(run, summary_from_json(SUMMARY))
     assert {"report.html", "loss.png", "metrics.csv"} <= {path.name for path in run.path.iterdir()}
 
 
 def test_a_report_that_cannot_be_written_is_told(run):
     (run.path / "report.html").mkdir()
     with pytest.raises(ZooError, match=r"cannot write .*report\.html: Is a directory"):
-        write_report(run, summary=SUMMARY)
+        write_report(run, summary_from_json(SUMMARY))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from zoo.train.evaluate import evaluate
 from zoo.train.loop import Trainer
 from zoo.train.resolve import resolve
 from zoo.train.run_directory import RunDirectory
-from zoo.train.sample import answered_example
 from zoo.train.session import resume, start
 
 from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
@@ -106,7 +105,7 @@ def test_a_sample_has_an_answer_at_each_scored_position_and_the_right_one_where_
     answered = ("a→a(c)", "b→b", "c→c(a)")  # a parrot says what it hears, which is right of b
     assert {0, 1, 2} == set(tokens[7:])
     expected = [*("abc"[token] for token in tokens[:7]), *(answered[token] for token in tokens[7:])]
-    assert answered_example(Parrot(3), data).split() == expected
+    assert data.sample(Parrot(3), tokens=8, seed=0).split() == expected
 
 
 def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):

@@ -73,9 +73,7 @@ class Tally(GridListener):
         """The result of a run."""
         if outcome.summary is None:
             return f"failed: {with_flags(outcome.error or '')}"
-        if outcome.summary["accuracies"]:
-            return format_value(outcome.summary["validation_accuracy"], "accuracy")
-        return format_value(outcome.summary["validation_loss"], "loss")
+        return format_value(outcome.summary.value, outcome.summary.metric)
 
 
 class Lines(Tally):
@@ -93,7 +91,7 @@ class Lines(Tally):
         if found or self.plan is None:
             return
         arm = self.plan.arms[trial.arm]
-        seconds = duration(outcome.summary["seconds"]) if outcome.summary is not None else ""
+        seconds = duration(outcome.summary.seconds) if outcome.summary is not None else ""
         kind = "trying " if trial.sweep else ""
         columns = (arm.data, arm.pattern, f"{kind}lr {trial.lr:g}", f"seed {trial.seed}", self.figure(outcome), seconds)
         with self.speaker.speaking():

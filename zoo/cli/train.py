@@ -1,7 +1,6 @@
 """``zoo train``: train a model, resume a run, or say what a run would need."""
 
 import json as json_text
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -19,8 +18,8 @@ from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
 
 if TYPE_CHECKING:
-    from zoo.train.session import Summary
     from zoo.train.settings import Settings
+    from zoo.train.summary import Summary
 
 RUNS = Path("runs")
 """Where run directories go, seen from where the command is given."""
@@ -200,14 +199,12 @@ def _report(summary: "Summary", *, json: bool) -> None:
     }
     places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
     longer = f"zoo train --resume {run} --steps {2 * summary.steps}"
-    if summary.accuracies:
-        samples = {"samples": str(folder / "samples.txt")}
-        print_lines(figures | _on_task(summary), places | samples, {"next": longer})
-    elif math.isfinite(summary.unigram_loss):
-        samples = {"samples": str(folder / "samples.txt")}
-        print_lines(figures | _on_masked(summary), places | samples, {"next": longer})
-    else:
+    if summary.writes_text:
         print_lines(figures | _on_text(summary), places, {"next": f"zoo generate {run}{_prompt(folder)}", "or": longer})
+        return
+    samples = {"samples": str(folder / "samples.txt")}
+    quality = _on_task(summary) if summary.metric == "accuracy" else _on_masked(summary)
+    print_lines(figures | quality, places | samples, {"next": longer})
 
 
 def _on_text(summary: "Summary") -> dict[str, str]:
@@ -229,9 +226,8 @@ def _on_masked(summary: "Summary") -> dict[str, str]:
 
 def _on_task(summary: "Summary") -> dict[str, str]:
     at_lengths = [f"{share:.1%} at {length} tokens" for length, share in summary.accuracies["length"].items()][1:]
-    guess = next(iter(summary.guess_levels["length"].values()))
     return {
-        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} (guessing gives {guess:.1%})", *at_lengths]),
+        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} (guessing gives {summary.guess:.1%})", *at_lengths]),
         "loss": f"{summary.validation_loss:.4f} nats per validation answer ({summary.train_loss:.4f} in training)",
     }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from zoo.data.text import Text, load_text
 from zoo.data.tokenize import make_tokenizer, read_spec, tokenizer_as_json, tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from zoo.model.backbone import Backbone
+
+_PROMPT = "\n"
 
 _FORMAT = 1
 """Counts the ways in which encoded files were laid out; older ones are not read."""
@@ -48,6 +53,8 @@ class Dataset(Source):
     separator: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    writes_text = True
+
     @property
     def vocab_size(self) -> int:
         """How many tokens the tokenizer has."""
@@ -78,6 +85,20 @@ class Dataset(Source):
         from zoo.data.batches import evaluation_windows
 
         return evaluation_windows(self.validation, context=context, batch=batch, limit=limit, separator=self.separator)
+
+    def bits_per_byte(self, loss: float) -> float:
+        """The loss in bits for each byte of the validation text."""
+        return bits_per_byte(loss, len(self.validation), self.validation_bytes)
+
+    def sample(self, model: "Backbone", *, tokens: int, seed: int) -> str:
+        """So many tokens of text."""
+        from zoo.model.generate import generate  # and with it torch
+
+        try:
+            ids, prompt = self.tokenizer.encode(_PROMPT), _PROMPT
+        except UsageError:  # the vocabulary of a small text may lack the characters of the prompt
+            ids, prompt = np.zeros(1, dtype=np.int64), ""
+        return prompt + self.tokenizer.decode(generate(model, ids, tokens=tokens, temperature=0.8, seed=seed).tolist())
 
 
 def prepare(

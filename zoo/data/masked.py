@@ -11,6 +11,7 @@ import torch
 from zoo.data.batches import number_documents, spread_windows
 from zoo.data.dataset import Dataset
 from zoo.data.source import IGNORE, Batch, Source
+from zoo.model.backbone import Backbone
 from zoo.tokenizer import Tokenizer
 
 _TRAINING, _VALIDATION = 1, 2
@@ -38,6 +39,8 @@ class MaskedText(Source):
 
     text: Dataset
     rate: float
+
+    unit = "nats per masked token"
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -93,6 +96,35 @@ class MaskedText(Source):
                 counts += np.bincount(batch.at_predictions(batch.targets).numpy(), minlength=self.vocab_size)
             self._known_losses[context, limit] = float(counts @ self._unigram_nats / counts.sum())
         return self._known_losses[context, limit]
+
+    @torch.no_grad()
+    def sample(self, model: Backbone, *, tokens: int, seed: int) -> str:  # noqa: ARG002 - nothing is drawn
+        """Validation tokens, with the model's guess at each masked one: ``⟦e⟧``.
+
+        Where the guess is wrong, the token that was there follows it: ``⟦a|e⟧``.
+        """
+        size = max(1, tokens // model.context)
+        batch = next(self.validation_batches(context=model.context, batch=size, limit=tokens))
+        device = next(model.parameters()).device
+        guesses = model.eval()(batch.inputs.to(device), **batch.documents_for(device)).logits.argmax(-1).cpu()
+        model.train()
+        rows = (values[:, :tokens].tolist() for values in (batch.inputs, batch.targets, guesses))
+        return "\n\n".join(self._filled(*window) for window in zip(*rows, strict=True))
+
+    def _filled(self, inputs: list[int], targets: list[int], guesses: list[int]) -> str:
+        pieces, plain = [], list[int]()
+        for token, target, guess in zip(inputs, targets, guesses, strict=True):
+            if target == IGNORE:
+                plain.append(token)  # decoded together: a character may take several tokens
+                continue
+            predicted, correct = (repr(self._symbol(answer))[1:-1] for answer in (guess, target))
+            marked = f"⟦{predicted}⟧" if guess == target else f"⟦{predicted}|{correct}⟧"
+            pieces += [self.tokenizer.decode(plain), marked]
+            plain = []
+        return "".join([*pieces, self.tokenizer.decode(plain)])
+
+    def _symbol(self, token: int) -> str:
+        return "" if token == self.mask_token else self.tokenizer.decode([token])
 
     def _masked(
         self, tokens: np.ndarray, offsets: np.ndarray, words: np.ndarray, new: np.ndarray | None = None

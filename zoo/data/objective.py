@@ -23,9 +23,6 @@ class Objective:
     extra_tokens: ClassVar[int] = 0
     """Tokens that it adds behind those of the tokenizer."""
 
-    unit: ClassVar[str]
-    """Of its loss."""
-
     def source(self, text: "Dataset") -> "Source":
         """The text as what it makes of it."""
         raise NotImplementedError
@@ -36,7 +33,6 @@ class NextToken(Objective):
 
     name = "next-token"
     causal = True
-    unit = "nats per token"
 
     def source(self, text: "Dataset") -> "Source":
         """The text itself."""
@@ -52,7 +48,6 @@ class Masked(Objective):
 
     name = "masked"
     extra_tokens = 1
-    unit = "nats per masked token"
 
     def __init__(self, rate: float = 0.15) -> None:
         if not 0 < rate < 1:

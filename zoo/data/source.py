@@ -1,9 +1,10 @@
 """What a model learns from and is measured on, whether that is a text or a task."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from zoo.task import IGNORE
 
@@ -11,9 +12,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from zoo.model.backbone import Backbone
     from zoo.tokenizer import Tokenizer
 
-__all__ = ["IGNORE", "Batch", "Source"]
+__all__ = ["IGNORE", "Batch", "Metric", "Source"]
+
+Metric: TypeAlias = Literal["accuracy", "loss"]
+"""By what models are compared: of an accuracy more is better, of a loss less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +64,14 @@ class Source(ABC):
         tokenizer: between text and tokens; None where there is no text.
         lengths: others than the training length at which a trained model is tested.
         settings: the settings of a run that name this data and say how it is read.
+        metric: by what models that learned from it are compared.
+        unit: of the loss.
+        writes_text: whether a model that learned from it continues a text.
     """
+
+    metric: ClassVar[Metric] = "loss"
+    unit: ClassVar[str] = "nats per token"
+    writes_text: ClassVar[bool] = False
 
     name: str
     sha256: str
@@ -108,6 +120,22 @@ class Source(ABC):
     def unigram_loss(self, *, context: int, limit: int | None = None) -> float | None:  # noqa: ARG002
         """The validation loss of a model that knows the frequency of each token alone; None where it is unknown."""
         return None
+
+    def bits_per_byte(self, loss: float) -> float:  # noqa: ARG002 - only a text has bytes
+        """A validation loss that does not depend on the tokenizer; NaN where there is no such thing."""
+        return math.nan
+
+    def sample(self, model: "Backbone", *, tokens: int, seed: int) -> str:  # noqa: ARG002 - nothing to be seen
+        """A glimpse of what a model does: text that it writes or fills in, or an example with its predictions.
+
+        Empty if there is nothing to show.
+
+        Args:
+            model: in training mode, before and after.
+            tokens: about how many.
+            seed: the same one gives the same text.
+        """
+        return ""
 
     def readout(self, dim: int) -> "nn.Module | None":  # noqa: ARG002 - only some tasks have one
         """What stands between the stream of width d and the unembedding, if anything does."""

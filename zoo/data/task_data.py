@@ -14,6 +14,7 @@ from zoo.data.examples import Split, slim, take
 from zoo.data.guess import guess_levels
 from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import UsageError
+from zoo.model.backbone import Backbone
 from zoo.task import Examples, Task
 
 _FRESH, _SET, _ORDER, _TEST, _GUESS = range(5)
@@ -40,6 +41,9 @@ class TaskData(Source):
     task: Task
     name: str
     tokenizer: None = None
+
+    metric = "accuracy"
+    unit = "nats per target"
 
     @property
     def vocab_size(self) -> int:
@@ -100,6 +104,26 @@ class TaskData(Source):
         training = self._split(self.task.length, test=False).draw(generator, _GUESS_EXAMPLES)
         tests = {length: self.validation_batches(context=length, batch=_GUESS_BATCH) for length in lengths}
         return guess_levels(self.task, self.name, tests, training)
+
+    @torch.no_grad()
+    def sample(self, model: Backbone, *, tokens: int, seed: int) -> str:  # noqa: ARG002 - an example is as long as it is
+        """The first example of the test, with an arrow to the model's prediction wherever one is scored: ``k3→v7``.
+
+        Where a prediction is wrong, the target follows it in brackets: ``k3→v2(v7)``.
+        """
+        batch = next(self.validation_batches(context=self.task.length, batch=1))
+        device = next(model.parameters()).device
+        predictions = model.eval()(batch.inputs.to(device)).logits[0].argmax(-1).tolist()
+        model.train()
+        scored = batch.targets[0] != IGNORE if batch.scored is None else batch.scored[0]
+        rows = (batch.inputs[0].tolist(), batch.targets[0].tolist(), predictions, scored.tolist())
+        return " ".join(self._word(*position) for position in zip(*rows, strict=True))
+
+    def _word(self, token: int, target: int, prediction: int, scored: bool) -> str:
+        symbol = self.task.symbol
+        if not scored:
+            return symbol(token)
+        return f"{symbol(token)}→{symbol(prediction)}" + (f"({symbol(target)})" if prediction != target else "")
 
     def _split(self, length: int, *, test: bool) -> Split:
         return Split(self.task, self.name, length, test)

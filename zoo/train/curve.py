@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.objective import NextToken
+from zoo.data.source import Source
 from zoo.files.atomic import write_atomically
 from zoo.pages.picture import GUESS_LINE, QUIET, new_figure, plain_axes, render, svg_element
 
@@ -31,7 +31,7 @@ def draw_curve(
     path: Path,
     *,
     title: str,
-    unit: str = NextToken.unit,
+    unit: str = Source.unit,
     accuracy: bool = False,
     guess: float | None = None,
     unigram: float | None = None,
@@ -57,7 +57,7 @@ def curve_svg(
     metrics: Sequence[Mapping[str, Any]],
     *,
     title: str,
-    unit: str = NextToken.unit,
+    unit: str = Source.unit,
     accuracy: bool = False,
     guess: float | None = None,
     unigram: float | None = None,

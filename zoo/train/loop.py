@@ -7,7 +7,6 @@ from typing import Any
 
 from zoo.data.score import Score
 from zoo.data.source import Source
-from zoo.data.task_data import TaskData
 from zoo.model.backbone import Backbone
 from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
@@ -22,7 +21,6 @@ from zoo.train.optimizer import (
     optimizer_tensors,
 )
 from zoo.train.run_directory import RunDirectory
-from zoo.train.sample import sample
 from zoo.train.settings import Settings
 from zoo.train.step import NotFiniteError, TrainingStep
 
@@ -137,7 +135,7 @@ class Trainer:
 
     def test(self) -> dict[str, dict[str, float]]:
         """The accuracy at each of `tested_lengths`, and for each slice of the task at the last; empty for a text."""
-        if not isinstance(self.source, TaskData):
+        if self.source.metric != "accuracy":
             return {}
         settings, lengths = self.settings, {}
         slices: dict[str, dict[str, float]] = {}
@@ -151,7 +149,7 @@ class Trainer:
         text = ""
         if self.settings.sample_tokens:
             seed = self.settings.seed + self.step
-            text = sample(self.model, self.source, tokens=self.settings.sample_tokens, seed=seed)
+            text = self.source.sample(self.model, tokens=self.settings.sample_tokens, seed=seed)
             self.run.append_sample(self.step, text)
         self.listener.evaluation(self.step, self.validation_loss, self.validation_accuracy, text)
 

@@ -28,6 +28,7 @@ from zoo.files.logs import Sample, read_rows, read_samples, row_line, sample_ent
 from zoo.files.strict_json import to_json
 from zoo.train.manifest import read_sealed, write_sealed
 from zoo.train.shell import quote
+from zoo.train.summary import Summary, read_summary
 
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
@@ -99,11 +100,11 @@ class RunDirectory:
         return _read_table(self.path, "env.json")
 
     @property
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> Summary | None:
         """The figures of the run when it had ended; None if it has not, or if they are damaged and to be made anew."""
         try:
-            return _read_table(self.path, "summary.json")
-        except UsageError:
+            return read_summary(self.path)
+        except (UsageError, ValueError):
             return None
 
     @property
@@ -215,10 +216,6 @@ class RunDirectory:
         path = self.path / "metrics.csv"
         write_atomically(path, table(self.metrics()))
         return path
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write summary.json: the figures of the run when it has ended."""
-        write_sealed(self.path, "summary.json", row_line(summary))
 
 
 def run_name(mixer: str, config: Mapping[str, Any]) -> str:

@@ -3,13 +3,11 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from zoo.data.dataset import Dataset, bits_per_byte
 from zoo.data.source import Source
 from zoo.data.tokenize import tokenizer_as_json
 from zoo.files.environment import describe_environment
@@ -33,37 +31,7 @@ from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
 from zoo.train.settings import Settings, validate
 from zoo.train.shell import quote
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The figures of a run that has ended.
-
-    Attributes:
-        train_loss: nats per token that has a target; `validation_loss` likewise.
-        bits_per_byte: of validation text; NaN for a task and for masked tokens.
-        unigram_loss: the loss that token frequencies alone give on the masked tokens; NaN for other objectives.
-        validation_accuracy: the fraction of the scored validation positions that were predicted correctly.
-        accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
-            name and value. Empty for a text.
-        guess_levels: the accuracies that guessing gives there, likewise.
-        tokens_per_second: of training alone.
-        seconds: of all of it, added up where the run was resumed; what a crash cut off is not counted.
-    """
-
-    run: str
-    mixer: str
-    parameters: int
-    steps: int
-    train_loss: float
-    validation_loss: float
-    bits_per_byte: float
-    unigram_loss: float
-    validation_accuracy: float
-    accuracies: dict[str, dict[str, float]]
-    guess_levels: dict[str, dict[str, float]]
-    tokens_per_second: float
-    seconds: float
+from zoo.train.summary import Summary, write_summary
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -199,13 +167,16 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
         steps=trainer.step,
         train_loss=trainer.train_loss,
         validation_loss=trainer.validation_loss,
-        bits_per_byte=_bits_per_byte(trainer),
+        bits_per_byte=trainer.source.bits_per_byte(trainer.validation_loss),
         unigram_loss=trainer.measure_unigram_loss(trainer.settings.final_evaluation_tokens),
         validation_accuracy=trainer.validation_accuracy,
         accuracies=trainer.test(),
         guess_levels=trainer.source.guess_levels(trainer.tested_lengths),
         tokens_per_second=made / trainer.seconds if trainer.seconds else math.nan,
         seconds=seconds,
+        metric=trainer.source.metric,
+        unit=trainer.source.unit,
+        writes_text=trainer.source.writes_text,
     )
 
 
@@ -239,14 +210,10 @@ def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
     last, wanted = config["steps"], config.get("stop_accuracy")
     if saved is None or steps not in (None, last):
         return None
-    is_good_enough = wanted is not None and (saved.get("validation_accuracy") or 0.0) >= wanted
-    if saved.get("steps") != last and not is_good_enough:
+    if saved.steps != last and not (wanted is not None and saved.validation_accuracy >= wanted):
         return None
-    known = {field.name for field in fields(Summary)}
-    values: dict[str, Any] = {"guess_levels": {}, "unigram_loss": math.nan}
-    values |= {name: math.nan if value is None else value for name, value in saved.items() if name in known}
     newest = load_checkpoint(run.checkpoints)
-    return Summary(**values) if known == set(values) and newest.step == saved["steps"] and not newest.rejected else None
+    return saved if newest.step == saved.steps and not newest.rejected else None
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
@@ -266,18 +233,11 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
         write_scores(run.path, trainer.final_score)
         summary = summarize(trainer, earlier + time.perf_counter() - began)
     if pages:
-        finish(run, summary=asdict(summary))
+        finish(run, summary)
     else:
-        run.write_summary(asdict(summary))
+        write_summary(run.path, summary)
     return summary
 
 
 def _environment(settings: Settings, source: Source) -> dict[str, Any]:
     return describe_environment(plugins=plugins_of(settings), data_sha256=source.sha256, device=settings.device)
-
-
-def _bits_per_byte(trainer: Trainer) -> float:
-    text = trainer.source
-    if not isinstance(text, Dataset):
-        return math.nan
-    return bits_per_byte(trainer.validation_loss, len(text.validation), text.validation_bytes)

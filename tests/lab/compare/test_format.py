@@ -15,6 +15,7 @@ from zoo.lab.compare.format import (
     verdict,
 )
 from zoo.lab.compare.judge import Conclusion, Judgement, judge
+from zoo.lab.compare.report import columns
 from zoo.lab.compare.results import DataResult, gather
 from zoo.lab.statistics import Difference, Estimate, Sample, estimate
 
@@ -194,6 +195,14 @@ def test_the_verdict_on_a_text_takes_the_lowest_loss(tmp_path):
         verdict(result)
         == "correlation is ahead with 1.410 ± 0.025 nats per token, and ahead of every other by more than chance."
     )
+
+
+def test_masked_tokens_have_a_unit_of_their_own(tmp_path):
+    made, folder = plan("correlation", data=(TEXT,), seeds=1), Folder(tmp_path)
+    write_arm(folder, made, 0, [1.5], unigram_loss=3.0)
+    (result,) = gather(made, folder).data
+    assert verdict(result).startswith("correlation reached 1.500 nats per masked token")
+    assert columns(result)[1] == "validation loss (nats per masked token)"
 
 
 def test_a_small_lead_is_told_as_such(tmp_path):

@@ -18,6 +18,7 @@ from zoo.lab.compare.trial import Outcome, read_outcome, run_trial
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
+from zoo.train.summary import summary_from_json
 
 from .conftest import InThisProcess
 from .samples import COPY, TINY, plan, request, summary, write_run
@@ -62,10 +63,10 @@ def test_each_arm_sweeps_first_and_then_takes_what_came_off_best(tmp_path):
     assert len(recorder.told) == made.runs == 8
     for arm in results.data[0].arms:
         by_lr = {trial.lr: outcome.summary for trial, outcome in arm.sweep.items()}
-        best = min(by_lr, key=lambda lr: (-by_lr[lr]["validation_accuracy"], by_lr[lr]["validation_loss"]))
+        best = min(by_lr, key=lambda lr: (-by_lr[lr].validation_accuracy, by_lr[lr].validation_loss))
         assert arm.lr == best
         assert [(trial.lr, trial.seed) for trial in arm.runs] == [(best, 0), (best, 1)]
-        values = [outcome.summary["validation_accuracy"] for outcome in arm.runs.values()]
+        values = [outcome.summary.validation_accuracy for outcome in arm.runs.values()]
         assert arm.estimate.mean == pytest.approx(sum(values) / 2)
 
 
@@ -95,7 +96,7 @@ def test_the_seed_of_the_sweep_is_never_counted(tmp_path):
 def test_the_learning_rate_that_is_chosen(outcomes, best):
     made = plan("correlation", lrs=(1e-3, 1e-2, 1e-1))
     found = {
-        trial: Outcome(summary=told) if told else Outcome(error="no")
+        trial: Outcome(summary=summary_from_json(told)) if told else Outcome(error="no")
         for trial, told in zip(made.sweeps(0), outcomes, strict=True)
     }
     assert chosen_lr(made, 0, found) == best
@@ -290,7 +291,7 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     path.mkdir(parents=True)
     (path / "config.json").write_text("{")
     outcome = run_trial(path, made.settings(trial), listener=Listener(), interrupts=Interrupts())
-    assert outcome.summary["steps"] == 6
+    assert outcome.summary.steps == 6
 
 
 def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(tmp_path):

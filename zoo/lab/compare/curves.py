@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.source import Metric
 from zoo.files.logs import read_rows
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Plan, Trial
 from zoo.lab.compare.results import ArmResult
 

@@ -1,12 +1,13 @@
 """The figures of a comparison for machines: as JSON, and as tables."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
+from zoo.data.source import Metric
 from zoo.files.logs import table
 from zoo.lab.compare.changed import ChangedPlugin
 from zoo.lab.compare.format import format_judgement, verdict
-from zoo.lab.compare.judge import Metric
 from zoo.lab.compare.plan import Arm, Trial
 from zoo.lab.compare.results import ArmResult, Results, value_of
 from zoo.lab.compare.trial import Outcome
@@ -62,7 +63,7 @@ def timings_table(results: Results) -> str:
     names = ("seconds", "tokens_per_second")
     return table(
         [
-            {**_names(trial, arm), **{name: outcome.summary[name] for name in names}}
+            {**_names(trial, arm), **{name: getattr(outcome.summary, name) for name in names}}
             for trial, arm, outcome in _all_runs(results)
             if outcome.summary is not None
         ]
@@ -87,7 +88,13 @@ def _arm_as_json(result: ArmResult, metric: Metric) -> dict[str, Any]:
 
 def _run_as_json(trial: Trial, outcome: Outcome) -> dict[str, Any]:
     names = ("steps", "train_loss", "validation_loss", "validation_accuracy", "accuracies")
-    return {"seed": trial.seed, **{name: (outcome.summary or {}).get(name) for name in names}, "error": outcome.error}
+    return {"seed": trial.seed, **_figures(outcome, names), "error": outcome.error}
+
+
+def _figures(outcome: Outcome, names: tuple[str, ...]) -> dict[str, Any]:
+    """Some figures of a run by name; None for what is not finite, and for a run that has none."""
+    found = {name: getattr(outcome.summary, name, None) for name in names}
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
 
 
 def _all_runs(results: Results) -> list[tuple[Trial, Arm, Outcome]]:
@@ -106,22 +113,21 @@ def _names(trial: Trial, arm: Arm) -> dict[str, Any]:
 
 
 def _row(trial: Trial, arm: Arm, outcome: Outcome, guess: float | None) -> dict[str, Any]:
-    summary, settings, size = outcome.summary or {}, arm.settings, arm.size
+    settings, size = arm.settings, arm.size
     assert settings is not None
     assert size is not None
-    tokens = summary.get("steps", 0) * settings.batch * settings.accumulate * settings.context
+    figures = _figures(outcome, ("steps", "train_loss", "validation_loss", "validation_accuracy"))
+    tokens = (figures["steps"] or 0) * settings.batch * settings.accumulate * settings.context
     return {
         **_names(trial, arm),
         "dim": settings.dim,
         "parameters": size.parameters,
         "training_flops_per_token": size.training_flops,
         "state": size.state,
-        "steps": summary.get("steps"),
+        "steps": figures.pop("steps"),
         "tokens": tokens or None,
         "flops": tokens * size.training_flops or None,
-        "train_loss": summary.get("train_loss"),
-        "validation_loss": summary.get("validation_loss"),
-        "validation_accuracy": summary.get("validation_accuracy"),
+        **figures,
         "guess": guess,
         "error": outcome.error,
     }

@@ -3,18 +3,24 @@
 import math
 from typing import cast
 
-from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement, Metric
+from zoo.data.source import Metric
+from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement
 from zoo.lab.compare.results import ArmResult, DataResult
 from zoo.lab.match import LIMITS
 from zoo.lab.sizing import Quantity
 from zoo.lab.statistics import Estimate
 
-TITLES: dict[Metric, str] = {"accuracy": "validation accuracy (%)", "loss": "validation loss (nats per token)"}
-"""The metric, for an axis or the head of a table."""
-
 UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
 
-_UNIT_SUFFIXES: dict[Metric, str] = {"accuracy": "", "loss": " nats per token"}
+
+def metric_title(metric: Metric, unit: str) -> str:
+    """The metric, for an axis or the head of a table.
+
+    Args:
+        metric: the one that is shown.
+        unit: of the loss.
+    """
+    return "validation accuracy (%)" if metric == "accuracy" else f"validation loss ({unit})"
 
 
 def format_value(value: float | None, metric: Metric) -> str:
@@ -75,17 +81,18 @@ def verdict(result: DataResult) -> str:
     if not ranked:
         return "No run has a result."
     best = ranked[0]
+    unit = f" {result.unit}" if metric == "loss" else ""
     if len(ranked) == 1:
-        figure = f"{format_estimate(best.estimate, metric)}{_UNIT_SUFFIXES[metric]}"
+        figure = f"{format_estimate(best.estimate, metric)}{unit}"
         return f"{_quoted(best.arm.pattern)} reached {figure}{_unless_above_guessing(result, ranked)}."
     first = [arm.arm.pattern for arm in ranked if _mean(arm, metric) == _mean(best, metric)]
     others = [arm.arm.pattern for arm in ranked if arm.arm.pattern not in first]
     if not others:
-        head = f"All reached {_mean(best, metric)}{_UNIT_SUFFIXES[metric]}"
+        head = f"All reached {_mean(best, metric)}{unit}"
     elif len(first) > 1:
-        head = f"{_list(first)} are ahead with {_mean(best, metric)}{_UNIT_SUFFIXES[metric]}"
+        head = f"{_list(first)} are ahead with {_mean(best, metric)}{unit}"
     else:
-        head = f"{_quoted(first[0])} is ahead with {format_estimate(best.estimate, metric)}{_UNIT_SUFFIXES[metric]}"
+        head = f"{_quoted(first[0])} is ahead with {format_estimate(best.estimate, metric)}{unit}"
     seeds = best.estimate.seeds if best.estimate is not None else 0
     if seeds < 2:
         return f"{head}; one seed says nothing about chance."

@@ -1,5 +1,6 @@
 """All runs of a comparison, made side by side; what is there already is not made again."""
 
+import math
 from dataclasses import dataclass, field
 
 from zoo.lab.compare.folder import Folder
@@ -152,7 +153,7 @@ def chosen_lr(plan: Plan, arm: int, outcomes: dict[Trial, Outcome]) -> float | N
 def _loss(outcome: Outcome) -> tuple[float, float]:
     """What a learning rate is chosen by: the error rate, and among equals the loss."""
     summary = outcome.summary
-    if summary is None or summary["validation_loss"] is None:
-        return (float("inf"), float("inf"))
-    wrong = 1 - summary["validation_accuracy"] if summary["accuracies"] else 0.0
-    return (wrong, summary["validation_loss"])
+    if summary is None or math.isnan(summary.validation_loss):
+        return (math.inf, math.inf)
+    wrong = 1 - summary.validation_accuracy if summary.metric == "accuracy" else 0.0
+    return (wrong, summary.validation_loss)

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
 
+from zoo.data.source import Metric
 from zoo.lab.statistics import Difference, Estimate
-
-Metric: TypeAlias = Literal["accuracy", "loss"]
 
 MIN_EFFECT: Mapping[Metric, float] = {"accuracy": 0.01, "loss": 0.01}
 """Smaller differences are called small: a point of accuracy, a hundredth of a nat."""

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from zoo.data.load import task_call
-from zoo.data.source import Source
+from zoo.data.source import Metric, Source
 from zoo.errors import PluginError, UsageError
-from zoo.lab.compare.judge import MIN_EFFECT, Metric
+from zoo.lab.compare.judge import MIN_EFFECT
 from zoo.lab.compare.request import Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.match import match
@@ -233,7 +232,7 @@ def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: i
             settings = resolve_auto(tier.settings(pattern, data, {**request.settings, "threads": threads}))
             settings, size, ratio = _sized(request, settings, source, target)
             settings = settings.model_copy(update=_length(request.budget, settings, source, size))
-            kept = {name: value for name, value in _kept(settings).items() if name not in request.settings}
+            kept = {name: value for name, value in _kept(settings, source).items() if name not in request.settings}
             settings = settings.model_copy(update=kept)
         except Exception as error:  # whatever a mixer does, the others go on
             cause = describe_error(error)
@@ -278,9 +277,9 @@ def _quantity(size: Size, what: str) -> float:
     return float(value)
 
 
-def _kept(settings: Settings) -> dict[str, Any]:
+def _kept(settings: Settings, source: Source) -> dict[str, Any]:
     """What a run of a comparison leaves behind: one checkpoint, to go on from, and a curve; and no samples of text."""
-    samples = settings.sample_tokens if task_call(settings.data) is not None else 0
+    samples = settings.sample_tokens if source.metric == "accuracy" else 0
     often = min(settings.evaluate_every, max(1, settings.steps // _EVALUATIONS))
     return {"keep_checkpoints": 1, "sample_tokens": samples, "evaluate_every": often, "log_every": often}
 

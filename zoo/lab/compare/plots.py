@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from zoo.data.source import Metric
 from zoo.lab.compare.curves import Curve, read_curve
 from zoo.lab.compare.folder import Folder
-from zoo.lab.compare.format import TITLES, format_value
-from zoo.lab.compare.judge import Metric
+from zoo.lab.compare.format import format_value, metric_title
+from zoo.lab.compare.plan import Trial
 from zoo.lab.compare.results import ArmResult, DataResult, Results
 from zoo.pages.page import printable
 from zoo.pages.picture import GUESS_LINE, QUIET, look, new_figure, plain_axes
+from zoo.train.summary import Accuracies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,9 +68,7 @@ def _of_one(
     pictures = []
     if curves:
         title = "The mean over the seeds, in a band from the lowest to the highest of them, while training went on."
-        pictures.append(
-            Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result.metric, patterns, result.guess))
-        )
+        pictures.append(Picture(f"{prefix}-curves", title, partial(draw_curves, curves, result, patterns)))
     if any(arm.estimate for arm in result.arms):
         several = any(arm.estimate and arm.estimate.seeds > 1 for arm in result.arms)
         title = "The mean, its 95 % interval, and each seed." if several else "The result of the one seed."
@@ -82,10 +82,9 @@ def _of_one(
     return pictures
 
 
-def draw_curves(
-    curves: dict[str, Curve], metric: Metric, patterns: Sequence[str], guess: float | None = None
-) -> "Figure":
+def draw_curves(curves: dict[str, Curve], result: DataResult, patterns: Sequence[str]) -> "Figure":
     """The metric against steps, seconds and floating-point operations, side by side."""
+    metric = result.metric
     figure = new_figure(10, 3.6 + 0.24 * _legend_rows(curves))
     panels = figure.subplots(1, 3, sharey=True)
     for axes, name, label in zip(panels, ("steps", "seconds", "flops"), _CURVE_LABELS, strict=True):
@@ -103,13 +102,13 @@ def draw_curves(
                 label=_label(pattern),
             )
             axes.fill_between(x, scale * curve.low, scale * curve.high, color=style.color, alpha=0.15, linewidth=0)
-        if guess is not None:
-            axes.axhline(100 * guess, **GUESS_LINE, label="guessing")
+        if result.guess is not None:
+            axes.axhline(100 * result.guess, **GUESS_LINE, label="guessing")
         plain_axes(axes)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
         axes.xaxis.get_major_locator().set_params(nbins=5)
-    panels[0].set_ylabel(TITLES[metric])
+    panels[0].set_ylabel(metric_title(metric, result.unit))
     if metric == "accuracy":
         panels[0].set_ylim(-3, 103)
     _legend(figure, panels[0])
@@ -143,12 +142,13 @@ def draw_means(result: DataResult, patterns: Sequence[str]) -> "Figure":
     axes.set_yticks(range(len(arms)), [_label(arm.arm.pattern) for arm in reversed(arms)])
     axes.set_ylim(-0.6, len(arms) - 0.4)
     plain_axes(axes, grid="x")
-    axes.set_xlabel(TITLES[result.metric])
-    _frame_means(axes, arms, result.metric)
+    axes.set_xlabel(metric_title(result.metric, result.unit))
+    _frame_means(axes, arms, result)
     return figure
 
 
-def _frame_means(axes: "Axes", arms: Sequence[ArmResult], metric: Metric) -> None:
+def _frame_means(axes: "Axes", arms: Sequence[ArmResult], result: DataResult) -> None:
+    metric = result.metric
     if metric == "accuracy":
         axes.set_xlim(0, 104)
         return
@@ -157,7 +157,7 @@ def _frame_means(axes: "Axes", arms: Sequence[ArmResult], metric: Metric) -> Non
     # losses lie close together, far from zero: a scale from zero would hide what differs
     margin = 0.08 * (max(values) - min(values)) or 0.05 * max(values)
     axes.set_xlim(min(values) - margin, max(values) + margin)
-    axes.set_xlabel(f"{TITLES[metric]}; the scale does not begin at 0")
+    axes.set_xlabel(f"{metric_title(metric, result.unit)}; the scale does not begin at 0")
 
 
 def draw_slices(result: DataResult, kind: str, patterns: Sequence[str]) -> "Figure":
@@ -247,9 +247,9 @@ def _kinds(arms: Sequence[ArmResult]) -> list[str]:
     return [kind for kind, values in kinds.items() if len(values) > 1]
 
 
-def _accuracies(arm: ArmResult, trial: object) -> dict[str, dict[str, float]]:
-    outcome = arm.runs[trial]  # type: ignore[index]
-    return {} if outcome.summary is None else outcome.summary["accuracies"]
+def _accuracies(arm: ArmResult, trial: Trial) -> Accuracies:
+    summary = arm.runs[trial].summary
+    return {} if summary is None else summary.accuracies
 
 
 def _context(arms: Sequence[ArmResult]) -> int:

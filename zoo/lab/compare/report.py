@@ -8,7 +8,6 @@ from zoo.files.strict_json import to_json
 from zoo.lab.compare.export import results_as_json, results_table, timings_table
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.format import (
-    TITLES,
     UNITS,
     count,
     format_difference,
@@ -18,6 +17,7 @@ from zoo.lab.compare.format import (
     format_lr,
     format_ratio,
     format_value,
+    metric_title,
     verdict,
 )
 from zoo.lab.compare.plan import Plan
@@ -112,7 +112,7 @@ def columns(result: DataResult) -> list[str]:
     sizes = ["width", "parameters", "FLOPs/token", "state"]
     return [
         "pattern",
-        TITLES[result.metric],
+        metric_title(result.metric, result.unit),
         *([] if result.guess is None else ["guessing (%)"]),
         "by seed",
         "steps",
@@ -137,7 +137,7 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
         return [arm.arm.pattern, "failed", *["n/a"] * (len(columns(result)) - 2)]
     ended = [value_of(outcome, result.metric) for outcome in arm.runs.values() if outcome.is_over]
     seeds = [format_value(value, result.metric).removesuffix(" %") for value in ended]
-    steps = [outcome.summary["steps"] for outcome in arm.runs.values() if outcome.summary is not None]
+    steps = [outcome.summary.steps for outcome in arm.runs.values() if outcome.summary is not None]
     few, many = (min(steps), max(steps)) if steps else (0, 0)
     experts = f" ({count(size.active_parameters)} active)" if size.active_parameters != size.parameters else ""
     hidden = settings.channel_mixer_call.keywords.get("hidden")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from zoo.data.load import task_call
+from zoo.data.source import Metric
 from zoo.errors import UsageError
-from zoo.lab.compare.judge import Metric
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import parse
 from zoo.plugin.registry import get_registry

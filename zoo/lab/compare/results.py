@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zoo.data.load import create_task, task_call
+from zoo.data.source import Metric, Source
 from zoo.data.task_data import TaskData
 from zoo.lab.compare.changed import ChangedPlugin, changed_plugins
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
-from zoo.lab.compare.judge import Judgement, Metric, is_above_guessing, judge
+from zoo.lab.compare.judge import Judgement, is_above_guessing, judge
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
 from zoo.lab.statistics import Estimate, Sample, Scores, differences, estimate, half_width
@@ -57,6 +58,7 @@ class DataResult:
         guess_bound: how high guessing may come by chance on a test of this size; None for a text.
         min_effect: smaller differences are called small, in the units of the metric.
         unigram_loss: the loss that token frequencies alone give, where masked tokens were predicted; None otherwise.
+        unit: of the loss.
     """
 
     data: str
@@ -67,6 +69,7 @@ class DataResult:
     guess_bound: float | None
     min_effect: float
     unigram_loss: float | None = None
+    unit: str = Source.unit
 
     @property
     def guess(self) -> float | None:
@@ -105,8 +108,10 @@ def metric_of(data: str) -> Metric:
 
 def value_of(outcome: Outcome, metric: Metric) -> float | None:
     """The metric of a run; None if it has none."""
-    value = outcome.summary[f"validation_{metric}"] if outcome.summary is not None else None
-    return value if value is not None and math.isfinite(value) else None
+    if outcome.summary is None:
+        return None
+    value = outcome.summary.validation_accuracy if metric == "accuracy" else outcome.summary.validation_loss
+    return value if math.isfinite(value) else None
 
 
 def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
@@ -128,13 +133,11 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
         bound = guess + half_width(guess * (1 - guess) / test_size)
     min_effect = plan.min_effects[metric]
     judgements = judge(differences(samples), estimates, metric=metric, guess=bound, min_effect=min_effect)
-    return DataResult(data, metric, arms, judgements, levels, bound, min_effect, _unigram_loss(arms))
-
-
-def _unigram_loss(arms: tuple[ArmResult, ...]) -> float | None:
-    """That of any run: all are measured on the same tokens."""
     summaries = [outcome.summary for arm in arms for outcome in arm.runs.values() if outcome.summary is not None]
-    return next((summary["unigram_loss"] for summary in summaries if summary.get("unigram_loss") is not None), None)
+    # all runs are measured on the same tokens
+    unigram_loss = next((each.unigram_loss for each in summaries if math.isfinite(each.unigram_loss)), None)
+    unit = next((each.unit for each in summaries), Source.unit)
+    return DataResult(data, metric, arms, judgements, levels, bound, min_effect, unigram_loss, unit)
 
 
 def _guessing(data: str) -> tuple[dict[str, dict[str, float]], int | None]:

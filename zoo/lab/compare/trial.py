@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.files.atomic import write_atomically
@@ -16,12 +16,10 @@ from zoo.train.listener import Listener
 from zoo.train.manifest import read_sealed
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
+from zoo.train.summary import SUMMARY, Summary, read_summary
 
-SUMMARY, FAILURE = "summary.json", "failure.json"
-"""What a run resulted in, or why it failed. What failed once would fail again: it is not tried until someone
-removes the file."""
-
-_FIGURES = ("steps", "train_loss", "validation_loss", "validation_accuracy", "tokens_per_second", "seconds")
+FAILURE = "failure.json"
+"""Why a run failed. What failed once would fail again: it is not tried until someone removes the file."""
 
 
 class StuckError(UsageError):
@@ -40,11 +38,11 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        summary: its figures, those of `zoo.train.session.Summary`; None if it failed or was interrupted.
+        summary: its figures; None if it failed or was interrupted.
         error: why it failed, in a line.
     """
 
-    summary: dict[str, Any] | None = None
+    summary: Summary | None = None
     error: str | None = None
 
     @property
@@ -59,15 +57,17 @@ def read_outcome(folder: Path) -> Outcome:
     Raises:
         UsageError: one of its files is damaged.
     """
-    for path in (folder / SUMMARY, folder / FAILURE):
+    path = folder / SUMMARY
+    try:
+        if (summary := read_summary(folder)) is not None:
+            return Outcome(summary=summary)
+        path = folder / FAILURE
         if path.is_file():
-            try:
-                saved = json.loads(read_sealed(folder, path.name))
-                return Outcome(error=str(saved["error"])) if path.name == FAILURE else Outcome(summary=_checked(saved))
-            except UsageError as error:
-                raise UsageError(f"{error}; or {_again(folder)}") from None
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise UsageError(f"{path} is damaged: {_again(folder)}") from None
+            return Outcome(error=str(json.loads(read_sealed(folder, FAILURE))["error"]))
+    except UsageError as error:
+        raise UsageError(f"{error}; or {_again(folder)}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is damaged: {_again(folder)}") from None
     return Outcome()
 
 
@@ -132,15 +132,6 @@ def _failed(folder: Path, error: Exception) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / FAILURE, to_json({"error": text}, indent=None))
     return Outcome(error=text)
-
-
-def _checked(summary: dict[str, Any]) -> dict[str, Any]:
-    for name in _FIGURES:
-        if not isinstance(summary[name], int | float | None):
-            raise TypeError(name)
-    for shares in summary["accuracies"].values():
-        dict[str, float](shares)
-    return summary
 
 
 def _again(folder: Path) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.contract import Mixed
-from zoo.data.source import Batch
+from zoo.data.source import Batch, Source
 from zoo.errors import UsageError
 from zoo.lab.inspect.panels import PanelFailure, PanelResult, collect_panels
 from zoo.lab.inspect.traffic import WriteSizes, measure_writes
@@ -44,7 +44,7 @@ class Inspection:
         parts: the parts of the model, in the order in which they write.
         without: how well it predicts when one part is switched off, a score a part.
         sizes: what the parts write.
-        unit: of the losses.
+        source: of the data that it was measured on.
         shown: the panels, those of the whole model first, and the mixers whose panels failed.
         warnings: what makes the figures worthless, in a line each.
     """
@@ -55,7 +55,7 @@ class Inspection:
     parts: Sequence[Part]
     without: Sequence[Score]
     sizes: WriteSizes
-    unit: str
+    source: Source
     shown: Sequence[PanelResult | PanelFailure]
     warnings: Sequence[str] = ()
 
@@ -81,7 +81,9 @@ def inspect_run(
     """
     if tokens < 1:
         raise UsageError(f"`tokens`={tokens} should be 1 or more")
-    batches, parts = list(validation_batches(run, tokens, data)), parts_of(run.model)
+    source, parts = source_of_run(run, data), parts_of(run.model)
+    settings = run.settings
+    batches = list(source.validation_batches(context=settings.context, batch=settings.batch, limit=tokens))
     if not parts:
         raise UsageError(f"{run.path}: the model has no part that writes to its stream, so there is nothing to inspect")
     report = progress or (lambda _text: None)
@@ -94,14 +96,13 @@ def inspect_run(
         with explaining(), switched_off(run.model, part):
             without.append(evaluate(run.model, batches, precision="fp32"))
     report("drawing")
-    unit = run.settings.text_objective.unit if run.tokenizer is not None else "nats per target"
     shown = itertools.chain(
-        _overview(parts, sizes, whole, without, unit),
+        _overview(parts, sizes, whole, without, source.unit),
         _metric_panels(parts, sizes),
         collect_panels(parts, sizes.reads),
     )
     warnings = [] if math.isfinite(whole.loss) else [_why_not_finite(run.model, batches)]
-    return Inspection(run.path, run.step, whole, parts, without, sizes, unit, list(shown), warnings)
+    return Inspection(run.path, run.step, whole, parts, without, sizes, source, list(shown), warnings)
 
 
 @torch.no_grad()
@@ -115,20 +116,19 @@ def _why_not_finite(model: Backbone, batches: Sequence[Batch]) -> str:
     return "the validation loss is not finite, although every part writes finite numbers"
 
 
-def validation_batches(run: Run, tokens: int, data: str | None = None) -> Iterator[Batch]:
-    """Data that the run was not trained on: of its text, or of its task at the training length.
+def source_of_run(run: Run, data: str | None = None) -> Source:
+    """The text or the task that a run has learned from.
 
     Args:
         run: the run.
-        tokens: about how many.
         data: where the text lies now; None looks where it was typed and where it lay when the run began.
 
     Raises:
         UsageError: the data is not available, or is not those of the run.
     """
-    settings, directory = run.settings, RunDirectory.open(run.path)
-    source, _ = find_run_source(directory, settings, with_recorded_origins(directory.environment), given=data)
-    return source.validation_batches(context=settings.context, batch=settings.batch, limit=tokens)
+    directory = RunDirectory.open(run.path)
+    source, _ = find_run_source(directory, run.settings, with_recorded_origins(directory.environment), given=data)
+    return source
 
 
 @contextmanager

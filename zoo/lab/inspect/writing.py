@@ -1,6 +1,5 @@
 """An inspection, written into the folder of its run."""
 
-import json
 import math
 import re
 import warnings
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from zoo.data.source import Source
 from zoo.files.atomic import write_atomically, writing
 from zoo.files.strict_json import to_json
 from zoo.lab.inspect.drawing import draw
@@ -22,6 +22,7 @@ from zoo.run import Run
 from zoo.train.inspection import FOLDER, INDEX, picture_name, read_index
 from zoo.train.report import write_report
 from zoo.train.run_directory import RunDirectory
+from zoo.train.summary import Summary
 
 
 class Picture(NamedTuple):
@@ -58,7 +59,7 @@ def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], 
         for name in earlier - set(files):
             (folder / name).unlink(missing_ok=True)
     directory = RunDirectory.open(inspection.run)
-    return table, write_report(directory, summary=_unfinished(directory, run) | _summary(directory))
+    return table, write_report(directory, directory.summary or _unfinished(directory, run, inspection.source))
 
 
 def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequence[PanelFailure]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def as_table(inspection: Inspection, pictures: Sequence[Picture], failures: Sequ
         "step": inspection.step,
         "tokens": whole.targets,
         "loss": _plain(whole.loss),
-        "unit": inspection.unit,
+        "unit": inspection.source.unit,
         "accuracy": _plain(whole.accuracy),
         "parts": [
             {
@@ -144,33 +145,31 @@ def _files_of_the_last(run: Path) -> Iterator[str]:
             yield from (f"{picture_name(entry)}.{ending}" for ending in ("svg", "png"))
 
 
-def _summary(directory: RunDirectory) -> dict[str, Any]:
-    """The figures that the run ended with, if it has."""
-    with suppress(OSError, ValueError):
-        summary = json.loads((directory.path / "summary.json").read_text(encoding="utf-8"))
-        return summary if isinstance(summary, dict) else {}
-    return {}
-
-
-def _unfinished(directory: RunDirectory, run: Run) -> dict[str, Any]:
+def _unfinished(directory: RunDirectory, run: Run, source: Source) -> Summary:
     """What there is to tell of a run that has not ended."""
     rows = directory.metrics()
 
     def last(name: str) -> float:
         return next((row[name] for row in reversed(rows) if row.get(name) is not None), math.nan)
 
-    return {
-        "run": str(directory.path),
-        "mixer": run.settings.mixer,
-        "parameters": count_parameters(run.model),
-        "steps": run.step,
-        "train_loss": last("train_loss"),
-        "validation_loss": last("validation_loss"),
-        "bits_per_byte": None,
-        "unigram_loss": last("unigram_loss"),
-        "tokens_per_second": None,
-        "seconds": math.nan,
-    }
+    return Summary(
+        run=str(directory.path),
+        mixer=run.settings.mixer,
+        parameters=count_parameters(run.model),
+        steps=run.step,
+        train_loss=last("train_loss"),
+        validation_loss=last("validation_loss"),
+        bits_per_byte=math.nan,
+        unigram_loss=last("unigram_loss"),
+        validation_accuracy=last("validation_accuracy"),
+        accuracies={},
+        guess_levels={},
+        tokens_per_second=math.nan,
+        seconds=math.nan,
+        metric=source.metric,
+        unit=source.unit,
+        writes_text=source.writes_text,
+    )
 
 
 def _plain(values: Any) -> Any:
