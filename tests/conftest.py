@@ -25,3 +25,18 @@ def registered():
 
     yield register
     forget()
+
+
+@pytest.fixture
+def no_plugin_files(monkeypatch):
+    """No plugin files but those that a test passes, which are forgotten after it."""
+    from zoo.plugin.files import ENVIRONMENT
+    from zoo.plugin.registry import forget
+    from zoo.train.plugins import ALLOW_CHANGED
+
+    monkeypatch.setenv(ENVIRONMENT, "")
+    monkeypatch.setenv(ALLOW_CHANGED, "")
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()

@@ -17,6 +17,8 @@ from zoo.plugin.source_code import source_file
 from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
 from zoo.train.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("no_plugin_files")
+
 MINE = '''
 from zoo import TokenMixer
 
@@ -54,16 +56,6 @@ class Squared(ChannelMixer):
 def zoo_channel_mixers():
     return {"square": Squared}
 '''
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    monkeypatch.setenv(ENVIRONMENT, "")
-    monkeypatch.setenv("ZOO_ALLOW_CHANGED", "")
-    forget()
-    yield
-    monkeypatch.undo()
-    forget()
 
 
 @pytest.fixture

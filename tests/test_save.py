@@ -15,7 +15,7 @@ from zoo.cli.main import run as run_command
 from zoo.data.tokenize import make_tokenizer
 from zoo.errors import UsageError
 from zoo.model.shared import state_tensors
-from zoo.plugin.files import ENVIRONMENT, load_file
+from zoo.plugin.files import load_file
 from zoo.plugin.registry import forget
 from zoo.train.session import resume
 from zoo.train.settings import Settings
@@ -62,14 +62,9 @@ class Random(zoo.TokenMixer):
 
 
 @pytest.fixture(autouse=True)
-def clean(tmp_path, monkeypatch):
+def _own_folder(tmp_path, monkeypatch, no_plugin_files):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv(ENVIRONMENT, "")
     monkeypatch.chdir(tmp_path)
-    forget()
-    yield
-    monkeypatch.undo()
-    forget()
 
 
 @pytest.fixture

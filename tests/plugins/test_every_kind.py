@@ -14,7 +14,7 @@ from zoo.plugin.registry import forget
 
 from ..distributions import install  # noqa: TID252 - pytest knows the parts of the tests by place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_plugin_files")]
 
 
 class Example(NamedTuple):
@@ -94,16 +94,6 @@ EXAMPLES = [
 
 TINY = ["--steps", "2", "--dim", "8", "--heads", "1", "--layers", "1", "--context", "8", "--batch", "2"]
 TINY += ["--set", "final_evaluation_tokens=64", "--set", "sample_tokens=4", "--mixer", "dot-product"]
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    monkeypatch.setenv(ENVIRONMENT, "")
-    monkeypatch.setenv("ZOO_ALLOW_CHANGED", "")
-    forget()
-    yield
-    monkeypatch.undo()
-    forget()
 
 
 @pytest.fixture
