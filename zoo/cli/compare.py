@@ -1,16 +1,16 @@
 """``zoo compare``: mixers beside each other, on the same batches, at equal sizes, over several seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, print_json, print_lines, print_table, say
-from zoo.cli.parameters import with_flags
+from zoo.cli.parameters import given_flags, with_flags
 from zoo.errors import PluginError, UsageError, ZooError
 from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
@@ -30,6 +30,7 @@ _Run = partial(typer.Option, rich_help_panel="Run")
 
 
 def compare(
+    command: typer.Context,
     *,
     patterns: Annotated[list[str] | None, typer.Argument(metavar="PATTERN …", help="Patterns of token mixers.")] = None,
     data: Annotated[
@@ -83,81 +84,52 @@ def compare(
 
     zoo compare dot-product correlation --data 'mqar(vocab=256)' --seeds 3 --match params
     """
-    from zoo.lab.compare.session import create_comparison, open_comparison, plan_request
+    if resume is not None:
+        _refuse_beside_resume(command)
+        _resume(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"), json=json)
+        return
+    from zoo.lab.compare import request as asked
     from zoo.train.resolve import read_assignments
 
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "residual": residual}
     model |= {"optimizer": optimizer, "objective": objective, "device": device}
-    if resume is not None:
-        _refuse_beside_resume(
-            {"PATTERN": patterns, "data": data, "tier": tier, "seeds": seeds, "lrs": lrs, "match": match}
-            | {
-                "min-effect": min_effect,
-                "budget": budget,
-                "jobs": jobs,
-                "out": out,
-                "set": assignments,
-                "dry-run": dry_run or None,
-            }
-            | model
-        )
-        plan, folder = open_comparison(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"))
+    settings = read_assignments(assignments or ()) | {name: value for name, value in model.items() if value is not None}
+    request = asked.Request(
+        patterns=asked.read_patterns([*map(with_file_names, patterns or ())]),
+        data=asked.read_data(data or ("python-stdlib",)),
+        tier=tier or "smoke",
+        seeds=seeds,
+        lrs=asked.read_lrs(lrs) if lrs is not None else None,
+        match=asked.read_match(match or "none"),
+        budget=asked.read_budget(budget) if budget is not None else None,
+        settings=settings,
+        jobs=jobs,
+        min_effects=asked.read_min_effects(min_effect or ()),
+    )
+    if dry_run:
+        _show_plan(request, json=json)
     else:
-        settings = read_assignments(assignments or ()) | {
-            name: value for name, value in model.items() if value is not None
-        }
-        request = _request(patterns, data, tier, seeds, lrs, match, budget, settings, jobs, min_effect)
-        if dry_run:
-            with stdout_to_stderr():  # a mixer may print when it is built
-                planned = plan_request(request)
-            _show_plan(planned, json=json)
-            return
-        plan, folder = create_comparison(request, root=COMPARISONS, out=out)
+        _start(request, out, json=json)
+
+
+def _refuse_beside_resume(command: typer.Context) -> None:
+    given = given_flags(command, but={"resume", "allow_changed", "json"})
+    if given:
+        raise UsageError(f"--resume goes on with the comparison as it was planned: leave out {', '.join(given)}")
+
+
+def _start(request: "Request", out: Path | None, *, json: bool) -> None:
+    from zoo.lab.compare.session import create_comparison
+
+    plan, folder = create_comparison(request, root=COMPARISONS, out=out)
     _report(folder, _watched(plan, folder), json=json)
 
 
-def _request(  # noqa: PLR0917 - the flags, in the order of the command
-    patterns: list[str] | None,
-    data: list[str] | None,
-    tier: str | None,
-    seeds: int | None,
-    lrs: str | None,
-    match: str | None,
-    budget: str | None,
-    settings: dict[str, Any],
-    jobs: int | None,
-    min_effect: list[str] | None,
-) -> "Request":
-    from zoo.lab.compare.request import (
-        Request,
-        read_budget,
-        read_data,
-        read_lrs,
-        read_match,
-        read_min_effects,
-        read_patterns,
-    )
+def _resume(path: Path, *, json: bool) -> None:
+    from zoo.lab.compare.session import open_comparison
 
-    return Request(
-        patterns=read_patterns([*map(with_file_names, patterns or ())]),
-        data=read_data(data or ("python-stdlib",)),
-        tier=tier or "smoke",
-        seeds=seeds,
-        lrs=read_lrs(lrs) if lrs is not None else None,
-        match=read_match(match or "none"),
-        budget=read_budget(budget) if budget is not None else None,
-        settings=settings,
-        jobs=jobs,
-        min_effects=read_min_effects(min_effect or ()),
-    )
-
-
-def _refuse_beside_resume(given: Mapping[str, Any]) -> None:
-    names = [
-        name if name.isupper() else f"--{name.replace('_', '-')}" for name, v in given.items() if v not in (None, [])
-    ]
-    if names:
-        raise UsageError(f"--resume goes on with the comparison as it was planned: leave out {', '.join(names)}")
+    plan, folder = open_comparison(path)
+    _report(folder, _watched(plan, folder), json=json)
 
 
 def _watched(plan: "Plan", folder: "Folder") -> "Results":
@@ -202,11 +174,14 @@ def _tell_failures(failed: "Sequence[tuple[Arm, str]]") -> None:
         raise typer.Exit(1)
 
 
-def _show_plan(plan: "Plan", *, json: bool) -> None:
+def _show_plan(request: "Request", *, json: bool) -> None:
     """The sizes that were found, and what there is to do."""
     from zoo.cli.compare_display import runs
     from zoo.lab.compare.plan import plan_as_json
+    from zoo.lab.compare.session import plan_request
 
+    with stdout_to_stderr():  # a mixer may print when it is built
+        plan = plan_request(request)
     if json:
         print_json(plan_as_json(plan))
     else:

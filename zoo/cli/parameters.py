@@ -5,8 +5,10 @@ On the command line that is "--jobs 300 should be from 1 to 256".
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
+
+import typer
 
 _PARAMETER = re.compile(r"`(?P<name>[a-z_]+)`(?P<value>=(?=\S))?")
 
@@ -34,6 +36,22 @@ def flags_of(command: Any) -> dict[str, str]:
             flag = max(parameter.opts, key=len)
             flags |= {flag.lstrip("-").replace("-", "_"): flag, parameter.name: flag}
     return flags
+
+
+def given_flags(context: typer.Context, *, but: Container[str]) -> list[str]:
+    """The flags and arguments that the user gave, in the order of the help.
+
+    Args:
+        context: of the command.
+        but: parameters that are left out.
+    """
+    flags, given = flags_of(context.command), context.params
+    names = [parameter.name or "" for parameter in context.command.params]
+    return [flags[name] for name in names if name not in but and _is_given(given[name])]
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value is not False and value not in ([], ())
 
 
 def with_flags(text: str) -> str:

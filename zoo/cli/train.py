@@ -13,6 +13,7 @@ from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.help import Command, write_section
 from zoo.cli.latest import folder_argument, resolve_latest
 from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
+from zoo.cli.parameters import given_flags
 from zoo.errors import UsageError
 from zoo.plugin.stdout import stdout_to_stderr
 from zoo.train.shell import quote
@@ -73,6 +74,7 @@ Examples:
 
 
 def train(
+    command: typer.Context,
     *,
     mixer: Annotated[str | None, _Model(metavar="PATTERN", help="Pattern of token mixers.")] = None,
     channel_mixer: Annotated[str | None, _Model(metavar="NAME", help="swiglu, mlp or none.")] = None,
@@ -109,6 +111,12 @@ def train(
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
     """Train a model of a pattern of token mixers, on a text or task."""
+    if resume is not None:
+        _refuse_beside_resume(command)
+        _report(_resume(latest_run(resume), steps, data), json=json)
+        return
+    from zoo.train.resolve import resolve
+
     flags = {
         "mixer": with_file_names(mixer) if mixer else mixer,
         "channel_mixer": with_file_names(channel_mixer) if channel_mixer else channel_mixer,
@@ -122,6 +130,7 @@ def train(
         "documents": documents,
         "objective": objective,
         "batch": batch,
+        "steps": steps,
         "lr": lr,
         "optimizer": optimizer,
         "seed": seed,
@@ -130,15 +139,6 @@ def train(
         "precision": precision,
         "compile": compile_model or None,
     }
-    if resume is not None:
-        others = {"preset": preset, "config": config, "set": assignments, "out": out, "dry_run": dry_run or None}
-        del flags["data"]
-        _refuse_beside_resume(flags | others)
-        _report(_resume(latest_run(resume), steps, data), json=json)
-        return
-    from zoo.train.resolve import resolve
-
-    flags["steps"] = steps
     settings = resolve(preset=preset, file=config, assignments=assignments or (), flags=flags)
     if dry_run:
         _show_plan(settings, json=json)
@@ -151,8 +151,8 @@ def latest_run(path: Path) -> Path:
     return resolve_latest(path, RUNS, sign="config.json", what="run")
 
 
-def _refuse_beside_resume(flags: Mapping[str, Any]) -> None:
-    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value not in (None, [])]
+def _refuse_beside_resume(command: typer.Context) -> None:
+    given = given_flags(command, but={"resume", "steps", "data", "allow_changed", "json"})
     if given:
         raise UsageError(
             f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps may change, "

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -82,15 +82,9 @@ def build_model(
     rows = _rows(names.pattern(pattern), layers)
     default_channel = names.call(channel_mixer, CHANNEL_MIXER, MIXER)
     scheme, registry = names.call(residual, RESIDUAL), names.registry
-    built, shared = [], SharedModules()
-    for index, row in enumerate(rows):
-        filled = {"dim": dim, "heads": heads, "layer_index": index, "layers": len(rows), "context": context}
-        build = partial(_fitting_mixer, text=text, registry=registry, filled=filled)
-        mixers = _label([(call, shared.module(call, partial(build, call))) for call in row.mixers])
-        call = row.channel or default_channel
-        with _pointing_at(call, text if row.channel else None):
-            channel = shared.module(call, partial(_fitting_channel_mixer, call, registry=registry, filled=filled))
-        built.append(Layer(mixers, channel, dropout=dropout))
+    filled = {"dim": dim, "heads": heads, "layers": len(rows), "context": context}
+    parts = _build_parts(rows, default_channel, text, registry, filled)
+    built = [Layer(mixers, channel, dropout=dropout) for mixers, channel in parts]
     model = Backbone(
         built,
         create_residual(scheme, dim=dim, layers=len(built), roles=site_roles(built), registry=registry),
@@ -175,6 +169,33 @@ def _rows(pattern: patterns.Pattern, layers: int | None) -> tuple[patterns.Layer
             f"layers={layers} would cut a pattern of {len(pattern.layers())} layers; give at least as many"
         )
     return pattern.layers(layers)
+
+
+def _build_parts(
+    rows: Sequence[patterns.Layer],
+    default_channel: Call,
+    text: str | None,
+    registry: Registry | None,
+    filled: Mapping[str, int],
+) -> Iterator[tuple[list[NamedMixer], nn.Module | None]]:
+    """The mixers and the channel mixer of each layer. All places of a label are one module.
+
+    Args:
+        rows: what the pattern says of each layer.
+        default_channel: for those that name none.
+        text: of the pattern, to point at what is wrong; None if it was no text.
+        registry: where to look.
+        filled: what the host fills in, but for the number of the layer.
+    """
+    shared = SharedModules()
+    for index, row in enumerate(rows):
+        here = {**filled, "layer_index": index}
+        build = partial(_fitting_mixer, text=text, registry=registry, filled=here)
+        mixers = _label([(call, shared.module(call, partial(build, call))) for call in row.mixers])
+        call = row.channel or default_channel
+        with _pointing_at(call, text if row.channel else None):
+            channel = shared.module(call, partial(_fitting_channel_mixer, call, registry=registry, filled=here))
+        yield mixers, channel
 
 
 def _fitting_mixer(call: Call, text: str | None, registry: Registry | None, filled: dict[str, int]) -> TokenMixer:
