@@ -363,10 +363,10 @@ def test_the_table_shows_what_has_ended_and_what_is_under_way():
         for trial, accuracy in zip((*made.sweeps(0), made.results(0, 1e-2)[0]), (0.1, 0.2, 0.975), strict=True):
             board.ended(trial, Outcome(summary=summary(accuracy)), found=False)
         board.ended(made.sweeps(2)[0], Outcome(error="ValueError: [red]no"), found=False)
-        board.word(RunProgress(made.sweeps(2)[1], 20, 400))
+        board.progress(RunProgress(made.sweeps(2)[1], 20, 400))
         board.moment()
         first = plain(stream)
-        board.word(RunProgress(made.sweeps(2)[1], 60, 400, 0.25, 1.5))
+        board.progress(RunProgress(made.sweeps(2)[1], 60, 400, 0.25, 1.5))
         board.moment()
     first = re.sub(r" +", " ", first)
     assert "dot-product 3/4 97.5 %" in first

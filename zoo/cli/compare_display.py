@@ -54,10 +54,10 @@ class Tally(GridListener):
         """The comparison starts."""
         self.plan, self.started = plan, time.monotonic()
 
-    def word(self, word: RunProgress) -> None:
+    def progress(self, progress: RunProgress) -> None:
         """A run has got so far."""
-        if word.trial not in self.done:
-            self.under_way[word.trial] = word
+        if progress.trial not in self.done:
+            self.under_way[progress.trial] = progress
 
     def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
         """A run has ended, or was found to have ended earlier."""
@@ -124,7 +124,9 @@ class Board(Tally):
             ended = [outcome for trial, outcome in self.done.items() if trial.arm == index]
             all_runs = len(plan.sweeps(index)) + len(plan.seeds)
             figures = " ".join(self.figure(o) for t, o in self.done.items() if t.arm == index and not t.sweep)
-            now = "  ".join(self._now(arm, word) for trial, word in self.under_way.items() if trial.arm == index)
+            now = "  ".join(
+                self._now(arm, progress) for trial, progress in self.under_way.items() if trial.arm == index
+            )
             style = "green" if len(ended) == all_runs else "cyan" if now else "dim"
             rows.append(
                 (arm.data, arm.pattern, Text(f"{len(ended)}/{all_runs}", style=style), f"{figures}  {now}".strip())
@@ -136,16 +138,16 @@ class Board(Tally):
         table.caption_justify = "left"
         return table
 
-    def _now(self, arm: Arm, word: RunProgress) -> str:
+    def _now(self, arm: Arm, progress: RunProgress) -> str:
         metric = metric_of(arm.data)
-        validation = word.accuracy if metric == "accuracy" else word.loss
-        far = f"step {word.step:,}/{word.steps:,}"
+        validation = progress.accuracy if metric == "accuracy" else progress.loss
+        far = f"step {progress.step:,}/{progress.steps:,}"
         return far if validation is None else f"{far} {format_value(validation, metric)}"
 
     def _left(self, plan: Plan) -> str:
         """How long the rest may take, if runs go on as those before."""
         made = len(self.done) - self.found
-        share = sum(word.step / word.steps for word in self.under_way.values())
+        share = sum(progress.step / progress.steps for progress in self.under_way.values())
         if made + share < 1:
             return ""
         pace = (time.monotonic() - self.started) / (made + share)

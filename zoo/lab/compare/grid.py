@@ -23,7 +23,7 @@ class GridListener:
     def begin(self, plan: Plan) -> None:
         """The comparison starts."""
 
-    def word(self, word: RunProgress) -> None:
+    def progress(self, progress: RunProgress) -> None:
         """A run has got so far."""
 
     def ended(self, trial: Trial, outcome: Outcome, *, found: bool) -> None:
@@ -95,9 +95,9 @@ class Grid:
             workers.submit(Job(trial, path, self.plan.settings(trial), text))
 
     def _listen(self, workers: Workers) -> None:
-        ended, words = workers.poll()
-        for word in words:
-            self.listener.word(word)
+        ended, made = workers.poll()
+        for progress in made:
+            self.listener.progress(progress)
         for job, outcome in ended:
             self._end(job.trial, outcome, workers, found=False)
         self.listener.moment()
