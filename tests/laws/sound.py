@@ -339,6 +339,16 @@ class LearnedPositions(Projected):
         return running_mean(value) * self.positions[: value.shape[1]]
 
 
+class FewPositions(LearnedPositions):
+    """So short a table that most laws want longer sequences."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.max_length = 3
+        self.positions = nn.Parameter(torch.empty(self.max_length, dim))
+        self.reset_parameters()
+
+
 class LongLag(Projected):
     """One of its parameters acts on what lies 40 tokens back, and on nothing nearer."""
 
