@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mixers.convolution.gated_short_conv import GatedShortConv
+from mixers.convolution.hyena import Hyena
 from mixers.recurrent.mamba1 import Mamba1
 from mixers.recurrent.rg_lru import RGLRU
 
@@ -77,4 +78,38 @@ def rg_lru(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
     return run(RGLRU(x.shape[-1], heads=heads, width=len(kernel), kernel_size=kernel.shape[1]), x, given)
 
 
-ADAPTERS = {"layer-gated-short-conv": gated_short_conv, "layer-mamba1": mamba1, "layer-rg-lru": rg_lru}
+def hyena(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
+    kernel, features = taps(parameters["short_filter.weight"]), parameters["filter_fn.pos_emb.z"][0]
+    network = "filter_fn.implicit_filter"
+    frequency = parameters[f"{network}.1.freq"][0]
+    given = {
+        "project_in.weight": parameters["in_proj.weight"],
+        "project_in.bias": parameters["in_proj.bias"],
+        "convolution.weight": kernel,
+        "convolution.bias": parameters["short_filter.bias"],
+        "lag_features": features,
+        "frequency": frequency,
+        "to_kernel.weight": parameters[f"{network}.6.weight"],
+        "skip": parameters["filter_fn.bias"],
+        "project_out.weight": parameters["out_proj.weight"],
+        "project_out.bias": parameters["out_proj.bias"],
+    }
+    for layer in range(3):
+        for name in ("weight", "bias"):
+            given[f"hidden.{layer}.{name}"] = parameters[f"{network}.{2 * layer}.{name}"]
+    mixer = Hyena(
+        x.shape[-1],
+        context=len(features),
+        kernel_size=kernel.shape[1],
+        features=features.shape[1],
+        filter_width=len(frequency),
+    )
+    return run(mixer, x, given)
+
+
+ADAPTERS = {
+    "layer-gated-short-conv": gated_short_conv,
+    "layer-hyena": hyena,
+    "layer-mamba1": mamba1,
+    "layer-rg-lru": rg_lru,
+}

@@ -4,7 +4,10 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call
 
+from mixers.layers.diagonal_state_space import DiagonalStateSpace
+from mixers.ops.diagonal_ssm import ssm_kernel
 from mixers.ops.longconv import longconv
 from mixers.ops.scan import scan
 from mixers.ops.selective_scan import selective_scan
@@ -67,13 +70,13 @@ def mamba1_scan(
 
 
 def s4d(log_dt: Tensor, C: Tensor, log_A_real: Tensor, A_imag: Tensor, u: Tensor, D: Tensor) -> Outputs:
-    """The kernel by powers, in the source's channels-first layout."""
-    eigenvalues = torch.complex(-log_A_real.exp(), A_imag)
-    exponent = log_dt.exp()[:, None] * eigenvalues
-    weights = torch.view_as_complex(C.contiguous()) * torch.expm1(exponent) / eigenvalues
-    powers = (exponent[..., None] * torch.arange(u.shape[-1])).exp()
-    kernel = 2 * torch.einsum("dn,dnl->dl", weights, powers).real
-    return {"y": longconv(u.transpose(1, 2), kernel, D).transpose(1, 2), "kernel": kernel}
+    """The layer's own discretisation, in the source's channels-first layout."""
+    space = DiagonalStateSpace(len(D), 2 * log_A_real.shape[1]).to(u.dtype)
+    given = {"log_step": log_dt, "weight": C, "log_rate": log_A_real, "frequency": A_imag, "skip": D}
+    y = functional_call(space, given, (u.transpose(1, 2),))
+    exponent = log_dt.exp()[:, None] * torch.complex(-log_A_real.exp(), A_imag)
+    weight = torch.view_as_complex(C.contiguous()) * torch.expm1(exponent) / torch.complex(-log_A_real.exp(), A_imag)
+    return {"y": y.transpose(1, 2), "kernel": ssm_kernel(exponent.real, exponent.imag, weight, u.shape[-1])}
 
 
 def long_conv(u: Tensor, k: Tensor, D: Tensor) -> Outputs:
