@@ -85,7 +85,7 @@ class RGLRU(TokenMixer):
         return self._mix(x, {}, documents)[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mix the next reads; the state holds h, ``(b, width)``, past inputs of the convolution, and who has begun."""
+        """Mix the next reads; the state: h, ``(b, width)``, inputs of the convolution, and which rows started."""
         return self._mix(x, {} if state is None else state, None)
 
     def _mix(self, x: Tensor, past: dict[str, Tensor], documents: Tensor | None) -> tuple[Tensor, State]:
@@ -95,13 +95,13 @@ class RGLRU(TokenMixer):
         written = torch.where(first, 1.0, bounded_sqrt(-torch.expm1(2 * log_decay))) * entering
         h, last = scan(log_decay.exp().masked_fill(first, 0), written, past.get("h"))
         out = self.project_out(gelu(self.project_gate(x), approximate="tanh") * h.to(inputs.dtype))
-        begun = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-        return out, {"h": last, "convolution": convolution, "begun": begun}
+        started = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
+        return out, {"h": last, "convolution": convolution, "started": started}
 
     def _first(self, x: Tensor, past: dict[str, Tensor], documents: Tensor | None) -> Tensor:
         """Which tokens are the first of their documents, ``(b, t, 1)``."""
         first = x.new_zeros(x.shape[:2], dtype=torch.bool) if documents is None else starts(documents)
-        begins = ~past["begun"] if past else torch.ones_like(first[:, 0])
+        begins = ~past["started"] if past else torch.ones_like(first[:, 0])
         return torch.cat([begins[:, None], first[:, 1:]], dim=1)[..., None]
 
     def _gates(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -195,7 +195,7 @@ def compiles(case: Case) -> None:
 
 @law(
     "inductor",
-    bug="An operation for which torch.compile generates wrong code, or none: training with --compile fails, or learns "
+    bug="An operation for which torch.compile generates wrong code, or none: training with `compile` fails, or learns "
     "something else.",
     limit=1,
     thorough=True,
