@@ -1,6 +1,6 @@
 """Hands the built-in mixers over to the zoo."""
 
-from mixers import convolution, recurrent, softmax
+from mixers import convolution, delta, recurrent, softmax
 from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
@@ -17,4 +17,4 @@ def zoo_mixers() -> dict[str, type[TokenMixer]]:
         "involution": Involution,
         "leviathan-moe": LeviathanMoE,
     }
-    return first | convolution.MIXERS | recurrent.MIXERS | softmax.MIXERS
+    return first | convolution.MIXERS | delta.MIXERS | recurrent.MIXERS | softmax.MIXERS

@@ -58,11 +58,12 @@ def erase(  # noqa: PLR0917 - the order in which the equation has them
     for channels in arXiv:2510.26692; with a key of its own as in Peng et al. 2025, arXiv:2503.14456.
     """
     tokens, state, new = _prepared(Tokens(query, a, b, key, value, log_decay), state, floor, documents)
-    if query.shape[1] == 1:
-        out, following = _step(tokens.unbind()[0], state)
-        out = out[:, None]
-    else:
-        out, following = erase_pieces(tokens, state, floor, new)
+    with torch.autocast(query.device.type, enabled=False):  # products of the state would be narrower than the state
+        if query.shape[1] == 1:
+            out, following = _step(tokens.unbind()[0], state)
+            out = out[:, None]
+        else:
+            out, following = erase_pieces(tokens, state, floor, new)
     return out.to(value.dtype), following
 
 
