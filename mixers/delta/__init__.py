@@ -6,6 +6,7 @@ from mixers.delta.deltaproduct import DeltaProduct
 from mixers.delta.gated_deltanet import GatedDeltaNet
 from mixers.delta.gdn2 import GDN2
 from mixers.delta.kda import KDA
+from mixers.delta.rwkv7 import RWKV7
 from zoo import TokenMixer
 
 MIXERS: dict[str, type[TokenMixer]] = {
@@ -15,5 +16,6 @@ MIXERS: dict[str, type[TokenMixer]] = {
     "gated-deltanet": GatedDeltaNet,
     "gdn2": GDN2,
     "kda": KDA,
+    "rwkv7": RWKV7,
 }
 """By name."""
