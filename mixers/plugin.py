@@ -1,20 +1,28 @@
 """Hands the built-in mixers over to the zoo."""
 
-from mixers import convolution, delta, recurrent, softmax
+from mixers import convolution, delta, recurrent, softmax, state_space
 from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
 from mixers.leviathan_moe import LeviathanMoE
 from zoo import TokenMixer, hookimpl
 
+FIRST: dict[str, type[TokenMixer]] = {
+    "correlation": Correlation,
+    "dot-product": DotProduct,
+    "involution": Involution,
+    "leviathan-moe": LeviathanMoE,
+}
+FAMILIES = (
+    convolution,
+    delta,
+    recurrent,
+    softmax,
+    state_space,
+)
+
 
 @hookimpl
 def zoo_mixers() -> dict[str, type[TokenMixer]]:
     """The built-in mixers, by name."""
-    first: dict[str, type[TokenMixer]] = {
-        "correlation": Correlation,
-        "dot-product": DotProduct,
-        "involution": Involution,
-        "leviathan-moe": LeviathanMoE,
-    }
-    return first | convolution.MIXERS | delta.MIXERS | recurrent.MIXERS | softmax.MIXERS
+    return FIRST | {name: cls for family in FAMILIES for name, cls in family.MIXERS.items()}

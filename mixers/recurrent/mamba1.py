@@ -1,6 +1,5 @@
 """Mamba, a state space whose step size, input and output are read from the token."""
 
-from math import log
 from typing import ClassVar
 
 import torch
@@ -8,12 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from mixers.layers.short_conv import ShortConv
+from mixers.layers.steps import draw_step_bias
 from mixers.ops.activations import at_least_float32
 from mixers.ops.selective_scan import selective_scan
 from zoo import Panel, State, TokenMixer
-
-SMALLEST_STEP, LARGEST_STEP, LEAST_STEP = 1e-3, 1e-1, 1e-4
-"""Step sizes at the start are drawn log-uniformly between the first two, and are the third at least."""
 
 SHOWN_CHANNELS, SHOWN_TOKENS = 64, 128
 """The step sizes of so many channels and tokens are shown."""
@@ -75,10 +72,7 @@ class Mamba1(TokenMixer):
             nn.init.ones_(self.skip)
             bound = self.project_step.in_features**-0.5
             nn.init.uniform_(self.project_step.weight, -bound, bound)
-            step = torch.empty_like(self.project_step.bias).uniform_(log(SMALLEST_STEP), log(LARGEST_STEP)).exp()
-            step = step.clamp_min(LEAST_STEP)
-            # The inverse of softplus.
-            self.project_step.bias.copy_(step + (-(-step).expm1()).log())
+        draw_step_bias(self.project_step.bias)
 
     def forward(self, x: Tensor, *, documents: Tensor | None = None) -> Tensor:
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
