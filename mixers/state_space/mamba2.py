@@ -122,4 +122,4 @@ class Mamba2(TokenMixer):
 
     def panels(self, x: Tensor) -> list[Panel]:
         """What each head keeps of its state."""
-        return [decay_panel(self._log_decay(self._split(self.project_in(x[:1]))[2]).exp())]
+        return [decay_panel(self._log_decay(self._split(self.project_in(x[:1]))[2]).exp(), of="head")]

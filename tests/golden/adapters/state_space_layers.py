@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from mixers.state_space.mamba2 import Mamba2
+from mixers.state_space.rwkv6 import RWKV6
+from mixers.state_space.rwkv_channel import RWKVChannel
 
 TOLERANCES = {"layer-mamba2": 1e-5}
 """The source casts to float32 inside."""
@@ -38,4 +41,37 @@ def mamba2(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
     return run(Mamba2(x.shape[-1], heads=heads, groups=groups, kernel_size=kernel.shape[1], **sizes), x, given)
 
 
-ADAPTERS = {"layer-mamba2": mamba2}
+def rwkv6(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
+    """Low-rank matrices are stored for products from the right."""
+    mix = torch.cat([parameters[f"time_maa_{part}"] for part in "wkvrg"])[:, 0]
+    given = {
+        "base_mix": parameters["time_maa_x"].flatten(),
+        "mix": mix,
+        "mix_down.weight": parameters["time_maa_w1"].t(),
+        "mix_up": parameters["time_maa_w2"],
+        "decay_bias": parameters["time_decay"].flatten(),
+        "decay_down.weight": parameters["time_decay_w1"].t(),
+        "decay_up.weight": parameters["time_decay_w2"].t(),
+        "bonus": parameters["time_faaaa"],
+        "project_key.weight": parameters["key.weight"],
+        "project_value.weight": parameters["value.weight"],
+        "project_query.weight": parameters["receptance.weight"],
+        "project_gate.weight": parameters["gate.weight"],
+        "norm.weight": parameters["ln_x.weight"],
+        "norm.bias": parameters["ln_x.bias"],
+        "project_out.weight": parameters["output.weight"],
+    }
+    ranks = {"rank": given["mix_up"].shape[1], "decay_rank": parameters["time_decay_w1"].shape[1]}
+    return run(RWKV6(x.shape[-1], heads=len(given["bonus"]), **ranks), x, given)
+
+
+def rwkv_channel(x: Tensor, parameters: Parameters) -> dict[str, Tensor]:
+    given = {
+        "mix": parameters["x_k"].flatten(),
+        "project_in.weight": parameters["key.weight"],
+        "project_out.weight": parameters["value.weight"],
+    }
+    return run(RWKVChannel(x.shape[-1], hidden=len(parameters["key.weight"])), x, given)
+
+
+ADAPTERS = {"layer-mamba2": mamba2, "layer-rwkv6": rwkv6, "layer-rwkv-channel": rwkv_channel}
