@@ -22,11 +22,6 @@ def cholesky_flops(matrix: Sequence[int], *_: Any, **__: Any) -> int:
     return prod(matrix) * matrix[-1] // 3
 
 
-def cholesky_solve_flops(right: Sequence[int], factor: Sequence[int], *_: Any, **__: Any) -> int:
-    """Two triangular solves."""
-    return 2 * factor[-1] * prod(right)
-
-
 def _fourier_of_real(x: Sequence[int], dims: Sequence[int], *_: Any, **__: Any) -> int:
     """Half of a complex transform's 5 n log2 n."""
     return _transforms(prod(x), prod(x[dim] for dim in dims)) // 2
@@ -48,7 +43,6 @@ def _transforms(numbers: int, length: int) -> int:
 for _operator, _formula in (
     (aten.linalg_solve_triangular, triangular_solve_flops),
     (aten.linalg_cholesky_ex, cholesky_flops),
-    (aten.cholesky_solve, cholesky_solve_flops),
     (aten._fft_r2c, _fourier_of_real),
     (aten._fft_c2r, _fourier_to_real),
     (aten._fft_c2c, _fourier),

@@ -47,11 +47,11 @@ def gradients(outputs, tensors):
 
 
 def packed(t):
-    lengths = [[1, 5, 30, 200], [17, 1, 1, 200]]
+    lengths = [[1, 5, 58, 200], [17, 1, 1, 200]]
     return torch.stack([torch.repeat_interleave(torch.tensor([3, 1, 3, 0]), torch.tensor(row))[:t] for row in lengths])
 
 
-@pytest.mark.parametrize("t", [1, 7, 33, *slow(63, 65, 100)])
+@pytest.mark.parametrize("t", [1, 7, 33, *slow(63, 65, 130)])
 @pytest.mark.parametrize("state", [True, *slow(False)])
 def test_chunks_have_the_values_states_and_gradients_of_the_recurrence(t, state):
     tensors = inputs(t, state)
@@ -103,7 +103,8 @@ def test_a_sequence_in_pieces_continues_from_its_state():
 
 
 def test_packed_documents_are_each_alone():
-    tensors, documents = inputs(45, state=True), packed(45)
+    t = 80
+    tensors, documents = inputs(t, state=True), packed(t)
     with torch.no_grad():
         tensors["log_decay"][:, 1:][documents[:, 1:] != documents[:, :-1]] = -torch.inf
     outputs, expected = run(mesa, tensors, documents=documents), run(mesa_reference, tensors, documents=documents)
@@ -145,7 +146,7 @@ def test_the_decompositions_are_counted():
         mesa(**{name: x.detach() for name, x in inputs(4).items()})
     counts = {str(name): number for name, number in counter.get_flop_counts()["Global"].items()}
     assert counts["aten.linalg_cholesky_ex"] == B * 4 * H * K**3 // 3
-    assert counts["aten.cholesky_solve"] == 3 * B * 4 * H * 2 * K**2
+    assert counts["aten.linalg_solve_triangular"] == 3 * 2 * B * 4 * H * K**2
 
 
 def test_shapes_that_do_not_fit_are_refused():
