@@ -194,6 +194,14 @@ def test_accumulates_in_float32_and_answers_in_the_dtype_of_value(form):
     assert_close((out, state), expected, rtol=0.05, atol=0.1, check_dtype=False)
 
 
+@pytest.mark.parametrize("t", [1, 40])
+def test_autocast_leaves_the_state_as_it_is(t):
+    tensors = {name: x.detach().float() for name, x in inputs(t, "head").items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        found = erase(**tensors)
+    assert_close(found, erase(**tensors))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("t", [1, 40])
@@ -204,6 +212,7 @@ def test_compiles_whole(form, t):
     def mixed(**tensors):
         return erase(**tensors, floor=FORMS[form].get("floor"), documents=documents)
 
+    torch.compiler.reset()  # all cases are the same code, which is compiled anew no more than 8 times
     compiled = torch.compile(mixed, fullgraph=True, backend="aot_eager")
     assert_same(compiled(**tensors), mixed(**tensors), tensors)
 
