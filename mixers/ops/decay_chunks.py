@@ -14,6 +14,9 @@ ZERO = {torch.float32: -104.0, torch.float64: -746.0}
 
 def chunk_length(t: int, limit: int) -> int:
     """The smallest power of two that holds `t` tokens, at most `limit`, itself a power of two."""
+    # A range fixes t where torch.compile has it for a variable: how many chunks there are is a constant of the code
+    # anyway, as they are looped over, and to cut them into squares by a symbol takes it ten minutes.
+    t = len(range(t))
     while limit // 2 >= t:
         limit //= 2
     return limit
