@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mixers.ops.activations import at_least_float32
-from mixers.ops.inner_loss import EPSILON
+from mixers.ops.inner_loss import layer_norm_gradient
 
 
 class InnerNorm(nn.Module):
@@ -17,12 +17,19 @@ class InnerNorm(nn.Module):
     Args:
         heads: heads.
         size: channels a head.
+        epsilon: added to the variance.
+
+    Raises:
+        ValueError: an epsilon that is not above 0.
     """
 
     no_decay: ClassVar[frozenset[str]] = frozenset({"gain", "bias"})
 
-    def __init__(self, heads: int, size: int) -> None:
+    def __init__(self, heads: int, size: int, epsilon: float) -> None:
         super().__init__()
+        if epsilon <= 0:
+            raise ValueError(f"epsilon must be above 0, not {epsilon}: it is added to a variance that can be 0")
+        self.epsilon = epsilon
         self.gain = nn.Parameter(torch.empty(heads, size))
         self.bias = nn.Parameter(torch.empty(heads, size))
         self.reset_parameters()
@@ -36,5 +43,9 @@ class InnerNorm(nn.Module):
         """Norm what is read, ``(b, t, h, k)``, and add it to the queries of the same shape."""
         wide = at_least_float32(y)
         centred = wide - wide.mean(-1, keepdim=True)
-        normed = centred * (centred.square().mean(-1, keepdim=True) + EPSILON).rsqrt()
+        normed = centred * (centred.square().mean(-1, keepdim=True) + self.epsilon).rsqrt()
         return (query + normed * self.gain + self.bias).to(y.dtype)
+
+    def gradient(self, prediction: Tensor, target: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        """The gradient of the loss that goes with this norm, as operators ask for it."""
+        return layer_norm_gradient(prediction, target, gain, bias, self.epsilon)

@@ -44,9 +44,7 @@ class LogLinear(TokenMixer):
     paper: ClassVar[str] = "Guo et al. 2025, arXiv:2506.04761"
     no_decay: ClassVar[frozenset[str]] = frozenset({"level_gain"})
 
-    def __init__(
-        self, dim: int, *, heads: int = 4, levels: int = 12, kernel_size: int = 4, gated: bool = True
-    ) -> None:
+    def __init__(self, dim: int, *, heads: int = 4, levels: int = 12, kernel_size: int = 4, gated: bool = True) -> None:
         super().__init__()
         if not 2 <= levels <= 32:
             raise ValueError(f"levels must be from 2 to 32, not {levels}: each holds twice the tokens of the one below")

@@ -23,17 +23,21 @@ class Titans(TokenMixer):
     """A linear model a head is the memory; at each token it takes a gradient step with momentum, and forgets a little.
 
         e_t = d/dz 1/2 |k_t + LN(z) - v_t|**2   at  z = M_c^T k_t
-        S_t = m_t S_{t-1} - r_t k_t e_t^T        M_t = (1 - f_t) M_{t-1} + S_t        m, r, f = sigmoid(W x_t + w)
+        S_t = m_t S_{t-1} - (1 - m_t) r_t k_t e_t^T        M_t = (1 - f_t) M_{t-1} + S_t
+        m_t, f_t = sigmoid(W x_t + w)        r_t = rate / mini_batch * sigmoid(W_r x_t + w_r)
         y_t = q_t + LN(M_t^T q_t)        write_t = W_out [ rmsnorm(y_t) * gain * silu(W_gate x_t) ]
 
-    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch; m, r,
-    f: momentum, learning rate (times rate / mini_batch) and forgetting, one each a head; q, k, v: silu of a convolution
-    of what is read, q and k of length 1. The gate W_gate is there only with gated=True.
+    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch; m, f,
+    r: momentum, forgetting and learning rate, one each a head; q, k, v: silu of a convolution of what is read, q and k
+    of length 1. The factor 1 - m keeps the sum of a token's steps from growing with the momentum. The gate W_gate is
+    there only with gated=True.
 
     Options:
         heads: heads, each with a memory; they divide dim.
         mini_batch: tokens whose gradients are taken at the same memory.
         rate: the largest learning rate of a mini-batch.
+        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger the
+            steps from one that is nearly constant over its channels, until the memory is chaotic.
         kernel_size: taps of the convolution, up to 8.
         gated: multiply what the heads write by a gate that is read from the stream.
 
@@ -41,8 +45,8 @@ class Titans(TokenMixer):
     ``3 * d * k`` numbers, the place in the mini-batch, and 9 d of the convolution.
 
     Raises:
-        ValueError: heads that do not divide dim, a mini_batch below 1, a rate that is not above 0, a kernel_size that
-            is out of its range.
+        ValueError: heads that do not divide dim, a mini_batch below 1, a rate or epsilon that is not above 0, a
+            kernel_size that is out of its range.
 
     Source: Behrouz et al. 2025, arXiv:2501.00663, its memory alone and of one layer, learning through a layer norm as
     TTT-Linear does.
@@ -58,6 +62,7 @@ class Titans(TokenMixer):
         heads: int = 4,
         mini_batch: int = 16,
         rate: float = 1.0,
+        epsilon: float = 1.0,
         kernel_size: int = 4,
         gated: bool = False,
     ) -> None:
@@ -72,7 +77,7 @@ class Titans(TokenMixer):
         self.project_gates = nn.Linear(dim, 3 * heads, bias=False)
         self.gate_bias = nn.Parameter(torch.empty(3, heads))
         self.weight = nn.Parameter(torch.empty(heads, size, size))
-        self.norm = InnerNorm(heads, size)
+        self.norm = InnerNorm(heads, size, epsilon)
         self.heads_out = NormedHeads(dim, heads, size, nn.Linear(dim, dim, bias=False) if gated else None)
         self.reset_parameters()
 
@@ -107,8 +112,8 @@ class Titans(TokenMixer):
     def _gates(self, x: Tensor) -> Tensor:
         """Learning rate, forgetting and momentum, ``(b, t, 3, h)``."""
         asked = at_least_float32(self.project_gates(x)).unflatten(-1, self.gate_bias.shape)
-        scale = asked.new_tensor([self.rate / self.mini_batch, 1.0, 1.0])
-        return scale[:, None] * (asked + self.gate_bias).sigmoid()
+        rate, forget, momentum = (asked + self.gate_bias).sigmoid().unbind(-2)
+        return torch.stack([self.rate / self.mini_batch * (1 - momentum) * rate, forget, momentum], dim=-2)
 
     def _read(
         self, x: Tensor, convolution: Tensor | None, documents: Tensor | None
@@ -125,6 +130,18 @@ class Titans(TokenMixer):
             first = self.weight.expand(b, -1, -1, -1)
             phase = torch.zeros(b, dtype=torch.int64, device=query.device)
             state = TitansState(first, torch.zeros_like(first), first, phase)
-        norm = self.norm.gain, self.norm.bias
-        y, after = titans(query, key, value, *gates.unbind(-2), *norm, state, mini_batch=self.mini_batch)
+        rate, forget, momentum = gates.unbind(-2)
+        y, after = titans(
+            query,
+            key,
+            value,
+            rate,
+            forget,
+            momentum,
+            self.norm.gain,
+            self.norm.bias,
+            state,
+            mini_batch=self.mini_batch,
+            gradient=self.norm.gradient,
+        )
         return self.norm(query, y), after

@@ -19,7 +19,7 @@ class TTTLinear(TokenMixer):
     """A linear model a head is the memory; it is trained on each mini-batch of tokens to turn keys into values.
 
         loss_s = 1/2 b_s |k_s + LN(W^T k_s + c) - v_s|**2        b_s = rate * sigmoid(W_b x_s + w_b)
-        W_t = W - r_i sum_s d loss_s / dW        c_t = c - r_i sum_s d loss_s / dc        r_i = max(1/i + o_i, 0)
+        W_t = W - r_i sum_s d loss_s / dW        c_t = c - r_i sum_s d loss_s / dc        r_i = max(1 + o_i, 0) / i
         y_t = q_t + LN(W_t^T q_t + c_t)        write_t = W_out [ rmsnorm(y_t) * gain * silu(W_gate x_t) ]
 
     W, c: the memory at the start of the mini-batch, that of the first one learned; s: the tokens up to t of t's
@@ -30,6 +30,8 @@ class TTTLinear(TokenMixer):
         heads: heads, each with a memory; they divide dim.
         mini_batch: tokens whose gradients are taken at the same memory.
         rate: the largest learning rate of the memory.
+        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger the
+            steps from one that is nearly constant over its channels, until the memory is chaotic.
         kernel_size: taps of the convolution, up to 8.
         gated: multiply what the heads write by a gate that is read from the stream.
 
@@ -38,10 +40,10 @@ class TTTLinear(TokenMixer):
     convolution.
 
     Raises:
-        ValueError: heads that do not divide dim, a mini_batch below 1, a rate that is not above 0, a kernel_size that
-            is out of its range.
+        ValueError: heads that do not divide dim, a mini_batch below 1, a rate or epsilon that is not above 0, a
+            kernel_size that is out of its range.
 
-    Source: Sun et al. 2024, arXiv:2407.04620, without its rotary positions.
+    Source: Sun et al. 2024, arXiv:2407.04620, without its rotary positions. The paper has an epsilon of 1e-6.
     """
 
     paper: ClassVar[str] = "Sun et al. 2024, arXiv:2407.04620"
@@ -54,6 +56,7 @@ class TTTLinear(TokenMixer):
         heads: int = 4,
         mini_batch: int = 16,
         rate: float = 1.0,
+        epsilon: float = 1.0,
         kernel_size: int = 4,
         gated: bool = False,
     ) -> None:
@@ -69,7 +72,7 @@ class TTTLinear(TokenMixer):
         self.rate_offset = nn.Parameter(torch.empty(mini_batch))
         self.weight = nn.Parameter(torch.empty(heads, size, size))
         self.memory_bias = nn.Parameter(torch.empty(heads, 1, size))
-        self.norm = InnerNorm(heads, size)
+        self.norm = InnerNorm(heads, size, epsilon)
         self.heads_out = NormedHeads(dim, heads, size, nn.Linear(dim, dim, bias=False) if gated else None)
         self.reset_parameters()
 
@@ -117,9 +120,19 @@ class TTTLinear(TokenMixer):
             first = torch.cat([self.weight, self.memory_bias], dim=1).expand(b, -1, -1, -1)
             state = TTTState(first, torch.zeros_like(first), torch.zeros(b, dtype=torch.int64, device=query.device))
         place = (state.phase[:, None] + torch.arange(t, device=query.device)) % self.mini_batch
-        share = (at_least_float32(self.rate_offset) + 1 / (1 + torch.arange(self.mini_batch, device=query.device)))[place]
-        rate = share.clamp_min(0)[..., None].expand_as(importance)
+        share = (1 + at_least_float32(self.rate_offset)).clamp_min(0)[place] / (1 + place)
+        rate = share[..., None].expand_as(importance)
         gain, bias = self.norm.gain, self.norm.bias
-        options = {"importance": importance, "mini_batch": self.mini_batch}
-        y, after = ttt(query, key, value, rate, gain, bias, state, **options)
+        y, after = ttt(
+            query,
+            key,
+            value,
+            rate,
+            gain,
+            bias,
+            state,
+            importance=importance,
+            mini_batch=self.mini_batch,
+            gradient=self.norm.gradient,
+        )
         return self.norm(query, y), after
