@@ -33,7 +33,7 @@ def test_tables_and_files(zoo, tmp_path):
     assert titles == ["decode", "forward"]
     assert result.out.count("\ncorrelation ") == result.out.count("\nplain sdpa ") == 2
     assert max(map(len, result.out.splitlines())) <= 100
-    assert result.err == f"report: {out / 'report.html'}\n"
+    assert result.err.endswith(f"report: {out / 'report.html'}\n")  # progress before it, on a slow machine
     rows = list(csv.DictReader((out / "bench.csv").read_text().splitlines()))
     assert len(rows) == 2 * 3 * 2
 
