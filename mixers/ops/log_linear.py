@@ -17,8 +17,8 @@ class LogLinearState(NamedTuple):
     """What is kept of a row's tokens.
 
     Args:
-        memory: the states of the levels above 0, ``(b, h, l - 1, k, v)``: that of level i holds the ``2**(i - 1)`` tokens
-            that the bit i - 1 of `count` stands for, or is zero.
+        memory: the states of the levels above 0, ``(b, h, l - 1, k, v)``: that of level i holds the ``2**(i - 1)``
+            tokens that the bit i - 1 of `count` stands for, or is zero.
         count: tokens so far, ``(b,)``, int64.
     """
 
@@ -144,7 +144,7 @@ def _chunk(  # noqa: PLR0917 - as `log_linear`
     """Some tokens, ``(b, h, c, ...)``, at their places ``(b, c)`` in documents that are numbered from 0, ``(b, c)``."""
     levels = memory.shape[2]
     since = log_decay.cumsum(-1)[..., None]
-    out = _pairs(query, key, scale, since, place, number) @ value
+    out = _pairs(query, key, scale=scale, since=since, place=place, number=number) @ value
     first, end = place[:, :1], place[:, -1:] + 1
     # A level's tokens stay together: what tells them apart from a later token is the highest of the digits.
     level = torch.arange(1, levels + 1, device=place.device)
@@ -162,7 +162,7 @@ def _chunk(  # noqa: PLR0917 - as `log_linear`
     return out, keeps[..., None] * kept.unflatten(3, memory.shape[3:]) + written.unflatten(2, memory.shape[2:4])
 
 
-def _pairs(query: Tensor, key: Tensor, scale: Tensor, since: Tensor, place: Tensor, number: Tensor) -> Tensor:
+def _pairs(query: Tensor, key: Tensor, *, scale: Tensor, since: Tensor, place: Tensor, number: Tensor) -> Tensor:
     """What the tokens of a chunk read of each other, ``(b, h, c, c)``."""
     c = query.shape[2]
     level = digits(place[:, :, None] ^ place[:, None], scale.shape[-1] - 1)

@@ -17,7 +17,7 @@ from mixers.ops.decay_chunks import (
 )
 
 CHUNK = 16
-"""Tokens whose matrices are made in one product: it costs ``2 c k**2`` operations a token, and Cholesky ``k**3 / 3``."""
+"""Tokens whose matrices are made in one product: that costs ``2 c k**2`` operations a token, Cholesky ``k**3 / 3``."""
 
 SPAN = 64
 """Tokens whose matrices are made and decomposed at a time: what fits no cache takes several times as long."""

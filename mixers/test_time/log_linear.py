@@ -65,7 +65,7 @@ class LogLinear(TokenMixer):
         return self._mix(x, {}, documents)[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mix the next reads; the state holds the memories, ``(b, h, levels - 1, k, k)``, and tokens so far, ``(b,)``."""
+        """Mix the next reads; the state: the memories, ``(b, h, levels - 1, k, k)``, and tokens so far, ``(b,)``."""
         return self._mix(x, {} if state is None else state, None)
 
     def panels(self, x: Tensor) -> list[Panel]:

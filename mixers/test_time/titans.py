@@ -27,17 +27,17 @@ class Titans(TokenMixer):
         m_t, f_t = sigmoid(W x_t + w)        r_t = rate / mini_batch * sigmoid(W_r x_t + w_r)
         y_t = q_t + LN(M_t^T q_t)        write_t = W_out [ rmsnorm(y_t) * gain * silu(W_gate x_t) ]
 
-    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch; m, f,
-    r: momentum, forgetting and learning rate, one each a head; q, k, v: silu of a convolution of what is read, q and k
-    of length 1. The factor 1 - m keeps the sum of a token's steps from growing with the momentum. The gate W_gate is
+    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch; m,
+    f, r: momentum, forgetting and learning rate, one each a head; q, k, v: silu of a convolution of what is read, q and
+    k of length 1. The factor 1 - m keeps the sum of a token's steps from growing with the momentum. The gate W_gate is
     there only with gated=True.
 
     Options:
         heads: heads, each with a memory; they divide dim.
         mini_batch: tokens whose gradients are taken at the same memory.
         rate: the largest learning rate of a mini-batch.
-        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger the
-            steps from one that is nearly constant over its channels, until the memory is chaotic.
+        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger
+            the steps from one that is nearly constant over its channels, until the memory is chaotic.
         kernel_size: taps of the convolution, up to 8.
         gated: multiply what the heads write by a gate that is read from the stream.
 

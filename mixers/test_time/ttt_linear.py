@@ -30,8 +30,8 @@ class TTTLinear(TokenMixer):
         heads: heads, each with a memory; they divide dim.
         mini_batch: tokens whose gradients are taken at the same memory.
         rate: the largest learning rate of the memory.
-        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger the
-            steps from one that is nearly constant over its channels, until the memory is chaotic.
+        epsilon: added to the variance in LN. Predictions begin with a variance of 1; the smaller epsilon, the larger
+            the steps from one that is nearly constant over its channels, until the memory is chaotic.
         kernel_size: taps of the convolution, up to 8.
         gated: multiply what the heads write by a gate that is read from the stream.
 

@@ -11,6 +11,7 @@ from mixers.ops.ttt import TTTState, ttt
 
 MINI_BATCH = 16
 
+
 def mesa_net(q, k, v, g, lamb, *, beta, h_kk_init=None, h_kv_init=None):
     state = None if h_kk_init is None else (h_kk_init, h_kv_init)
     o, (covariance, memory) = mesa(q, k, v, g, beta, lamb, state)
