@@ -18,12 +18,12 @@ class LogLinearState(NamedTuple):
 
     Args:
         memory: the states of the levels above 0, ``(b, h, l - 1, k, v)``: that of level i holds the ``2**(i - 1)``
-            tokens that the bit i - 1 of `count` stands for, or is zero.
-        count: tokens so far, ``(b,)``, int64.
+            tokens that the bit i - 1 of `tokens` stands for, or is zero.
+        tokens: how many there were so far, ``(b,)``, int64.
     """
 
     memory: Tensor
-    count: Tensor
+    tokens: Tensor
 
 
 def log_linear(  # noqa: PLR0917 - the order of `decay`
@@ -69,7 +69,7 @@ def log_linear(  # noqa: PLR0917 - the order of `decay`
     t, dtype = query.shape[1], accumulation_dtype(query, key, value)
     before = _empty(key, value, scale, dtype) if state is None else state
     forgets = query.new_zeros(query.shape[:2], dtype=torch.bool) if documents is None else resets(documents, value)
-    place = _places(before.count, forgets, documents)
+    place = _places(before.tokens, forgets, documents)
     # What has seen nothing uses no more levels than its tokens have digits.
     used = before.memory.shape[2] if state is not None else min(scale.shape[-1] - 1, t.bit_length())
     with torch.autocast(query.device.type, enabled=False):
@@ -77,13 +77,13 @@ def log_linear(  # noqa: PLR0917 - the order of `decay`
         tensors = (query.to(dtype), key.to(dtype), value.to(dtype), decays, scale.to(dtype))
         memory = before.memory[:, :, :used].to(dtype)
         if t == 1:
-            out, memory = _step(*(x[:, 0] for x in tensors), place[:, 0], memory)
+            out, memory = _step(*(x[:, 0] for x in tensors), place=place[:, 0], memory=memory)
             out = out[:, None]
         else:
             by_head = [x.transpose(1, 2).split(CHUNK, dim=2) for x in tensors]
             outs = []
             for *chunk, at, fresh in zip(*by_head, *(x.split(CHUNK, dim=1) for x in (place, forgets)), strict=True):
-                now, memory = _chunk(*chunk, at, fresh.cumsum(1), memory)
+                now, memory = _chunk(*chunk, place=at, number=fresh.cumsum(1), memory=memory)
                 outs.append(now)
             out = torch.cat(outs, dim=2).transpose(1, 2)
     missing = before.memory.shape[2] - used
@@ -108,14 +108,14 @@ def log_linear_reference(  # noqa: PLR0917 - as `log_linear`
     for t, token in enumerate(tokens):
         memory = memory.masked_fill(forgets[:, t, None, None, None, None], 0)
         count = count.masked_fill(forgets[:, t], 0)
-        now, memory = _step(*token, count, memory)
+        now, memory = _step(*token, place=count, memory=memory)
         out.append(now)
         count = count + 1
     return torch.stack(out, dim=1), LogLinearState(memory, count)
 
 
-def _step(  # noqa: PLR0917 - as `log_linear`
-    query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, scale: Tensor, place: Tensor, memory: Tensor
+def _step(
+    query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, scale: Tensor, *, place: Tensor, memory: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One token, ``(b, h, ...)``, at its place, ``(b,)``; the memory is ``(b, h, m, k, v)``."""
     levels = memory.shape[2]
@@ -131,12 +131,13 @@ def _step(  # noqa: PLR0917 - as `log_linear`
     return out, memory.masked_fill(gone, 0) + here * whole[:, :, None]
 
 
-def _chunk(  # noqa: PLR0917 - as `log_linear`
+def _chunk(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     log_decay: Tensor,
     scale: Tensor,
+    *,
     place: Tensor,
     number: Tensor,
     memory: Tensor,
@@ -144,7 +145,7 @@ def _chunk(  # noqa: PLR0917 - as `log_linear`
     """Some tokens, ``(b, h, c, ...)``, at their places ``(b, c)`` in documents that are numbered from 0, ``(b, c)``."""
     levels = memory.shape[2]
     since = log_decay.cumsum(-1)[..., None]
-    out = _pairs(query, key, scale=scale, since=since, place=place, number=number) @ value
+    out = _pairs(query, key, scale, since, place, number) @ value
     first, end = place[:, :1], place[:, -1:] + 1
     # A level's tokens stay together: what tells them apart from a later token is the highest of the digits.
     level = torch.arange(1, levels + 1, device=place.device)
@@ -162,7 +163,9 @@ def _chunk(  # noqa: PLR0917 - as `log_linear`
     return out, keeps[..., None] * kept.unflatten(3, memory.shape[3:]) + written.unflatten(2, memory.shape[2:4])
 
 
-def _pairs(query: Tensor, key: Tensor, *, scale: Tensor, since: Tensor, place: Tensor, number: Tensor) -> Tensor:
+def _pairs(  # noqa: PLR0917 - as `_chunk`
+    query: Tensor, key: Tensor, scale: Tensor, since: Tensor, place: Tensor, number: Tensor
+) -> Tensor:
     """What the tokens of a chunk read of each other, ``(b, h, c, c)``."""
     c = query.shape[2]
     level = digits(place[:, :, None] ^ place[:, None], scale.shape[-1] - 1)

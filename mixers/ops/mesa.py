@@ -17,7 +17,7 @@ from mixers.ops.decay_chunks import (
 )
 
 CHUNK = 16
-"""Tokens whose matrices are made in one product: that costs ``2 c k**2`` operations a token, Cholesky ``k**3 / 3``."""
+"""Tokens whose matrices are one product: it costs ``2 c k**2`` operations a token, and Cholesky ``k**3 / 3``."""
 
 SPAN = 64
 """Tokens whose matrices are made and decomposed at a time: what fits no cache takes several times as long."""
@@ -77,7 +77,9 @@ def mesa(  # noqa: PLR0917 - what the recurrence is made of, in its order
         for *tensors, fresh in spans:
             covariance, memory = (x.masked_fill(fresh[:, 0, None, None, None], 0) for x in (covariance, memory))
             within = None if documents is None else fresh.cumsum(1)
-            out, covariance, memory = _span(*tensors, ridge.to(dtype), covariance, memory, within)
+            out, covariance, memory = _span(
+                *tensors, ridge=ridge.to(dtype), covariance=covariance, memory=memory, documents=within
+            )
             outs.append(out)
         return torch.cat(outs, dim=1).to(value.dtype), (covariance, memory)
 
@@ -107,12 +109,13 @@ def mesa_reference(  # noqa: PLR0917 - as `mesa`
     return torch.stack(out, dim=1), (covariance, memory)
 
 
-def _span(  # noqa: PLR0917 - as `mesa`
+def _span(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     log_decay: Tensor,
     beta: Tensor,
+    *,
     ridge: Tensor,
     covariance: Tensor,
     memory: Tensor,
@@ -176,7 +179,7 @@ def _resets(documents: Tensor | None, x: Tensor) -> Tensor:
 
 def _zero(key: Tensor, value: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     shape = key.shape[0], *key.shape[2:]
-    return tuple(value.new_zeros(*shape, n, dtype=dtype) for n in (key.shape[-1], value.shape[-1]))
+    return value.new_zeros(*shape, key.shape[-1], dtype=dtype), value.new_zeros(*shape, value.shape[-1], dtype=dtype)
 
 
 def _check(query: Tensor, log_decay: Tensor, beta: Tensor, ridge: Tensor) -> None:

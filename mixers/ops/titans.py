@@ -80,7 +80,8 @@ def titans(  # noqa: PLR0917 - what the recurrence is made of, in its order
         norm = gain.to(dtype), bias.to(dtype)
         before = zero_titans_state(query, dtype) if state is None else _widened(state, dtype)
         if query.shape[1] == 1:
-            out, after = _step(*(x[:, 0] for x in tensors), before, norm, mini_batch, gradient)
+            first = (x[:, 0] for x in tensors)
+            out, after = _step(*first, state=before, norm=norm, mini_batch=mini_batch, gradient=gradient)
             return out[:, None].to(value.dtype), after
         batches = MiniBatches.of(None if state is None else state.phase, query, mini_batch)
         out, after = _by_mini_batch(batches, tensors, before, norm, gradient)
@@ -105,7 +106,7 @@ def titans_reference(  # noqa: PLR0917 - as `titans`
     state, out = zero_titans_state(query, query.dtype) if state is None else state, []
     tensors = query, key, value - key, rate, 1 - forget, momentum
     for token in zip(*(x.unbind(1) for x in tensors), strict=True):
-        now, state = _step(*token, state, (gain, bias), mini_batch, gradient)
+        now, state = _step(*token, state=state, norm=(gain, bias), mini_batch=mini_batch, gradient=gradient)
         out.append(now)
     return torch.stack(out, dim=1), state
 
@@ -125,6 +126,7 @@ def _step(  # noqa: PLR0917 - as `titans`
     rate: Tensor,
     keep: Tensor,
     momentum: Tensor,
+    *,
     state: TitansState,
     norm: tuple[Tensor, Tensor],
     mini_batch: int,

@@ -73,12 +73,12 @@ def ttt(  # noqa: PLR0917 - what the recurrence is made of, in its order
         q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
         tensors = (_with_one(q), _with_one(k), v - k, rate.to(dtype), _ones(rate, importance).to(dtype))
         norm = gain.to(dtype), bias.to(dtype)
+        before = zero_ttt_state(query, dtype) if state is None else _widened(state, dtype)
         if query.shape[1] == 1:
-            before = zero_ttt_state(query, dtype) if state is None else _widened(state, dtype)
-            out, after = _step(*(x[:, 0] for x in tensors), before, norm, mini_batch, gradient)
+            first = (x[:, 0] for x in tensors)
+            out, after = _step(*first, state=before, norm=norm, mini_batch=mini_batch, gradient=gradient)
             return out[:, None].to(value.dtype), after
         batches = MiniBatches.of(None if state is None else state.phase, query, mini_batch)
-        before = zero_ttt_state(query, dtype) if state is None else _widened(state, dtype)
         out, after = _by_mini_batch(batches, tensors, before, norm, gradient)
         return out.to(value.dtype), after
 
@@ -100,7 +100,7 @@ def ttt_reference(  # noqa: PLR0917 - as `ttt`
     state, out = zero_ttt_state(query, query.dtype) if state is None else state, []
     tensors = (_with_one(query), _with_one(key), value - key, rate, _ones(rate, importance))
     for token in zip(*(x.unbind(1) for x in tensors), strict=True):
-        now, state = _step(*token, state, (gain, bias), mini_batch, gradient)
+        now, state = _step(*token, state=state, norm=(gain, bias), mini_batch=mini_batch, gradient=gradient)
         out.append(now)
     return torch.stack(out, dim=1), state
 
@@ -112,12 +112,13 @@ def zero_ttt_state(query: Tensor, dtype: torch.dtype) -> TTTState:
     return TTTState(zero, torch.zeros_like(zero), torch.zeros(b, dtype=torch.int64, device=query.device))
 
 
-def _step(  # noqa: PLR0917 - as `ttt`
+def _step(
     query: Tensor,
     key: Tensor,
     target: Tensor,
     rate: Tensor,
     importance: Tensor,
+    *,
     state: TTTState,
     norm: tuple[Tensor, Tensor],
     mini_batch: int,

@@ -65,7 +65,7 @@ class LogLinear(TokenMixer):
         return self._mix(x, {}, documents)[0]
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mix the next reads; the state: the memories, ``(b, h, levels - 1, k, k)``, and tokens so far, ``(b,)``."""
+        """Mix the next reads; the state holds the memories, ``(b, h, levels - 1, k, k)``, and the number of tokens."""
         return self._mix(x, {} if state is None else state, None)
 
     def panels(self, x: Tensor) -> list[Panel]:
@@ -82,6 +82,6 @@ class LogLinear(TokenMixer):
 
     def _mix(self, x: Tensor, past: dict[str, Tensor], documents: Tensor | None) -> tuple[Tensor, State]:
         query, key, value, convolution = self.heads_in(x, past.get("convolution"), documents)
-        state = LogLinearState(past["memory"], past["count"]) if past else None
+        state = LogLinearState(past["memory"], past["tokens"]) if past else None
         y, after = log_linear(query, key, value, self.decay(x), self._scale(x), state, documents=documents)
-        return self.heads_out(y, x), {"memory": after.memory, "count": after.count, "convolution": convolution}
+        return self.heads_out(y, x), {"memory": after.memory, "tokens": after.tokens, "convolution": convolution}

@@ -27,10 +27,10 @@ class Titans(TokenMixer):
         m_t, f_t = sigmoid(W x_t + w)        r_t = rate / mini_batch * sigmoid(W_r x_t + w_r)
         y_t = q_t + LN(M_t^T q_t)        write_t = W_out [ rmsnorm(y_t) * gain * silu(W_gate x_t) ]
 
-    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch; m,
-    f, r: momentum, forgetting and learning rate, one each a head; q, k, v: silu of a convolution of what is read, q and
-    k of length 1. The factor 1 - m keeps the sum of a token's steps from growing with the momentum. The gate W_gate is
-    there only with gated=True.
+    M: the memory, at first a learned one; S: its momentum; M_c: the memory at the start of the token's mini-batch;
+    m, f, r: momentum, forgetting and learning rate, one each a head; q, k, v: silu of a convolution of what is read, q
+    and k of length 1. The factor 1 - m keeps the sum of a token's steps from growing with the momentum. The gate W_gate
+    is there only with gated=True.
 
     Options:
         heads: heads, each with a memory; they divide dim.
@@ -91,15 +91,15 @@ class Titans(TokenMixer):
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
         tensors, _ = self._read(x, None, documents)
         if documents is None:
-            return self.heads_out(self._learn(*tensors, None)[0], x)
-        return self.heads_out(by_document(lambda *own: self._learn(*own, None)[0], documents, *tensors), x)
+            return self.heads_out(self._learn(*tensors)[0], x)
+        return self.heads_out(by_document(lambda *own: self._learn(*own)[0], documents, *tensors), x)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the memory, its momentum and where it learns, ``(b, h, k, k)`` each."""
         past = {} if state is None else state
         tensors, convolution = self._read(x, past.get("convolution"), None)
         before = TitansState(*(past[name] for name in TitansState._fields)) if past else None
-        y, after = self._learn(*tensors, before)
+        y, after = self._learn(*tensors, state=before)
         return self.heads_out(y, x), after._asdict() | {"convolution": convolution}
 
     def panels(self, x: Tensor) -> list[Panel]:
@@ -123,7 +123,7 @@ class Titans(TokenMixer):
         return (query * query.shape[-1] ** 0.5, key, value, self._gates(x)), convolution
 
     def _learn(
-        self, query: Tensor, key: Tensor, value: Tensor, gates: Tensor, state: TitansState | None
+        self, query: Tensor, key: Tensor, value: Tensor, gates: Tensor, *, state: TitansState | None = None
     ) -> tuple[Tensor, TitansState]:
         if state is None:
             b = query.shape[0]

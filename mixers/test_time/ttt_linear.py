@@ -86,15 +86,15 @@ class TTTLinear(TokenMixer):
         """Mix whole sequences, ``(b, t, d)`` to ``(b, t, d)``; of packed `documents`, ``(b, t)``, each by itself."""
         tensors, _ = self._read(x, None, documents)
         if documents is None:
-            return self.heads_out(self._learn(*tensors, None)[0], x)
-        return self.heads_out(by_document(lambda *own: self._learn(*own, None)[0], documents, *tensors), x)
+            return self.heads_out(self._learn(*tensors)[0], x)
+        return self.heads_out(by_document(lambda *own: self._learn(*own)[0], documents, *tensors), x)
 
     def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mix the next reads; the state holds the memory, ``(b, h, k + 1, k)``, and what its mini-batch has learned."""
         past = {} if state is None else state
         tensors, convolution = self._read(x, past.get("convolution"), None)
         before = TTTState(past["weight"], past["gradient"], past["phase"]) if past else None
-        y, after = self._learn(*tensors, before)
+        y, after = self._learn(*tensors, state=before)
         return self.heads_out(y, x), after._asdict() | {"convolution": convolution}
 
     def panels(self, x: Tensor) -> list[Panel]:
@@ -113,7 +113,7 @@ class TTTLinear(TokenMixer):
         return (query * query.shape[-1] ** 0.5, key, value, self._rates(x)), convolution
 
     def _learn(
-        self, query: Tensor, key: Tensor, value: Tensor, importance: Tensor, state: TTTState | None
+        self, query: Tensor, key: Tensor, value: Tensor, importance: Tensor, *, state: TTTState | None = None
     ) -> tuple[Tensor, TTTState]:
         b, t, _, _ = query.shape
         if state is None:

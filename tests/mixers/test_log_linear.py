@@ -32,7 +32,7 @@ def state_of(*counts, levels=LEVELS):
     """The state of rows of different ages."""
     rows = [log_linear_reference(**inputs(count, b=1, levels=levels))[1] for count in counts]
     memory = torch.cat([row.memory for row in rows]).detach().requires_grad_()
-    return LogLinearState(memory, torch.cat([row.count for row in rows]))
+    return LogLinearState(memory, torch.cat([row.tokens for row in rows]))
 
 
 def gradients(outputs, tensors):
