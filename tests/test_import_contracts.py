@@ -15,6 +15,7 @@ OFFENCES = {
     "mixers/convolution/gated_short_conv.py": "import mixers.recurrent.min_gru",
     "mixers/recurrent/min_lstm.py": "import mixers.recurrent.min_gru",
     "mixers/softmax/moba.py": "import mixers.softmax.nsa",
+    "mixers/state_space/mamba3.py": "import mixers.state_space.mamba2",
     "mixers/involution.py": "from zoo.model.backbone import Backbone",
     "mixers/ops/rotary.py": "from zoo import TokenMixer",
     "zoo/plugin/registry.py": "import zoo.model.build",
@@ -90,7 +91,7 @@ def test_mixers_import_what_any_plugin_may(file):
     siblings = ("mixers",) if file.stem in LISTS else ("mixers.layers", "mixers.ops")
     assert foreign(file, "torch", "einops", "zoo", *siblings) == []
     names = {name for module, names in imports(file) if module == "zoo" for name in names}
-    assert names <= {"TokenMixer", "Mixed", "Panel", "State", "hookimpl"}
+    assert names <= {"ChannelMixer", "TokenMixer", "Mixed", "Panel", "State", "hookimpl"}
     assert not [module for module, _ in imports(file) if module.startswith("zoo.")]
 
 
