@@ -1,6 +1,6 @@
 """Hands the built-in mixers over to the zoo."""
 
-from mixers import baselines, convolution, delta, linear, recurrent, softmax, state_space, test_time
+from mixers import baselines, channel, convolution, delta, linear, recurrent, softmax, state_space, test_time
 from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
@@ -13,7 +13,7 @@ FIRST: dict[str, type[TokenMixer]] = {
     "involution": Involution,
     "leviathan-moe": LeviathanMoE,
 }
-FAMILIES = (baselines, convolution, delta, linear, recurrent, softmax, state_space, test_time)
+FAMILIES = (baselines, channel, convolution, delta, linear, recurrent, softmax, state_space, test_time)
 
 
 @hookimpl

@@ -453,7 +453,7 @@ def test_counts_of_parameters():
         ({"dropout": float("nan")}, "dropout=nan should be at least 0 and less than 1"),
         (
             {"channel_mixer": "mpl"},
-            "no channel mixer is named 'mpl' (did you mean 'mlp'?); there are: mlp, none, swiglu",
+            "no channel mixer is named 'mpl' (did you mean 'mlp'?); there are: geglu, mlp, none, relu2, swiglu",
         ),
     ],
 )
@@ -493,7 +493,7 @@ experts, narrow, no-forward, refuses, short, smooth, talkative
         ),
         (
             "smooth/wide",
-            """no channel mixer is named 'wide'; there are: mlp, none, swiglu
+            """no channel mixer is named 'wide'; there are: geglu, mlp, none, relu2, swiglu
   smooth/wide
          ^^^^""",
         ),

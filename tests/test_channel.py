@@ -9,7 +9,7 @@ from zoo.plugin.kinds import CHANNEL_MIXER
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import get_registry
 
-NAMES = ["swiglu", "mlp"]
+NAMES = ["swiglu", "geglu", "mlp", "relu2"]
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def x():
 
 
 def test_the_names():
-    assert list(get_registry()[CHANNEL_MIXER].names) == ["mlp", "none", "swiglu"]
+    assert list(get_registry()[CHANNEL_MIXER].names) == ["geglu", "mlp", "moe", "none", "relu2", "swiglu"]
 
 
 def test_swiglu_is_its_equation(x):
@@ -27,9 +27,21 @@ def test_swiglu_is_its_equation(x):
     torch.testing.assert_close(mixer(x), (gate * gate.sigmoid() * value) @ mixer.project_out.weight.T)
 
 
+def test_geglu_is_its_equation(x):
+    mixer = create_channel_mixer("geglu", dim=16)
+    gate, value = (x @ weight.T for weight in mixer.project_in.weight.chunk(2))
+    torch.testing.assert_close(mixer(x), (F.gelu(gate, approximate="tanh") * value) @ mixer.project_out.weight.T)
+
+
 def test_mlp_is_its_equation(x):
     mixer = create_channel_mixer("mlp", dim=16)
     hidden = F.gelu(x @ mixer.project_in.weight.T, approximate="tanh")
+    torch.testing.assert_close(mixer(x), hidden @ mixer.project_out.weight.T)
+
+
+def test_relu2_is_its_equation(x):
+    mixer = create_channel_mixer("relu2", dim=16)
+    hidden = (x @ mixer.project_in.weight.T).clamp_min(0) ** 2
     torch.testing.assert_close(mixer(x), hidden @ mixer.project_out.weight.T)
 
 
@@ -50,9 +62,8 @@ def test_gradients_reach_every_parameter(name, x):
     assert all(parameter.grad.abs().sum() > 0 for parameter in mixer.parameters())
 
 
-def test_both_have_as_many_parameters_by_default():
-    swiglu, mlp = (count_parameters(create_channel_mixer(name, dim=48)) for name in NAMES)
-    assert swiglu == mlp == 8 * 48**2
+def test_all_have_as_many_parameters_by_default():
+    assert {count_parameters(create_channel_mixer(name, dim=48)) for name in NAMES} == {8 * 48**2}
 
 
 @pytest.mark.parametrize(("name", "expansion", "hidden"), [("swiglu", 1, 16), ("mlp", 1.5, 32), ("mlp", 0.01, 16)])
@@ -64,7 +75,7 @@ def test_the_hidden_width_is_a_multiple_of_16(name, expansion, hidden):
 @pytest.mark.parametrize("options", [{"hidden": 37}, {"hidden": 37, "expansion": 2}])
 def test_a_given_hidden_width_is_taken_exactly(name, options, x):
     mixer = create_channel_mixer(Call(name, tuple(options.items())), dim=16)
-    assert count_parameters(mixer) == {"swiglu": 3, "mlp": 2}[name] * 16 * 37
+    assert count_parameters(mixer) == {"swiglu": 3, "geglu": 3, "mlp": 2, "relu2": 2}[name] * 16 * 37
     assert mixer(x).shape == x.shape
 
 
@@ -78,7 +89,8 @@ def test_none_is_no_module():
         (
             "swigly",
             {},
-            "no channel mixer is named 'swigly' (did you mean 'swiglu'?); there are: mlp, none, swiglu",
+            "no channel mixer is named 'swigly' (did you mean 'swiglu'?); "
+            "there are: geglu, mlp, moe, none, relu2, swiglu",
         ),
         ("none", {"expansion": 2}, "none has no option 'expansion'; it has no options"),
         ("mlp", {"width": 2}, "mlp has no option 'width'; its options: expansion, hidden"),

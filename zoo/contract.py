@@ -221,7 +221,7 @@ class ChannelMixer(nn.Module):
     As for a `TokenMixer` the host normalises the read and adds the write, options are the keyword parameters of
     ``__init__``, and ``dim``, ``heads``, ``layer_index``, ``layers`` and ``context`` are filled by the host where the
     signature names them. What mixes tokens too, e.g. by a token shift, is a `TokenMixer`, and may stand in the place of
-    a channel mixer as well.
+    a channel mixer as well. One that has losses, such as those of a router, or metrics returns a `Mixed`.
     """
 
     paper: ClassVar[str] = ""
@@ -236,9 +236,12 @@ class ChannelMixer(nn.Module):
     def __init__(self, dim: int | None = None) -> None:  # noqa: ARG002 - one without an __init__ is given it
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map the reads, ``(b, t, d)``, to the writes, ``(b, t, d)``."""
+    def forward(self, x: Tensor) -> Tensor | Mixed:
+        """Map the reads, ``(b, t, d)``, to the writes, ``(b, t, d)``, alone or in a `Mixed`."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
+
+    def after_update(self, metrics: Mapping[str, Tensor]) -> None:
+        """Adjust what gradients do not reach, as in `TokenMixer.after_update`. The default does nothing."""
 
 
 def _joined(earlier: Any, piece: Any, x: Tensor) -> Any:

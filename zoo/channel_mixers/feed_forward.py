@@ -7,7 +7,25 @@ from torch import Tensor, nn
 from zoo import ChannelMixer
 
 
-class SwiGLU(ChannelMixer):
+class _Gated(ChannelMixer):
+    """``W_o (activation(W_g x) * W_v x)``, where a subclass has the activation."""
+
+    def __init__(self, dim: int, expansion: float = 8 / 3, hidden: int | None = None) -> None:
+        super().__init__()
+        width = _hidden(dim, expansion, hidden)
+        self.project_in = nn.Linear(dim, 2 * width, bias=False)
+        self.project_out = nn.Linear(width, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, t, d) to (b, t, d), each token by itself."""
+        gate, value = self.project_in(x).chunk(2, dim=-1)
+        return self.project_out(self._activate(gate) * value)
+
+    def _activate(self, gate: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class SwiGLU(_Gated):
     """Gated two-layer network with SiLU.
 
         W_o (silu(W_g x) * W_v x)
@@ -21,19 +39,46 @@ class SwiGLU(ChannelMixer):
 
     paper = "Shazeer 2020, arXiv:2002.05202"
 
-    def __init__(self, dim: int, expansion: float = 8 / 3, hidden: int | None = None) -> None:
+    def _activate(self, gate: Tensor) -> Tensor:
+        return F.silu(gate)
+
+
+class GEGLU(_Gated):
+    """Gated two-layer network with GELU.
+
+        W_o (gelu(W_g x) * W_v x)
+
+    Options:
+        expansion: hidden width over model width; the default has as many parameters as an MLP of expansion 4.
+        hidden: the hidden width itself, taken exactly; None for that of the expansion, a multiple of 16.
+
+    Source: Shazeer 2020, arXiv:2002.05202, with the approximation by tanh that T5 v1.1 and Gemma have.
+    """
+
+    paper = "Shazeer 2020, arXiv:2002.05202"
+
+    def _activate(self, gate: Tensor) -> Tensor:
+        return F.gelu(gate, approximate="tanh")
+
+
+class _Plain(ChannelMixer):
+    """``W_o activation(W_i x)``, where a subclass has the activation."""
+
+    def __init__(self, dim: int, expansion: float = 4.0, hidden: int | None = None) -> None:
         super().__init__()
         width = _hidden(dim, expansion, hidden)
-        self.project_in = nn.Linear(dim, 2 * width, bias=False)
+        self.project_in = nn.Linear(dim, width, bias=False)
         self.project_out = nn.Linear(width, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d), each token by itself."""
-        gate, value = self.project_in(x).chunk(2, dim=-1)
-        return self.project_out(F.silu(gate) * value)
+        return self.project_out(self._activate(self.project_in(x)))
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
-class MLP(ChannelMixer):
+class MLP(_Plain):
     """Two-layer network with GELU.
 
         W_o gelu(W_i x)
@@ -47,15 +92,28 @@ class MLP(ChannelMixer):
 
     paper = "Vaswani et al. 2017, arXiv:1706.03762"
 
-    def __init__(self, dim: int, expansion: float = 4.0, hidden: int | None = None) -> None:
-        super().__init__()
-        width = _hidden(dim, expansion, hidden)
-        self.project_in = nn.Linear(dim, width, bias=False)
-        self.project_out = nn.Linear(width, dim, bias=False)
+    def _activate(self, hidden: Tensor) -> Tensor:
+        return F.gelu(hidden, approximate="tanh")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, t, d) to (b, t, d), each token by itself."""
-        return self.project_out(F.gelu(self.project_in(x), approximate="tanh"))
+
+class ReLU2(_Plain):
+    """Two-layer network with squared ReLU.
+
+        W_o relu(W_i x)**2
+
+    A hidden channel whose input is negative is exactly zero.
+
+    Options:
+        expansion: hidden width over model width.
+        hidden: the hidden width itself, taken exactly; None for that of the expansion, a multiple of 16.
+
+    Source: So et al. 2021, "Primer", arXiv:2109.08668.
+    """
+
+    paper = "So et al. 2021, arXiv:2109.08668"
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        return F.relu(hidden).square()
 
 
 class NoChannelMixer(ChannelMixer):

@@ -38,6 +38,7 @@ CHANNEL_LAWS: Mapping[str, Law] = by_id(
         forward.seeded_training,
         forward.purity,
         forward.layout,
+        forward.losses,
         gradients.gradients,
         gradients.gradcheck,
         stream.no_residual,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from zoo.contract import Mixed, TokenMixer
+from zoo.contract import ChannelMixer, Mixed, TokenMixer
 from zoo.model.parameters import reinitialize
 from zoo.testing.case import Case
 from zoo.testing.law import law
@@ -54,7 +54,7 @@ def state_dict(case: Case) -> None:
 def _updated(case: Case) -> TokenMixer:
     """A copy that has learned from its own metrics, as the training loop lets it after each step."""
     mixer = copy.deepcopy(case.mixer).train()
-    for _ in range(3 if isinstance(mixer, TokenMixer) else 0):
+    for _ in range(3 if isinstance(mixer, TokenMixer | ChannelMixer) else 0):
         with torch.no_grad():
             mixer.after_update(dict(Mixed.of(mixer(case.reads)).metrics))
     return mixer.eval()
