@@ -17,6 +17,7 @@ from zoo.files.atomic import cannot_make, sync_folder, writing
 from zoo.files.environment import describe_environment
 from zoo.model.backbone import Backbone
 from zoo.model.generate import evaluating, unwrapped
+from zoo.model.hybrids import write_out
 from zoo.model.shared import state_tensors
 from zoo.plugin.catalogue import Catalogue
 from zoo.plugin.classes import ClassNames
@@ -105,19 +106,20 @@ def _model_settings(model: Backbone) -> dict[str, Any]:
             "zoo.build_model, or keep its state_dict() with torch.save"
         )
     names = ClassNames(get_registry(), redefined=True)  # whether it is still the same, `_check_saved` finds out
-    pattern = names.pattern(recipe.pattern)
+    pattern, layers = write_out(names.pattern(recipe.pattern), recipe.layers, names.registry)
     channel_mixer, residual = (
         names.call(recipe.channel_mixer, CHANNEL_MIXER, MIXER),
         names.call(recipe.residual, RESIDUAL),
     )
     for name, cls in names.unregistered.items():
         raise UsageError(_register_first(name, cls))
-    kept = ("layers", "dim", "heads", "context", "positions", "dropout", "tie_embeddings")
+    kept = ("dim", "heads", "context", "positions", "dropout", "tie_embeddings")
     return {
         "mixer": str(pattern),
         "channel_mixer": str(channel_mixer),
         "residual": str(residual),
         **{name: getattr(recipe, name) for name in kept},
+        "layers": layers,
     }
 
 

@@ -17,6 +17,7 @@ from . import (
     broken_state,
     channel,
     corpus,
+    hybrid,
     optimizer,
     residual,
     sound,
@@ -35,6 +36,7 @@ KINDS = {
     "corpus": corpus,
     "tokenizer": tokenizer,
     "optimizer": optimizer,
+    "hybrid": hybrid,
 }
 BROKEN_OF = {"mixer": BROKEN} | {kind: module.BROKEN for kind, module in KINDS.items()}
 CONTROLS = [(kind, *pair) for kind, pairs in BROKEN_OF.items() for pair in pairs]

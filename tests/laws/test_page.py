@@ -16,6 +16,7 @@ PARTS = {
     "corpus": "Corpora",
     "tokenizer": "Tokenizers",
     "optimizer": "Optimizers",
+    "hybrid": "Hybrids",
 }
 """The part of the page for each kind but mixers, which have what comes before."""
 

@@ -13,6 +13,7 @@ from torch import nn
 from zoo.contract import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone, Positions
+from zoo.model.hybrids import write_out
 from zoo.model.layer import Layer, NamedMixer
 from zoo.model.members import create_channel_mixer, create_mixer, create_residual, find_channel_mixer
 from zoo.model.recipe import Recipe
@@ -53,8 +54,8 @@ def build_model(
     Wherever a name stands, a class may stand, and a class with options: ``functools.partial(Mine, factor=2)``.
 
     Args:
-        pattern: e.g. ``"correlation*3, dot-product"``, see docs/pattern-language.md; or a list of layers from the
-            bottom of the stack up, each a class or a pattern: ``[Mine, "dot-product"]``.
+        pattern: e.g. ``"correlation*3, dot-product"``, see docs/pattern-language.md; the name of a hybrid; or a list of
+            layers from the bottom of the stack up, each a class or a pattern: ``[Mine, "dot-product"]``.
         vocab_size: how many tokens there are.
         dim: the model width d.
         layers: the pattern is cycled until so many layers are filled; None takes it once.
@@ -77,9 +78,11 @@ def build_model(
     _check_sizes(vocab_size=vocab_size, dim=dim, heads=heads, context=context, layers=layers)
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout} should be at least 0 and less than 1")
-    text = pattern if isinstance(pattern, str) else None
     names = ClassNames(registry or get_registry())
-    rows = _rows(names.pattern(pattern), layers)
+    given = names.pattern(pattern)
+    tree, count = write_out(given, layers, names.registry)
+    text = pattern if isinstance(pattern, str) and tree is given else None
+    rows = _rows(tree, count)
     default_channel = names.call(channel_mixer, CHANNEL_MIXER, MIXER)
     scheme, registry = names.call(residual, RESIDUAL), names.registry
     filled = {"dim": dim, "heads": heads, "layers": len(rows), "context": context}
@@ -154,7 +157,7 @@ def check_pattern(
     registry[RESIDUAL].find(scheme.name).check(scheme.keywords)
     default = patterns.parse_call(channel_mixer)
     find_channel_mixer(default.name, registry).check(default.keywords)
-    for row in _rows(patterns.parse(pattern), layers):
+    for row in _rows(*write_out(patterns.parse(pattern), layers, registry)):
         for call in row.mixers:
             with _pointing_at(call, pattern):
                 registry[MIXER].find(call.name).check(call.keywords)

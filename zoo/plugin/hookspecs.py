@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from zoo.contract import ChannelMixer, TokenMixer
     from zoo.corpus import Corpus
+    from zoo.hybrid import Hybrid
     from zoo.residual import Residual
     from zoo.task import Task
     from zoo.tokenizer import Tokenizer
@@ -57,3 +58,8 @@ def zoo_tokenizers() -> "dict[str, type[Tokenizer]]":  # type: ignore[empty-body
 @hookspec
 def zoo_optimizers() -> "dict[str, type[Optimizer]]":  # type: ignore[empty-body]
     """Optimizers by name, for ``--optimizer``. Built with ``cls(groups, lr=…, weight_decay=…, **options)``."""
+
+
+@hookspec
+def zoo_hybrids() -> "dict[str, type[Hybrid]]":  # type: ignore[empty-body]
+    """Hybrids by name, for ``--mixer`` in place of a pattern. Built with ``cls(**options)``."""

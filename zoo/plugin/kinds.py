@@ -58,9 +58,10 @@ RESIDUAL = Kind(
 TASK = Kind("task", "tasks", "zoo.task:Task")
 CORPUS = Kind("corpus", "corpora", "zoo.corpus:Corpus")
 TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.tokenizer:Tokenizer")
+HYBRID = Kind("hybrid", "hybrids", "zoo.hybrid:Hybrid")
 OPTIMIZER = Kind("optimizer", "optimizers", "torch.optim:Optimizer", frozenset({"params", "lr", "weight_decay"}))
 
-KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER)
+KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID)
 """All of them, in the order in which they are listed."""
 
 

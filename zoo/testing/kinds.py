@@ -22,6 +22,7 @@ from zoo.testing.law import Law
 from zoo.testing.laws import LAWS
 from zoo.testing.laws.channel import CHANNEL_LAWS
 from zoo.testing.laws.corpus import CORPUS_LAWS, CorpusCase
+from zoo.testing.laws.hybrid import HYBRID_LAWS, HybridCase
 from zoo.testing.laws.optimizer import OPTIMIZER_LAWS
 from zoo.testing.laws.residual import RESIDUAL_LAWS
 from zoo.testing.laws.task import TASK_LAWS, TaskCase
@@ -100,9 +101,10 @@ TASK = _of_members(kinds.TASK, TASK_LAWS, TaskCase)
 CORPUS = _of_members(kinds.CORPUS, CORPUS_LAWS, CorpusCase)
 TOKENIZER = _of_members(kinds.TOKENIZER, TOKENIZER_LAWS, TokenizerCase)
 OPTIMIZER = _of_members(kinds.OPTIMIZER, OPTIMIZER_LAWS, OptimizerCase)
+HYBRID = _of_members(kinds.HYBRID, HYBRID_LAWS, HybridCase)
 
 SUITES: Mapping[str, Suite] = {
-    suite.kind.name: suite for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER)
+    suite.kind.name: suite for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID)
 }
 """By the names of their kinds."""
 
@@ -143,9 +145,9 @@ def find_subject(member: str | type, options: Mapping[str, Any] | None = None) -
 
 
 def _kind_named(member: str) -> str:
-    """The kind that has a member of that name; mixers where none has it, or several have."""
+    """The kind that has a member of that name; mixers where none has it, and for a hybrid, which is a model of them."""
     if not (call := re.fullmatch(r"\s*([\w:-]+)\s*(\(.*\))?\s*", member, re.DOTALL)):
         return MIXER.kind.name
     registry, plain = get_registry(), call[1].rpartition(":")[2].replace("_", "-")
     having = [kind.name for kind in kinds.KINDS if any(entry.name == plain for entry in registry[kind].entries)]
-    return having[0] if having else MIXER.kind.name
+    return having[0] if having and having[0] != HYBRID.kind.name else MIXER.kind.name

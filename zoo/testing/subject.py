@@ -15,6 +15,7 @@ from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.model.build import build_model, build_seeded
 from zoo.model.create import create
+from zoo.model.hybrids import write_out
 from zoo.model.tracebacks import raised_at
 from zoo.plugin import pattern as patterns
 from zoo.plugin import registry
@@ -237,7 +238,7 @@ def subject_of(mixer: str | type[TokenMixer], options: Mapping[str, Any] | None 
     if not isinstance(mixer, str):
         entry = entry_of(mixer)
         return Subject(mixer.__name__, entry, None, check_given(mixer, given, entry.name))
-    pattern = patterns.parse(mixer)
+    pattern, _ = write_out(patterns.parse(mixer), None, registry.get_registry())
     layers = pattern.layers()
     if len(layers) == 1 and len(layers[0].mixers) == 1 and layers[0].channel is None:
         call = layers[0].mixers[0]

@@ -7,6 +7,8 @@ import sys
 import torch
 
 from zoo.errors import UsageError
+from zoo.model.hybrids import write_out
+from zoo.plugin.registry import get_registry
 from zoo.train.settings import Settings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -16,7 +18,14 @@ _MAX_REASON = 80
 
 
 def resolve_auto(settings: Settings) -> Settings:
-    """The settings with ``auto`` and ``none`` replaced by what this machine has, so that a run can be repeated."""
+    """The settings with ``auto`` and ``none`` replaced by what this machine has, and a hybrid by its pattern.
+
+    So a run can be repeated.
+    """
+    given = settings.pattern
+    pattern, layers = write_out(given, settings.layers, get_registry())
+    if pattern is not given:
+        settings = settings.model_copy(update={"mixer": str(pattern), "layers": layers})
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

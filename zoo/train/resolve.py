@@ -39,9 +39,17 @@ def resolve(
     settings = validate(modernize(modernize(defaults) | saved) | later)
     if "layers" not in given and settings.layers is not None:
         # the depth of a preset is for patterns that fit into it; a longer one is not cut
-        longer = max(settings.layers, len(settings.pattern.layers()))
+        longer = max(settings.layers, _least_layers(settings))
         settings = settings.model_copy(update={"layers": longer})
     return settings
+
+
+def _least_layers(settings: Settings) -> int:
+    from zoo.model.hybrids import write_out  # and with it torch, for which the help does not wait
+    from zoo.plugin.registry import get_registry
+
+    pattern, layers = write_out(settings.pattern, None, get_registry())
+    return layers or len(pattern.layers())
 
 
 def _defaults(preset: str | None, data: Any, flags: Mapping[str, Any]) -> dict[str, Any]:

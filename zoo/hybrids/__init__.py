@@ -1,0 +1,1 @@
+"""The arrangements of layers of production models, by name."""
