@@ -19,6 +19,7 @@ from zoo.cli.help import MAX_WIDTH, Command, Group
 from zoo.cli.info import info
 from zoo.cli.inspect import inspect
 from zoo.cli.list import list_members
+from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.parameters import use_flags_of, with_flags
 from zoo.cli.plugins import plugins
@@ -54,6 +55,7 @@ app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
 app.command("tasks", cls=Command)(tasks)
 app.command("plugins", cls=Command)(plugins)
+app.command("new-plugin", cls=Command)(new_plugin)
 
 
 @dataclass

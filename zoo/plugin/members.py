@@ -10,6 +10,7 @@ from zoo.plugin.catalogue import Entry, Origin
 from zoo.plugin.kinds import Kind
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+NAME_RULE = "use lower-case letters, digits and '-'"
 
 
 def members_of(given: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]]:
@@ -24,14 +25,19 @@ def members_of(given: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]
         yield Entry(check_name(name, kind), check_class(name, cls, kind), origin, kind)
 
 
+def is_name(name: Any) -> bool:
+    """Whether a pattern could spell it."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def check_name(name: Any, kind: Kind) -> str:
     """Refuse a name that no pattern could spell.
 
     Raises:
         PluginError: it is none.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(f"{name!r} is no name for a {kind}: use lower-case letters, digits and '-'")
+    if not is_name(name):
+        raise PluginError(f"{name!r} is no name for a {kind}: {NAME_RULE}")
     return name
 
 
