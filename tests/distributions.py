@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import textwrap
+import tomllib
 import traceback
 import warnings
 from pathlib import Path
@@ -21,6 +23,18 @@ def install(site: Path, name: str, source: str) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(f"[zoo]\n{name} = {module}\n", encoding="utf-8")
     (site / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+
+
+def install_folder(site: Path, folder: Path) -> None:
+    """Install the distribution whose sources are in a folder, as pip would: its packages, and its metadata."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name, version = project["name"], project["version"]
+    shutil.copytree(folder / "src", site, dirs_exist_ok=True)
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    points = [f"{point} = {module}" for point, module in project["entry-points"]["zoo"].items()]
+    (info / "entry_points.txt").write_text("\n".join(["[zoo]", *points, ""]), encoding="utf-8")
 
 
 class Program:

@@ -11,6 +11,7 @@ from zoo.cli import main
 from zoo.cli.streams import tolerate_narrow_encodings
 
 COMMANDS = ["train", "generate", "list", "info", "check", "inspect", "bench", "compare", "tasks", "plugins"]
+COMMANDS += ["new-plugin"]
 HEAVY = ("torch", "pydantic", "pluggy", "lark", "matplotlib", "numpy", "jinja2", "mixers")
 
 

@@ -22,7 +22,7 @@ def info(
     heads: Annotated[int, typer.Option(help="Heads, where NAME sets none.", metavar="N")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe a mixer or another member: equation, options, size, cost."""
+    """Describe a mixer or other member: equation, options, size, cost."""
     from zoo.describe import describe_data, describe_member, describe_mixer, find_member
     from zoo.errors import UsageError
     from zoo.plugin.kinds import MIXER, TASK

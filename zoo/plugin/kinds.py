@@ -1,6 +1,7 @@
 """The kinds of things that a plugin may bring: one row a kind, and everything else loops over the rows.
 
-A new kind is a row here, a hook specification in `zoo.plugin.hookspecs`, a base class, and its documentation.
+A new kind is a row here, a hook specification in `zoo.plugin.hookspecs`, a base class, a template of
+`zoo.scaffold`, and its documentation.
 """
 
 from collections.abc import Iterable

@@ -6,8 +6,9 @@ import importlib.util
 import keyword
 
 from zoo.errors import UsageError
+from zoo.plugin import kinds
 from zoo.plugin.catalogue import normal_name
-from zoo.plugin.kinds import KINDS, Kind
+from zoo.plugin.kinds import Kind
 from zoo.plugin.members import NAME_RULE, is_name
 from zoo.plugin.registry import Registry
 
@@ -40,11 +41,10 @@ def check_free(name: str, kind: Kind, registry: Registry) -> None:
 
 def _taken_by(name: str, kind: Kind, registry: Registry) -> str:
     """What has the name already; empty if it is free."""
-    for other in KINDS:
-        if other == kind or any({kind.name, other.name} <= together for together in _CHOSEN_TOGETHER):
-            for entry in registry[other].entries:
-                if entry.name == name:
-                    return f"the {other} of {entry.origin}"
+    for other in _chosen_with(kind):
+        for entry in registry[other].entries:
+            if entry.name == name:
+                return f"the {other} of {entry.origin}"
     if keyword.iskeyword(package_of(name)) or hasattr(builtins, class_of(name)):
         return "a word of Python's"
     if importlib.util.find_spec(package_of(name)) is not None or _is_installed(name):
@@ -54,3 +54,8 @@ def _taken_by(name: str, kind: Kind, registry: Registry) -> str:
 
 def _is_installed(name: str) -> bool:
     return any(normal_name(found.name or "") == name for found in importlib.metadata.distributions())
+
+
+def _chosen_with(kind: Kind) -> list[Kind]:
+    names = {kind.name}.union(*(together for together in _CHOSEN_TOGETHER if kind.name in together))
+    return [other for other in kinds.KINDS if other.name in names]

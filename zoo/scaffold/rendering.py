@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
@@ -11,6 +12,8 @@ from zoo.plugin.registry import HOST
 from zoo.scaffold.names import class_of, package_of
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from jinja2 import Environment
 
 
@@ -41,9 +44,8 @@ def render(name: str, kind: Kind) -> Files:
     Raises:
         UsageError: the kind has no template.
     """
-    from importlib.metadata import version
-
     environment, package, module = _environment(), package_of(name), package_of(kind.name)
+    path, check = f"src/{package}/{module}.py", f"zoo check {kind.name}:{name} --strict"
     values = {
         "name": name,
         "kind": kind,
@@ -52,17 +54,20 @@ def render(name: str, kind: Kind) -> Files:
         "class_name": class_of(name),
         "libraries": sorted({"zoo", kind.base_name.partition(".")[0]}),
         "host_version": version(HOST),
-        "member_file": f"src/{package}/{module}.py",
-        "check": f"zoo check {kind.name}:{name} --strict",
+        "member_file": path,
+        "check": check,
     }
-    template = f"members/{kind.name}.py"
-    if not (resources.files(__package__) / "templates" / f"{template}.j2").is_file():
-        raise UsageError(f"there is no template for {kind.plural}: copy a plugin that gives one")
-    member = environment.get_template(template).make_module(values)
-    values["use"] = member.use  # type: ignore[attr-defined]
-    texts = {path: environment.get_template(source).render(values) for path, source in _templates(package)}
-    texts[values["member_file"]] = str(member)
-    return Files(texts, values["member_file"], values["check"], values["use"])
+    member = environment.get_template(_member_template(kind)).make_module(values)
+    use = str(member.use)  # type: ignore[attr-defined]
+    texts = {file: environment.get_template(source).render(values, use=use) for file, source in _templates(package)}
+    return Files({**texts, path: str(member)}, path, check, use)
+
+
+def _member_template(kind: Kind) -> str:
+    name = f"members/{kind.name}.py"
+    if not _source(name).is_file():
+        raise UsageError(f"there is no template for {kind.plural}")
+    return name
 
 
 def _templates(package: str) -> Iterator[tuple[str, str]]:
@@ -85,4 +90,8 @@ def _environment() -> "Environment":
 
 
 def _read(name: str) -> str:
-    return (resources.files("zoo.scaffold") / "templates" / f"{name}.j2").read_text(encoding="utf-8")
+    return _source(name).read_text(encoding="utf-8")
+
+
+def _source(name: str) -> "Traversable":
+    return resources.files("zoo.scaffold") / "templates" / f"{name}.j2"
