@@ -5,7 +5,7 @@ from mixers.correlation import Correlation
 from mixers.dot_product import DotProduct
 from mixers.involution import Involution
 from mixers.leviathan_moe import LeviathanMoE
-from zoo import TokenMixer, hookimpl
+from zoo import ChannelMixer, TokenMixer, hookimpl
 
 FIRST: dict[str, type[TokenMixer]] = {
     "correlation": Correlation,
@@ -13,10 +13,16 @@ FIRST: dict[str, type[TokenMixer]] = {
     "involution": Involution,
     "leviathan-moe": LeviathanMoE,
 }
-FAMILIES = (baselines, channel, convolution, delta, linear, recurrent, softmax, state_space, test_time)
+FAMILIES = (baselines, convolution, delta, linear, recurrent, softmax, state_space, test_time)
 
 
 @hookimpl
 def zoo_mixers() -> dict[str, type[TokenMixer]]:
     """The built-in mixers, by name."""
     return FIRST | {name: cls for family in FAMILIES for name, cls in family.MIXERS.items()}
+
+
+@hookimpl
+def zoo_channel_mixers() -> dict[str, type[ChannelMixer]]:
+    """Channel mixers that need operators of the mixers, by name; the others are in `zoo.channel_mixers`."""
+    return channel.CHANNEL_MIXERS
