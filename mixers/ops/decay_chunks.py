@@ -24,10 +24,12 @@ def chunk_length(t: int, limit: int) -> int:
 
 def into_chunks(x: Tensor, c: int, fill: float = 0.0) -> Tensor:
     """``(b, t, h, ...)`` to ``(b, h, n, c, ...)``: n chunks of c tokens, filled up behind the last one."""
-    missing = -x.shape[1] % c
+    # Spelt out for the compiler: with a remainder in the sizes, lengths that it keeps open take it minutes.
+    n = (x.shape[1] + c - 1) // c
+    missing = n * c - x.shape[1]
     if missing:
         x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing), value=fill)
-    chunks: Tensor = x.unflatten(1, (-1, c)).movedim(3, 1)
+    chunks: Tensor = x.unflatten(1, (n, c)).movedim(3, 1)
     return chunks.contiguous()
 
 
