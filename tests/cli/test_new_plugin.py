@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from zoo.plugin import kinds
-from zoo.plugin.kinds import KINDS, MIXER, TASK, Kind
+from zoo.plugin.kinds import HYBRID, KINDS, MIXER, TASK, Kind
 from zoo.plugin.registry import forget, get_registry
 from zoo.scaffold.names import check_free
+from zoo.scaffold.rendering import render
 from zoo.testing import check_member
 
 from ..distributions import install_folder  # noqa: TID252 - pytest finds the parts of the tests by where they are
@@ -93,6 +94,19 @@ def test_the_member_refuses_what_cannot_be(installed, kind):
 def test_the_member_keeps_every_law(installed, kind):
     results = check_member(kind.name, own_name(kind), examples=5, strict=True)
     assert {result.law: result.message for result in results if result.status == "failed"} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_it_trains_as_the_last_line_says(zoo, installed, kind, tiny, place):
+    _, command, *use = render(own_name(kind), kind).use.split()
+    of_texts = {"--data", "--tokenizer", "--context"} if kind is TASK else set()  # a task brings its own
+    flags = [word for pair in zip(tiny[::2], tiny[1::2], strict=True) if pair[0] not in of_texts for word in pair]
+    result = zoo(command, *flags, *use, "--out", "run", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["steps"] == 3
+    config = json.loads((place / "run" / "config.json").read_text())
+    assert own_name(kind) in str(config) or kind is HYBRID  # of which a run holds the pattern
 
 
 @pytest.mark.slow
