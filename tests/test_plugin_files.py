@@ -141,6 +141,7 @@ def test_a_script_that_is_passed_as_a_plugin_is_told_to_guard_what_it_does(mine,
     assert f"{mine} fails in line 22: UsageError: a plugin file uses members while it is loaded: put that" in line
 
 
+@pytest.mark.slow
 def test_a_file_is_used_by_commands(mine, capsys):
     assert run(["-p", str(mine), "list", "--json"]) == 0
     assert "my-mean" in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
@@ -264,6 +265,7 @@ def test_a_file_may_register_its_classes(mine, monkeypatch):
     assert "my-mean" not in get_registry()[MIXER].names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "source"), [("my-mean", MINE), ("another-name", MINE), ("mean-of-mine", REGISTERS)])
 def test_what_a_script_registered_comes_from_its_file_in_another_process(mine, monkeypatch, name, source):
     mine.write_text(source)

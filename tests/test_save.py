@@ -126,6 +126,7 @@ def test_every_setting_of_a_model_is_saved():
     assert set(names[: names.index("data")]) == of_model
 
 
+@pytest.mark.slow
 def test_a_run_of_classes_is_opened_like_a_run_of_names(text, data, tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
     cls = load_file(tmp_path / "mine.py").members[0].cls
@@ -175,6 +176,7 @@ def test_what_trained_it_is_told_truthfully(data, tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_model_of_a_task_is_saved_with_its_task(tmp_path, capsys):
     data = zoo.load_data("parity(length=8)")
     model = built("dot-product", data.vocab_size, readout=data.readout(8))

@@ -116,6 +116,7 @@ def test_idle_experts_are_taken_off_once():
     assert count_parameters(two) - count_active_parameters(two) == idle
 
 
+@pytest.mark.slow
 def test_operations_and_state_are_counted_at_every_place():
     shared, apart = (measure_size(build(pattern), length=8) for pattern in ("dot-product@one*3", "dot-product*3"))
     assert shared.parameters < apart.parameters

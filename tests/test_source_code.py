@@ -110,6 +110,7 @@ def test_a_class_without_a_source_file_has_none():
     assert source_sha256(int) is None
 
 
+@pytest.mark.slow
 def test_the_built_in_mixers_and_tasks_do_not_all_share_one():
     registry = get_registry()
     mixers = {entry.name: source_sha256(entry.cls) for entry in registry[MIXER].list("mixer-zoo:*")}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,11 @@ COMMAND = re.compile(r"\bzoo [a-z]+[^`;,]*")
 """A whole command to type, up to where it ends in a sentence."""
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def words_of(name):
     return [word.lower() for part in name.split("_") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", part)]
 
@@ -89,14 +95,14 @@ def names_in(tree):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_names_are_terms_of_the_field(path):
-    names = {path.name, *names_in(ast.parse(path.read_text(encoding="utf-8")))}
+    names = {path.name, *names_in(tree_of(path))}
     private = {name: NAMES[word] for name in names for word in words_of(name) if word in NAMES}
     assert private | {name: WHOLE_NAMES[name] for name in names & set(WHOLE_NAMES)} == {}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_help_errors_and_docstrings_are_plain(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert private_phrases(*texts) == []
 

@@ -78,6 +78,7 @@ def test_train(zoo, settings, tmp_path, acme, fault):
     assert (result.code, result.err.splitlines()[-1]) == (4, f"error: {expected}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", NOT_FINITE)
 def test_train_with_what_is_not_finite(zoo, settings, tmp_path, acme, fault):
     expected = acme(fault, layer=1)

@@ -151,6 +151,7 @@ class Gate(ChannelMixer):
 """
 
 
+@pytest.mark.slow
 def test_a_channel_mixer(zoo, file, tmp_path):
     result = zoo("check", "channel-mixer:mlp(expansion=2)", "--only", "token-wise", "--examples", 2)
     assert result.code == 0

@@ -175,6 +175,7 @@ def test_a_dry_run_shows_the_sizes_and_makes_nothing(zoo, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_what_cannot_be_built(zoo):
     result = zoo("compare", "correlation", SEVEN_HEADS, *TINY, "--dry-run")
     assert result.code == 1
@@ -286,6 +287,7 @@ def test_a_place_that_cannot_be_written(zoo, tmp_path):
     assert "choose another place with --out" in result.err
 
 
+@pytest.mark.slow
 def test_a_stop_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr(InThisProcess, "poll", lambda self: (self.stop(), ([], []))[1])
     out = tmp_path / "a folder"
@@ -356,6 +358,7 @@ def test_a_table_is_for_terminals_only(monkeypatch):
         assert isinstance(listener, Lines)
 
 
+@pytest.mark.slow
 def test_the_table_shows_what_has_ended_and_what_is_under_way():
     made = planned("dot-product", SEVEN_HEADS, "correlation")
     with screen() as stream, live_listener() as board:

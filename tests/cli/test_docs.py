@@ -44,6 +44,7 @@ def test_the_train_command_has_the_agreed_flags():
     assert flags(GROUP.commands["train"]) == set(agreed.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -32,6 +32,7 @@ def test_the_seed_decides(zoo, finished):
     assert first == again != other
 
 
+@pytest.mark.slow
 def test_a_prompt_from_stdin(zoo, finished, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("return"))
     assert zoo("generate", finished, "--prompt", "-", "--tokens", 1).out.startswith("return")
@@ -53,6 +54,7 @@ def test_a_closed_pipe_ends_quietly(finished):
         assert process.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_tokenizer_is_named_and_gives_no_other_text(zoo, trained):
     path = trained / "tokenizer.json"
     content = path.read_bytes()

@@ -69,6 +69,7 @@ def member_of(kind):
     return entry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_the_member_is_found_through_its_entry_point_and_documented(installed, kind):
     assert get_registry().broken == ()

@@ -71,6 +71,7 @@ def test_the_command_line_reads_flags(zoo, arguments, line):
     assert "`" not in result.err
 
 
+@pytest.mark.slow
 def test_the_text_of_a_plugin_is_left_alone(zoo, distribution):
     distribution(
         "acme-mixers",

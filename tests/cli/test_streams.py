@@ -24,6 +24,7 @@ def ended_well(run):
     return events == ["started", "finished"] and (run / "report.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_no_bug(redirection):
     done = in_a_shell(redirection, "--help")
@@ -86,6 +87,7 @@ def test_a_prompt_from_a_closed_stdin(zoo, finished, monkeypatch):
     assert zoo("generate", finished, "--prompt", "def", "--tokens", 1).code == 0
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_no_text(zoo, finished, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
     result = zoo("generate", finished, "--prompt", "-")

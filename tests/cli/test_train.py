@@ -155,6 +155,7 @@ def test_resume_goes_on(zoo, trained):
     assert summary["run"] == str(trained)
 
 
+@pytest.mark.slow
 def test_resume_takes_no_other_settings(zoo, trained):
     before = fingerprint(trained)
     others = ["--dim", 32, "--set", "lr=1", "--out", "x", "--compile", "--lr", 0.0, "--dry-run"]
@@ -195,6 +196,7 @@ FAILS = """
 """
 
 
+@pytest.mark.slow
 def test_what_fails_at_set_up_leaves_no_folder(zoo, distribution, monkeypatch):
     distribution("acme-tasks", FAILS)
     for _ in range(2):  # a folder that was left would be in the way of the second

@@ -154,6 +154,7 @@ def test_documents_of_a_drawn_window(tokens, context, step):
         check_window(tokens, offset, batch.inputs[row], batch.targets[row], batch.documents[row])
 
 
+@pytest.mark.slow
 @given(STREAMS, st.integers(2, 9), st.integers(1, 3))
 @settings(max_examples=50)
 def test_every_token_with_one_before_it_in_its_document_is_a_target_once(tokens, context, batch):

@@ -72,6 +72,7 @@ def test_a_task_that_is_not_disjoint_keeps_everything():
     assert trained >= tested
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [3, 64])
 def test_the_split_is_even_and_blind(length):
     inputs = np.random.default_rng(0).integers(0, 16, (64000, length))

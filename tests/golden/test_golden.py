@@ -66,6 +66,7 @@ def test_an_adapter_that_fails_is_reported(tmp_path, monkeypatch):
     assert "No such file" in cube.problem
 
 
+@pytest.mark.slow
 def test_the_script_says_what_agrees_and_what_it_does_not_know(tmp_path):
     make_folder(tmp_path, [1.0, 4.0], [2.0, 4.0])
     done = subprocess.run([sys.executable, run.__file__, str(tmp_path)], capture_output=True, text=True, check=False)

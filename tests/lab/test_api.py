@@ -64,6 +64,7 @@ def test_a_mistake_is_told_before_anything_is_done(call, text, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_only_this_process_knows_is_not_compared(tmp_path):
     zoo.register("kept", Kept)
     with pytest.raises(

@@ -152,6 +152,7 @@ def test_experts_that_attend_side_by_side():
     assert measured(mixer("leviathan-moe")) == tuple(map(sum, zip(expected, rest, strict=True)))
 
 
+@pytest.mark.slow
 def test_idle_experts_cost_the_router_and_their_lags():
     few, many = (measured(mixer(f"leviathan-moe(experts={n}, top_k=1)"), t=512)[0] for n in (4, 8))
     assert many - few == linear(D, 4, 512) + 2 * 4 * 4 * 512 * D

@@ -61,6 +61,7 @@ def test_a_token_costs_in_a_batch_what_it_costs_in_one_sequence(pattern, length)
     assert count_flops(train) == 3 * length * measure_size(one, length=length).training_flops
 
 
+@pytest.mark.slow
 def test_dropout_and_activation_checkpointing_change_nothing():
     plain, other = model(), model(dropout=0.5)
     other.activation_checkpointing = True
@@ -142,6 +143,7 @@ def test_what_is_not_predicted_is_not_computed():
     assert (whole.parameters, whole.state) == (some.parameters, some.state)
 
 
+@pytest.mark.slow
 def test_a_readout_computes_and_remembers_nothing():
     readout = nn.Linear(D, D, bias=False)
     plain, read = measure_size(model(), length=16), measure_size(model(readout=readout), length=16)

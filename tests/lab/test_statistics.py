@@ -67,6 +67,7 @@ def test_seeds_and_test_both_widen_the_interval():
     assert found.high - found.mean == pytest.approx(t.ppf(0.975, freedom) * math.sqrt(total))
 
 
+@pytest.mark.slow
 def test_luck_that_one_seed_has_with_one_sequence_counts_once():
     """Seeds that answer independently are so many tests: the variance is p (1 - p) over all answers, not twice that."""
     generator = np.random.default_rng(0)

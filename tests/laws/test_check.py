@@ -341,6 +341,7 @@ class Shifts(torch.nn.Module):
         return x.roll(1, 1)
 
 
+@pytest.mark.slow
 def test_members_of_other_kinds_are_checked():
     (result,) = check_member("channel-mixer", Shifts, only=["token-wise"])
     assert result.status == "failed"
@@ -482,6 +483,7 @@ def test_options_hold_what_is_required_and_nothing_that_the_host_fills(chosen):
     assert set(chosen) <= {"size", "gated"}
 
 
+@pytest.mark.slow
 @given(case=cases(subject_of(Picky), [(8, 1), (16, 2)], longest=5))
 def test_cases_are_what_the_mixer_accepts(case):
     assert case.mixer.size == case.options["size"]

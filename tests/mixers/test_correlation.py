@@ -101,6 +101,7 @@ def options(draw):
     return {**form, **others, "kv_heads": kv_heads, "window": window, "max_lag": draw(st.integers(0, 3))}
 
 
+@pytest.mark.slow
 @given(chosen=options(), t=st.integers(1, 7))
 def test_values_and_gradients_of_the_reference(chosen, t):
     mix, x = mixer(**chosen), drawn(2, t, 16)

@@ -81,6 +81,7 @@ def test_an_expert_whose_load_is_exactly_average_keeps_its_bias(top_k):
     assert_close(moe.choice_bias, torch.tensor([0.0] * 10 + [-1e-3, 1e-3]))
 
 
+@pytest.mark.slow
 def test_where_every_expert_is_chosen_no_bias_moves():
     moe = LeviathanMoE(16, heads=2, experts=3, top_k=3)
     for t in range(1, 40):

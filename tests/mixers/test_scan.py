@@ -66,6 +66,7 @@ def test_has_right_second_derivatives(t):
     assert torch.autograd.gradgradcheck(scan, given)
 
 
+@pytest.mark.slow
 def test_selective_scan_has_right_second_derivatives(monkeypatch):
     monkeypatch.setattr("mixers.ops.selective_scan.CHUNK", 2)
     monkeypatch.setattr("mixers.ops.selective_scan.NUMBERS", 1)

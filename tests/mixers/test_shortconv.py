@@ -27,6 +27,7 @@ def test_fast_form_has_the_values_and_gradients_of_the_reference(t, taps, from_s
     assert_close(gradients(fast, inputs), gradients(slow, inputs), **EXACT)
 
 
+@pytest.mark.slow
 def test_has_right_second_derivatives():
     documents = torch.tensor([[0, 0, 1], [2, 3, 3]])
     given = (drawn(2, 3, 2), drawn(2, 3), drawn(2), drawn(2, 2, 2))

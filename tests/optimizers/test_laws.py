@@ -25,6 +25,7 @@ def broken(optimizer, **how):
     return [result for result in check_member("optimizer", optimizer, strict=True, **how) if result.status == "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo_optimizers())
 def test_the_built_in_optimizers_keep_every_law_but_the_long_one(name):
     assert broken(name, skip=["quadratic"]) == []

@@ -23,6 +23,7 @@ def test_distinct_numbers_are_distinct(count, more, seed):
     assert all(len(set(row)) == count for row in drawn.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("population", [5, 9])  # all are shuffled; repeats are drawn anew
 def test_every_ordered_choice_is_equally_likely(population):
     drawn = draw_distinct(np.random.default_rng(0), population, rows=40_000, count=2)

@@ -76,6 +76,7 @@ def test_noise_has_a_vocabulary_of_its_own():
     assert not examples.scored[examples.inputs >= 16].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [False, True])
 def test_fuzzy_keys_and_values_have_their_numbers_of_tokens(test):
     task = FuzzyRecall()

@@ -37,6 +37,7 @@ def move(tmp_path):
     return shutil.move(tmp_path / "project" / "text.txt", tmp_path / "moved.txt")
 
 
+@pytest.mark.slow
 def test_a_relative_path_is_found_from_another_folder(elsewhere, tmp_path):
     assert RunDirectory.open(elsewhere).config["data"] == "text.txt"
     assert recorded(elsewhere) == str(tmp_path / "project" / "text.txt")
@@ -46,6 +47,7 @@ def test_a_relative_path_is_found_from_another_folder(elsewhere, tmp_path):
     assert "".join(run.generate("def", tokens=3))
 
 
+@pytest.mark.slow
 def test_the_path_as_typed_counts_where_a_whole_folder_was_moved(elsewhere, tmp_path, monkeypatch):
     (tmp_path / "project").rename(tmp_path / "renamed")
     monkeypatch.chdir(tmp_path / "renamed")
@@ -53,6 +55,7 @@ def test_the_path_as_typed_counts_where_a_whole_folder_was_moved(elsewhere, tmp_
     assert recorded(elsewhere) == str(tmp_path / "renamed" / "text.txt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"another text of that name", b"no text \0", b""])
 def test_another_file_of_that_name_is_passed_over(elsewhere, tmp_path, content):
     (tmp_path / "other" / "text.txt").write_bytes(content)
@@ -86,6 +89,7 @@ def test_a_text_that_was_moved_is_named_once_and_remembered(elsewhere, tmp_path)
         resume(elsewhere, steps=10, data="none.txt")
 
 
+@pytest.mark.slow
 def test_a_run_of_before_looks_where_the_path_was_typed(elsewhere, tmp_path, monkeypatch):
     run = RunDirectory.open(elsewhere)
     run.write_environment({name: value for name, value in run.environment.items() if name != "data_path"})

@@ -90,6 +90,7 @@ def recorded_as(run, **changes):
     directory.write_environment(environment)
 
 
+@pytest.mark.slow
 def test_a_run_records_the_source_of_its_mixers(run):
     plugins = json.loads((run / "env.json").read_text())["plugins"]
     assert {name: plugin["distribution"] for name, plugin in plugins.items()} == {

@@ -129,6 +129,7 @@ def test_nothing_that_a_run_holds_becomes_markup(run):
     assert page.text["h1"] == page.text["title"][0].split(" \N{EN DASH} ")[:1] == [HOSTILE]
 
 
+@pytest.mark.slow
 def test_the_report_asks_nobody_for_anything(run):
     source, page = page_of(run)
     assert {"script", "iframe", "img"}.isdisjoint(page.tags)
@@ -143,6 +144,7 @@ def test_the_report_asks_nobody_for_anything(run):
     assert "url(" not in source.replace("url(#", "")
 
 
+@pytest.mark.slow
 def test_figures_that_a_run_lacks_are_shown_as_such(run):
     _, page = page_of(run, validation_loss=math.nan, bits_per_byte=None, tokens_per_second=math.inf)
     assert [page.text["dd"][index] for index in (0, 1, 5)] == ["n/a"] * 3
@@ -168,6 +170,7 @@ def test_finishing_a_run_writes_what_a_person_opens(run):
     assert {"report.html", "loss.png", "metrics.csv"} <= {path.name for path in run.path.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_told(run):
     (run.path / "report.html").mkdir()
     with pytest.raises(ZooError, match=r"cannot write .*report\.html: Is a directory"):

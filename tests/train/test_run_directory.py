@@ -149,6 +149,7 @@ with RunDirectory(Path(sys.argv[1])).lock():
 """
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_share_a_run_and_a_killed_one_lets_go(run):
     command = [sys.executable, "-c", HOLD, str(run.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:

@@ -99,6 +99,7 @@ def test_seeds_differ_though_a_plugin_sets_its_own(tiny, tmp_path, installed):
     assert left_behind(tmp_path / "0")[0] != left_behind(tmp_path / "1")[0]
 
 
+@pytest.mark.slow
 def test_what_is_imported_within_a_build_does_not_decide_the_parameters(tiny, tmp_path, installed):
     installed("lazy", TEMPLATE.replace("LINES", "import lazy_table"))
     (tmp_path / "site" / "lazy_table.py").write_text("import torch\nTABLE = torch.randn(3)\n")
@@ -109,6 +110,7 @@ def test_what_is_imported_within_a_build_does_not_decide_the_parameters(tiny, tm
     assert left_behind(tmp_path / "first") == left_behind(tmp_path / "later")
 
 
+@pytest.mark.slow
 def test_what_a_mixer_draws_and_does_not_save_is_the_same_when_its_run_is_loaded(tiny, tmp_path, installed):
     installed("tables", "import torch\n" + textwrap.dedent(TEMPLATE).replace("LINES", "self.table = torch.randn(3)"))
     settings = tiny(mixer="scale", steps=1, seed=5)

@@ -149,6 +149,7 @@ def test_resuming_with_other_data_is_refused(tiny, text, tmp_path):
         resume(tmp_path / "run", steps=30)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monkeypatch):
     backward, seen = TrainingStep._backward, {"calls": 0}
 

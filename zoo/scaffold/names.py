@@ -17,12 +17,12 @@ _CHOSEN_TOGETHER = ({"mixer", "hybrid"}, {"task", "corpus"})
 
 
 def package_of(name: str) -> str:
-    """The name by which Python imports it, e.g. ``running_mean``."""
+    """The name by which Python imports it, e.g. ``my_mixer``."""
     return name.replace("-", "_")
 
 
 def class_of(name: str) -> str:
-    """The name of the member's class, e.g. ``RunningMean``."""
+    """The name of the member's class, e.g. ``MyMixer``."""
     return "".join(map(str.capitalize, name.split("-")))
 
 

@@ -122,6 +122,7 @@ def test_the_files(written):
             assert image.width == 1080
 
 
+@pytest.mark.slow
 def test_the_csv(written):
     rows = list(csv.DictReader((written / "bench.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 24

@@ -36,6 +36,7 @@ def test_bytes_and_tokens_counted_by_hand(kind, moved, tokens):
     assert prepared.state == (2 * READS if kind == "decode" else None)
 
 
+@pytest.mark.slow
 def test_operations_counted_by_hand():
     projections, scores = 2 * 60 * 4 * 16 * 16, 2 * 2 * 3 * 20 * 20 * 16
     assert count_flops(work("forward").call) == projections + scores

@@ -28,6 +28,7 @@ def test_mean_lowest_and_highest_of_the_seeds(tmp_path):
     assert found.flops.tolist() == [10 * 2 * 12 * 10_000, 20 * 2 * 12 * 10_000]
 
 
+@pytest.mark.slow
 def test_the_loss_is_another_column(tmp_path):
     found = curve(tmp_path, [[(10, 1.0, 0.2, 3.0), (20, 2.0, 0.4, 2.0)]], "loss")
     assert found.mean.tolist() == [3.0, 2.0]

@@ -186,6 +186,7 @@ def test_a_rate_at_which_training_breaks_down_is_not_chosen(tmp_path):
         assert (arm.lr, arm.error, arm.estimate.seeds) == (1e-3, None, 2)
 
 
+@pytest.mark.slow
 def test_a_full_disk_says_nothing_of_a_mixer(tmp_path, monkeypatch):
     made, folder = started(tmp_path)
 
@@ -199,6 +200,7 @@ def test_a_full_disk_says_nothing_of_a_mixer(tmp_path, monkeypatch):
     assert not list(folder.path.rglob("failure.json"))
 
 
+@pytest.mark.slow
 def test_data_that_has_changed_since_is_refused(tmp_path, monkeypatch):
     text = tmp_path / "text.txt"
     text.write_text("def answer(question):\n    return 42\n\n" * 60)
@@ -235,6 +237,7 @@ def test_a_mixer_in_another_version_is_told(tmp_path):
     assert "came from 0.0.7 when this began: runs that are made from now on" in notice
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_share_a_folder(tmp_path):
     made, folder = started(tmp_path)
     with folder.lock(), pytest.raises(UsageError, match=r"another process is at work in .*: wait until it ends"):
@@ -275,6 +278,7 @@ def asked():
     return interrupts
 
 
+@pytest.mark.slow
 def test_a_stop_before_the_first_run_begins_leaves_nothing(tmp_path):
     made, folder = started(tmp_path)
     trial = made.results(0, 1e-3)[0]
@@ -294,6 +298,7 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path):
     assert outcome.summary.steps == 6
 
 
+@pytest.mark.slow
 def test_a_run_whose_checkpoints_are_all_damaged_says_what_to_do(tmp_path):
     made, folder = started(tmp_path)
     path = folder.trial(made, made.results(0, 1e-3)[0])
@@ -320,6 +325,7 @@ def test_all_runs_have_folders_of_their_own(tmp_path):
 # The folder of the comparison
 
 
+@pytest.mark.slow
 def test_another_comparison_in_the_folder_is_refused(tmp_path):
     made, _ = started(tmp_path)
     with pytest.raises(UsageError, match=r"holds another comparison .*: choose another `out`, or resume that one"):
@@ -341,6 +347,7 @@ def test_a_folder_that_holds_something_else_is_refused_before_anything_is_worked
     assert (tmp_path / "out").read_text() == "dear"
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ZooError, match=r"cannot make the folder .*: Not a directory; choose another place with `out`"):

@@ -54,6 +54,7 @@ def test_without_learning_rates_that_of_the_settings_is_taken():
     assert plan(lrs=(3e-4,)).only_lr(0) == 3e-4
 
 
+@pytest.mark.slow
 def test_all_that_is_asked_for_reaches_the_runs():
     given = TINY | {"dropout": 0.25, "weight_decay": 0.5, "stop_accuracy": None, "log_every": 3, "keep_checkpoints": 4}
     made = make_plan(request(settings=given, budget=Budget("steps", 30)))
@@ -142,6 +143,7 @@ def test_a_task_or_setting_that_there_is_not_is_refused_at_once(monkeypatch):
         make_plan(request("dot-product", data=(COPY, "mqarr")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["none", "params"])
 def test_the_first_pattern_has_to_be_there(match):
     text = "the first pattern, dot-product(heads=7), with which the others are compared, cannot be built: "
@@ -186,6 +188,7 @@ def test_whatever_a_mixer_does_the_others_go_on(monkeypatch, cls, told):
         make_plan(request("involution", "dot-product"))
 
 
+@pytest.mark.slow
 def test_a_budget_of_floating_point_operations_gives_each_as_many():
     made = make_plan(request("dot-product", "involution", budget=Budget("flops", 5e8), data=(MQAR,)))
     for arm in made.arms:
@@ -194,6 +197,7 @@ def test_a_budget_of_floating_point_operations_gives_each_as_many():
     assert made.arms[0].settings.steps != made.arms[1].settings.steps
 
 
+@pytest.mark.slow
 def test_a_budget_of_seconds_is_divided_by_what_a_step_takes(monkeypatch):
     monkeypatch.setattr(plan_module, "measure_step_seconds", lambda settings, source: 0.004)
     made = make_plan(request(budget=Budget("seconds", 0.5)))
@@ -273,6 +277,7 @@ def test_all_patterns_see_the_same_batches(monkeypatch, tmp_path):
     assert seen[0, 0] != seen[1, 0]
 
 
+@pytest.mark.slow
 def test_a_text_stands_beside_a_task(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("def answer(question):\n    return 42\n\n" * 60)

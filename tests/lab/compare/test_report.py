@@ -78,6 +78,7 @@ def test_names_are_escaped(written):
     assert "<script" not in text
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_anywhere(written):
     text, seen = page(written)
     assert [link[:50] for link in seen.links if not link.startswith("#")] == ["data:,"]  # no icon

@@ -54,6 +54,7 @@ def test_what_a_mixer_does_after_an_update_counts(settings):
     assert Busy.asked == {"forward on 1 threads": STEPS, "after_update": STEPS, "rows": STEPS * settings.batch}
 
 
+@pytest.mark.slow
 def test_micro_batches_and_recomputed_layers_count(settings):
     changed = settings.model_copy(update={"accumulate": 2, "activation_checkpointing": True})
     measure_step_seconds(changed, source_of(changed))
@@ -61,6 +62,7 @@ def test_micro_batches_and_recomputed_layers_count(settings):
     assert Busy.asked["rows"] == 2 * STEPS * settings.batch
 
 
+@pytest.mark.slow
 def test_the_compiled_model_is_timed(settings, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
