@@ -76,11 +76,11 @@ def head_sizes(
         narrow_keys: without a key_size, take half as many.
 
     Raises:
-        ValueError: sizes below 1, or none given and heads that do not divide dim.
+        ValueError: sizes below 2, or none given and heads that do not divide dim.
     """
     for name, size in {"key_size": key_size, "value_size": value_size}.items():
-        if size is not None and size < 1:
-            raise ValueError(f"{name} must be 1 or more, not {size}")
+        if size is not None and size < 2:
+            raise ValueError(f"{name} must be 2 or more, not {size}: of one channel a norm leaves only the sign")
     if heads < 1 or (value_size is None and dim % heads):
         raise ValueError(f"heads={heads} does not divide dim={dim}; choose heads among the divisors of dim")
     value_size = dim // heads if value_size is None else value_size

@@ -244,7 +244,7 @@ def test_starts_at_the_published_values():
     ("cls", "options", "message"),
     [
         (DeltaNet, {"heads": 3}, "heads=3 does not divide dim=16; choose heads among the divisors of dim"),
-        (GatedDeltaNet, {"key_size": 0}, "key_size must be 1 or more, not 0"),
+        (GatedDeltaNet, {"key_size": 1}, "key_size must be 2 or more, not 1"),
         (GatedDeltaNet, {"key_heads": 3}, "key_heads=3 does not divide heads=4; choose key_heads among the divisors"),
         (DeltaProduct, {"steps": 0}, "steps must be 1 or more, not 0"),
         (KDA, {"floor": 0.0}, "floor must be below 0, not 0.0: it is the least log decay; None sets no limit"),
