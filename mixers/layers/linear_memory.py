@@ -10,6 +10,9 @@ from mixers.layers.memory_panels import SHOWN_TOKENS, influence_panel, kept_pane
 from mixers.ops.decay import decay
 from zoo import Panel, State, TokenMixer
 
+FEWEST_NORMED = 4
+"""Channels of a head at least: of one or two a norm turns small rounding errors of small values into large ones."""
+
 
 class Heads(NamedTuple):
     """What is read from the stream, by head.
@@ -99,12 +102,15 @@ def memory_sizes(dim: int, heads: int, key_size: int | None, default: int, value
         value_size: channels of values; None for dim / heads.
 
     Raises:
-        ValueError: heads that do not divide dim, a key_size below 1, a value_size below 2.
+        ValueError: heads that do not divide dim, a key_size below 1, a value_size below 4.
     """
     if heads < 1 or dim % heads:
         raise ValueError(f"heads={heads} does not divide dim={dim}; choose heads among the divisors of dim")
     if key_size is not None and key_size < 1:
         raise ValueError(f"key_size must be 1 or more, not {key_size}")
-    if value_size is not None and value_size < 2:
-        raise ValueError(f"value_size must be 2 or more, not {value_size}: of one channel a norm leaves only the sign")
+    if value_size is not None and value_size < FEWEST_NORMED:
+        raise ValueError(
+            f"value_size must be {FEWEST_NORMED} or more, not {value_size}: of fewer channels a norm leaves what "
+            "half precision cannot tell"
+        )
     return default if key_size is None else key_size, dim // heads if value_size is None else value_size

@@ -33,7 +33,7 @@ class GLA(LinearMemory):
     Cost: time ``t * h * k * v`` beside the projections, linear in t. State: ``h * k * v`` numbers.
 
     Raises:
-        ValueError: heads that do not divide dim, a rank or key_size below 1, a value_size below 2, a normalizer that is
+        ValueError: heads that do not divide dim, a rank or key_size below 1, a value_size below 4, a normalizer that is
             not positive, a floor that is not below 0.
 
     Source: Yang et al. 2023, arXiv:2312.06635; the floor is that of Kimi Team 2025, arXiv:2510.26692.

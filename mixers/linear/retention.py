@@ -31,7 +31,7 @@ class Retention(LinearMemory):
     long texts.
 
     Raises:
-        ValueError: heads that do not divide dim, a key_size below 1, a value_size below 2, an odd key_size with rope.
+        ValueError: heads that do not divide dim, a key_size below 1, a value_size below 4, an odd key_size with rope.
 
     Source: Sun et al. 2023, "Retentive Network", arXiv:2307.08621, with plain rotations in place of xPos.
     """

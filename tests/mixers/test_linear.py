@@ -209,7 +209,7 @@ def test_panels_show_what_reaches_a_token_and_what_is_kept():
         (lambda: LinearAttention(16, feature="identity"), "choose normalize=false, or another feature"),
         (lambda: LinearAttention(16, key_size=0), "key_size must be 1 or more, not 0"),
         (lambda: Retention(16, key_size=3), "with it key_size must be even, not 3"),
-        (lambda: Retention(16, value_size=1), "value_size must be 2 or more, not 1"),
+        (lambda: Retention(16, value_size=1), "value_size must be 4 or more, not 1"),
         (lambda: Lightning(16, layer_index=2, layers=2), "layer_index=2 is none of layers=2"),
         (lambda: HGRN2(16, layer_index=-1), "layer_index=-1 is none of layers=1"),
         (lambda: GLA(16, floor=0.0), "floor must be below 0, not 0.0"),
