@@ -10,7 +10,7 @@ from mixers.layers.memory_panels import SHOWN_TOKENS, influence_panel, kept_pane
 from mixers.ops.decay import decay
 from zoo import Panel, State, TokenMixer
 
-FEWEST_NORMED = 4
+MIN_NORMED = 4
 """Channels of a head at least: of one or two a norm turns small rounding errors of small values into large ones."""
 
 
@@ -108,9 +108,9 @@ def memory_sizes(dim: int, heads: int, key_size: int | None, default: int, value
         raise ValueError(f"heads={heads} does not divide dim={dim}; choose heads among the divisors of dim")
     if key_size is not None and key_size < 1:
         raise ValueError(f"key_size must be 1 or more, not {key_size}")
-    if value_size is not None and value_size < FEWEST_NORMED:
+    if value_size is not None and value_size < MIN_NORMED:
         raise ValueError(
-            f"value_size must be {FEWEST_NORMED} or more, not {value_size}: of fewer channels a norm leaves what "
+            f"value_size must be {MIN_NORMED} or more, not {value_size}: of fewer channels a norm leaves what "
             "half precision cannot tell"
         )
     return default if key_size is None else key_size, dim // heads if value_size is None else value_size
