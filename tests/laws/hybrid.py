@@ -86,6 +86,12 @@ class SaysNoReducedDepth(Alternating):
     reduced = 0
 
 
+class SaysNoDepth(Alternating):
+    """A published pattern without its number of layers."""
+
+    depth = 0
+
+
 BROKEN: list[tuple[str, type[Hybrid]]] = [
     ("pattern", MisspellsAMixer),
     ("pattern", MisspellsAnOption),
@@ -95,5 +101,6 @@ BROKEN: list[tuple[str, type[Hybrid]]] = [
     ("depth", CountsWrongly),
     ("depth", SmallOneLacksAttention),
     ("depth", SaysNoReducedDepth),
+    ("depth", SaysNoDepth),
     *option_controls(Alternating, "pattern"),
 ]
