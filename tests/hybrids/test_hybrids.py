@@ -8,6 +8,7 @@ import torch
 
 import zoo
 from zoo import Hybrid
+from zoo.cli.main import run
 from zoo.errors import UsageError
 from zoo.model.create import create
 from zoo.model.hybrids import write_out
@@ -123,6 +124,13 @@ def test_a_longer_pattern_is_cut_to_the_layers_asked_for():
 def test_another_pattern_stays_as_it_is():
     pattern = parse("correlation*3, dot-product")
     assert write_out(pattern, 8, REGISTRY) == (pattern, 8)
+
+
+def test_info_shows_the_pattern(capsys):
+    assert run(["info", "olmo-hybrid"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "pattern (gated-deltanet(negative=true)*3, dot-product)*8" in page
+    assert "layers 32 as published, 4 without --layers where the preset has fewer" in page
 
 
 class Sandwich(Hybrid):

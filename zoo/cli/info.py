@@ -49,7 +49,14 @@ def info(
 
 def _page(member: dict[str, Any]) -> Iterator["RenderableType"]:
     yield from head(member)
-    yield figures(_figures(member) if member["kind"] == "mixer" else sources(member))
+    rows = {"mixer": _figures, "hybrid": _layers}.get(member["kind"], sources)
+    yield figures(rows(member))
+
+
+def _layers(hybrid: dict[str, Any]) -> dict[str, str]:
+    published = f"{hybrid['layers']} as published" if hybrid["layers"] else "as many as wanted"
+    layers = f"{published}, {hybrid['reduced']} without --layers where the preset has fewer"
+    return {"pattern": hybrid["pattern"], "layers": layers, **sources(hybrid)}
 
 
 def _figures(mixer: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
 from zoo.errors import UsageError
+from zoo.model.create import create
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.kinds import Kind
@@ -36,13 +37,17 @@ def find_member(call: Call, registry: Registry) -> Entry[Any]:
 
 
 def describe_member(call: Call, entry: Entry[Any], registry: Registry) -> dict[str, Any]:
-    """What `list_members` says of one member, the parts of its docstring, and its file.
+    """What `list_members` says of one member, the parts of its docstring, and its file; the pattern of a hybrid.
 
     Raises:
         UsageError: an option that it does not have.
     """
     entry.check(call.keywords)
     described = {**describe_entry(entry, registry), **parse_doc(entry.doc), "call": str(call)}
+    if entry.kind == kinds.HYBRID:
+        hybrid = create(entry, call.keywords)
+        layers = {"layers": hybrid.depth or None, "reduced": hybrid.reduced}
+        described |= {"pattern": hybrid.pattern(hybrid.depth or hybrid.reduced), **layers}
     return described | {"origin": {**tell_origin(entry), "file": source_file(entry)}}
 
 
