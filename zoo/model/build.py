@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
-import torch
 from torch import nn
 
 from zoo.contract import TokenMixer
@@ -21,7 +20,7 @@ from zoo.model.shared import SharedModules
 from zoo.model.stack import site_roles
 from zoo.plugin import pattern as patterns
 from zoo.plugin.classes import ClassNames, Layers, Member
-from zoo.plugin.isolation import random_numbers_kept
+from zoo.plugin.isolation import random_numbers_kept, seed_torch
 from zoo.plugin.kinds import CHANNEL_MIXER, MIXER, RESIDUAL
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import Registry, get_registry
@@ -126,10 +125,10 @@ def build_seeded(seed: int, build: Callable[[], Module]) -> Module:
     """
     with random_numbers_kept():
         imported = len(sys.modules)
-        torch.manual_seed(seed)
+        seed_torch(seed)
         module = build()
         if len(sys.modules) != imported:
-            torch.manual_seed(seed)
+            seed_torch(seed)
             module = build()
     return module
 

@@ -11,7 +11,7 @@ from zoo.errors import UsageError
 from zoo.model.create import create
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.classes import ClassNames, Member
-from zoo.plugin.isolation import random_numbers_kept
+from zoo.plugin.isolation import random_numbers_kept, seed_torch
 from zoo.plugin.kinds import CHANNEL_MIXER, MIXER, RESIDUAL
 from zoo.plugin.registry import Registry, get_registry
 from zoo.residual import Residual
@@ -116,7 +116,7 @@ def create_residual(
     call = names.call(scheme, RESIDUAL)
     entry = names.registry[RESIDUAL].find(call.name)
     with random_numbers_kept():
-        torch.manual_seed((torch.initial_seed() + 1) % 2**63)
+        seed_torch((torch.initial_seed() + 1) % 2**63)
         filled = {"dim": dim, "sites": len(roles), "layers": layers, "roles": tuple(roles)}
         made = cast(Residual, create(entry, call.keywords, **filled))
     if made.sites != len(roles):

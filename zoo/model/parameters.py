@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-import torch
 from torch import nn
+
+from zoo.plugin.isolation import seed_torch
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -29,7 +30,7 @@ def reinitialize(module: nn.Module, seed: int) -> None:
 
     As when it was built, a module has the last word on what it contains: its children are reset before it.
     """
-    torch.manual_seed(seed)
+    seed_torch(seed)
     for part in _children_first(module, set()):
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any
 
@@ -84,6 +84,22 @@ def random_numbers_kept() -> Iterator[None]:
     finally:
         for setting, value in before:
             setting.restore(value)
+
+
+def seed_torch(seed: int) -> None:
+    """`torch.manual_seed`, which keeps a formatted stack at each call for devices that may be initialised later.
+
+    Where there are none, that would be most of the time of a small model that is built, and memory that is never freed.
+    """
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -54,6 +55,10 @@ class Option:
         """The values of a Literal or an Enum, as a pattern spells them; empty for another annotation."""
         return _choices(self.annotation)
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(_repeatable(self.annotation))
+
     def check(self, value: Any, owner: str) -> Any:
         """The value as the annotation has it.
 
@@ -64,7 +69,7 @@ class Option:
             UsageError: the value does not fit.
         """
         try:
-            adapter = TypeAdapter(_repeatable(self.annotation))
+            adapter = self._adapter
         except Exception:  # an annotation that pydantic does not know is the mixer's own business
             return value
         try:

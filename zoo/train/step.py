@@ -13,6 +13,7 @@ from zoo.data.source import IGNORE, Batch, Source
 from zoo.errors import ZooError
 from zoo.model.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.model.metrics import combine_metrics
+from zoo.plugin.isolation import seed_torch
 from zoo.train.evaluate import autocast
 from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer
@@ -95,7 +96,7 @@ class TrainingStep:
 
     def _seed(self, step: int) -> None:
         """Make all global randomness of a step, e.g. dropout, a function of the seed and the step."""
-        torch.manual_seed((self.settings.seed * 1_000_003 + step) % 2**63)
+        seed_torch((self.settings.seed * 1_000_003 + step) % 2**63)
 
     def _draw(self, step: int) -> list[Batch]:
         settings = self.settings
