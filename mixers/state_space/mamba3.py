@@ -39,7 +39,7 @@ class Mamba3(TokenMixer):
 
     Options:
         heads: they divide expand * dim.
-        rank: inputs and outputs R a token and head.
+        rank: inputs and outputs R a token and head, at most state_size.
         state_size: rows n of a head's state.
         expand: channels of the state space a channel of the stream.
         rotated: the part of the rows that turns, from 0 to 1.
@@ -67,9 +67,11 @@ class Mamba3(TokenMixer):
         rotated: float = 0.5,
     ) -> None:
         super().__init__()
-        for name, value in {"rank": rank, "state_size": state_size, "expand": expand}.items():
+        for name, value in {"state_size": state_size, "expand": expand}.items():
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
+        if not 1 <= rank <= state_size:
+            raise ValueError(f"rank must be from 1 to state_size={state_size}, not {rank}")
         if not 0 <= rotated <= 1:
             raise ValueError(f"rotated must be from 0 to 1, not {rotated}")
         width, angles = expand * dim, int(state_size * rotated) // 2
