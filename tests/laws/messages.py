@@ -85,6 +85,7 @@ MESSAGES = {
     ("round-trip", "JoinsLineEnds"): r"' gap,\\r\\nand' comes back as ' gap,\\nand '",
     ("tokens", "WideTokens"): r"encode gives int64 \(0,\), not uint8 \(t,\)",
     ("saving", "SavesASet"): r"what to_json gives is no JSON: Object of type set is not JSON serializable",
+    ("unknown-text", "FailsOnUnknown"): r"'.*' is not refused with a UsageError: KeyError",
     ("unknown-text", "MarksUnknown"): r"'.*' is encoded, and comes back as '",
     (
         "sites",
