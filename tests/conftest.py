@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 
@@ -12,6 +13,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 
 # Small tensors gain nothing from more threads, and parallel test workers fight over them.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """What is there by now stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 # A shell that starts the tests in the background has Ctrl-C ignored, which they would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
