@@ -110,7 +110,7 @@ def test_a_sound_member_breaks_no_law(kind, cls):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "cls"), SOUND)
 def test_a_sound_member_breaks_no_law_with_more_cases(kind, cls):
-    assert broken(kind, cls, seed=1, examples=3) == []
+    assert broken(kind, cls, seed=1, examples=2) == []
 
 
 @pytest.mark.slow
