@@ -14,15 +14,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everyday"))
 # Small tensors gain nothing from more threads, and parallel test workers fight over them.
 torch.set_num_threads(1)
 
+# A shell that starts the tests in the background has Ctrl-C ignored, which they would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_finish():
     """What is there by now stays: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
-
-
-# A shell that starts the tests in the background has Ctrl-C ignored, which they would inherit.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.plugin.isolation import isolated, random_numbers_kept
+from zoo.plugin.isolation import isolated, random_numbers_kept, seed_torch
 
 
 def draws():
@@ -187,3 +187,12 @@ def test_a_closed_stdout_does_not_matter(monkeypatch, capfd):
     with isolated():
         print("from Python")
     assert capfd.readouterr() == ("", "from Python\n")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="torch seeds the accelerator")
+def test_a_seed_gives_the_numbers_of_torch_and_formats_no_stack(monkeypatch):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    monkeypatch.delattr("traceback.format_stack")
+    seed_torch(5)
+    assert torch.equal(torch.rand(3), expected)

@@ -203,6 +203,7 @@ def test_panels_are_pictures_of_a_few_numbers(name):
         (Mamba2, {"state_size": 0}, "state_size must be 1 or more, not 0"),
         (Mamba3, {"heads": 3}, "heads must divide the width of the state space: with width=16, not 3"),
         (Mamba3, {"rank": 0}, "rank must be from 1 to state_size=64, not 0"),
+        (Mamba3, {"rank": 9, "state_size": 8}, "rank must be from 1 to state_size=8, not 9"),
         (Mamba3, {"rotated": 1.5}, "rotated must be from 0 to 1, not 1.5"),
         (MLSTM, {"heads": 3}, "heads must divide the width of queries: with width=16, not 3"),
         (MLSTM, {"block": "up"}, 'block must be "pre-up" or "post-up", not \'up\''),

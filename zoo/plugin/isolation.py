@@ -87,9 +87,9 @@ def random_numbers_kept() -> Iterator[None]:
 
 
 def seed_torch(seed: int) -> None:
-    """`torch.manual_seed`, which keeps a formatted stack at each call for devices that may be initialised later.
+    """`torch.manual_seed`, which formats the stack at each call for devices that may be initialised later.
 
-    Where there are none, that would be most of the time of a small model that is built, and memory that is never freed.
+    Where there are none, that would be most of the time of a small model that is built.
     """
     if _has_accelerator():
         torch.manual_seed(seed)
