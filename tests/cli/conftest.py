@@ -32,11 +32,14 @@ class Terminal(io.StringIO):
 
 
 def invoke(*arguments: object, terminal: bool = False) -> Result:
-    """Run one command line in this process."""
+    """Run one command line in this process; what it said is told beside a test that fails."""
     out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         code = run([str(argument) for argument in arguments])
-    return Result(code, out.getvalue(), err.getvalue())
+    result = Result(code, out.getvalue(), err.getvalue())
+    sys.stdout.write(result.out)
+    sys.stderr.write(result.err)
+    return result
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -102,6 +102,14 @@ def test_the_folder_is_new(tmp_path):
         new_folder(request, root=tmp_path, out=tmp_path / "file" / "x")
 
 
+@pytest.mark.parametrize("seconds", [0.00042327831808864366, 0.00016020715061075783])
+def test_costs_that_differ_by_a_rounding_can_be_drawn(seconds):
+    """The axis of these has two ends that are different numbers, and whose logarithms are not."""
+    made = bench(lengths=(16,), kinds=("decode",))
+    made.cells = [Cell(PLAIN, "decode", 16, seconds=(seconds,), calls=5, tokens=1)]
+    assert "<svg" in plot_svg(made, "decode")
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")

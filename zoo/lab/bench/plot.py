@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _AXES = {"forward": "time", "train": "time", "decode": "time", "memory": "memory"}
 _GUIDES = {1: (0, (6, 3)), 2: (0, (2, 2))}
 _GUIDE = "#9a9a9a"
+MIN_RANGE = 2.0
+"""How far apart the ends of the axis of costs are at least, as a factor."""
 _LONG_NAME, _LINE = 24, 45
 """Letters from which a name needs a wide column, and that one line of it has."""
 
@@ -103,11 +105,18 @@ def _label_costs(axes: "Axes") -> None:
     """Plain numbers, with more of them where less than two powers of ten are to be seen."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-    low, high = axes.get_ylim()
+    low, high = _ample(*axes.get_ylim())
+    axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _ample(low: float, high: float) -> tuple[float, float]:
+    """Limits that are at least a factor of `MIN_RANGE` apart: costs that differ by a rounding have no room between."""
+    widening = max(1.0, MIN_RANGE * low / high) ** 0.5
+    return low / widening, high * widening
 
 
 def _guide(axes: "Axes", length: int, cost: float) -> "list[Line2D]":
