@@ -18,7 +18,7 @@ from zoo.train.shell import join
 
 Match: TypeAlias = Literal["none", "params", "flops", "state"]
 
-MAX_PATTERNS = 24
+MAX_PATTERNS = 64
 MAX_SEEDS = 1000
 MAX_STEPS = 10**9
 
