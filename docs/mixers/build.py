@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from torch import nn
 
 from mixers import plugin
-from zoo.describe import describe_member
+from zoo.describe.members import describe_member
 from zoo.describe.mixers import measure_state
 from zoo.model.members import create_channel_mixer, create_mixer
 from zoo.model.parameters import count_active_parameters, count_parameters

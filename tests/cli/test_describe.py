@@ -3,7 +3,10 @@ import torch
 from torch import nn
 
 from zoo import TokenMixer
-from zoo.describe import describe_mixer, list_members, list_plugins, parse_doc
+from zoo.describe.members import list_members
+from zoo.describe.mixers import describe_mixer
+from zoo.describe.parts import parse_doc
+from zoo.describe.plugins import list_plugins
 from zoo.errors import PluginError, UsageError
 from zoo.plugin.kinds import MIXER
 from zoo.plugin.pattern import parse_call

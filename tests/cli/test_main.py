@@ -90,7 +90,7 @@ def test_a_wrong_command_line_is_told_in_one_line_and_a_hint(zoo, arguments, wor
     ],
 )
 def test_a_failure_has_a_line_and_an_exit_code(zoo, monkeypatch, error, code, words):
-    import_module("zoo.describe")  # what is imported later would keep the registry that fails
+    import_module("zoo.describe.mixers")  # what is imported later would keep the registry that fails
     monkeypatch.setattr("zoo.plugin.registry.get_registry", _raising(error))
     result = zoo("list")
     assert result.code == code

@@ -23,7 +23,9 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Describe a mixer or other member: equation, options, size, cost."""
-    from zoo.describe import describe_data, describe_member, describe_mixer, find_member
+    from zoo.describe.members import describe_member, find_member
+    from zoo.describe.mixers import describe_mixer
+    from zoo.describe.tasks import describe_data
     from zoo.errors import UsageError
     from zoo.plugin.kinds import MIXER, TASK
     from zoo.plugin.pattern import Call, parse_call

@@ -20,13 +20,13 @@ def list_members(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the mixers, or the members of another kind."""
-    from zoo import describe
+    from zoo.describe.members import list_members as describe_members
     from zoo.plugin import kinds
     from zoo.plugin.registry import get_registry
 
     chosen = kinds.KINDS if kind == "all" else (kinds.find_kind(kind, also=("all",)),)
     registry = get_registry()
-    members = [member for each in chosen for member in describe.list_members(registry, each, glob)]
+    members = [member for each in chosen for member in describe_members(registry, each, glob)]
     tell_broken(registry)
     if json:
         print_json(members)

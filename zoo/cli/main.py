@@ -1,5 +1,6 @@
 """The command line: which commands there are, and what a failure looks like."""
 
+import gc
 import os
 import sys
 import traceback
@@ -89,6 +90,7 @@ def options(
 
 def main() -> None:
     """The console script ``zoo``."""
+    gc.set_threshold(10_000)  # importing torch makes a million objects that stay: looking through them takes a tenth
     prepare_streams()
     if _COMPUTING & set(sys.argv[1:]):  # flags of `zoo` itself may stand before the command
         choose_waiting(os.environ, others=count_others())

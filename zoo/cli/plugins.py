@@ -18,7 +18,7 @@ def plugins(json: Annotated[bool, typer.Option("--json", help="Print JSON, with 
     is named too; the state was restored. Two lists of distributions, with commas, in the environment: ZOO_PLUGINS
     allows only these beside the built-in one, ZOO_BLOCK_PLUGINS forbids some.
     """
-    from zoo.describe import list_plugins
+    from zoo.describe.plugins import list_plugins
     from zoo.plugin.registry import get_registry
 
     found = list_plugins(get_registry())

@@ -49,7 +49,7 @@ def tasks(
 
     zoo tasks 'mqar(pairs=2, length=16)' --seed 1
     """
-    from zoo.describe import describe_data, is_glob
+    from zoo.describe.tasks import describe_data, is_glob
     from zoo.errors import UsageError
     from zoo.plugin.registry import get_registry
 
@@ -70,7 +70,7 @@ def tasks(
 
 
 def _list(glob: str, *, json: bool) -> None:
-    from zoo.describe import list_data
+    from zoo.describe.tasks import list_data
     from zoo.plugin.registry import get_registry
 
     registry = get_registry()

@@ -70,14 +70,23 @@ def render(draw: Callable[[], "Figure"], form: str) -> bytes:
             says, and where a ``$`` in a text is a ``$``.
         form: of the file.
     """
+    return _render(draw, form)[form]
+
+
+def _render(draw: Callable[[], "Figure"], *forms: str) -> dict[str, bytes]:
+    """The picture in several forms, drawn once."""
     import matplotlib as mpl
     from matplotlib import style
 
-    picture = io.BytesIO()
+    files: dict[str, bytes] = {}
     # With a fixed salt the same picture gives the same file.
     with style.context("default"), mpl.rc_context({"font.size": 10, "svg.hashsalt": "zoo", "text.parse_math": False}):
-        draw().savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
-    return picture.getvalue()
+        figure = draw()
+        for form in forms:
+            picture = io.BytesIO()
+            figure.savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
+            files[form] = picture.getvalue()
+    return files
 
 
 def svg_element(draw: Callable[[], "Figure"]) -> str:
@@ -106,6 +115,7 @@ def save_picture(draw: Callable[[], "Figure"], stem: Path) -> tuple[Path, Path]:
         ZooError: a file cannot be written.
     """
     paths = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
+    files = _render(draw, "svg", "png")
     for path in paths:
-        write_atomically(path, render(draw, path.suffix[1:]))
+        write_atomically(path, files[path.suffix[1:]])
     return paths

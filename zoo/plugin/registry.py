@@ -57,8 +57,8 @@ class Registry:
         manager = pluggy.PluginManager(hookspecs.GROUP)
         manager.add_hookspecs(hookspecs)
         plugins: list[Plugin] = []
-        for point in _entry_points(environ):
-            plugins.append(_load(manager, point, plugins))
+        for point, origin in _entry_points(environ):
+            plugins.append(_load(manager, point, origin, plugins))
         return cls(plugins)
 
     @property
@@ -151,26 +151,30 @@ def forget_added() -> None:
     get_registry.cache_clear()
 
 
-def _entry_points(environ: Mapping[str, str]) -> Iterator[importlib.metadata.EntryPoint]:
+def _entry_points(environ: Mapping[str, str]) -> Iterator[tuple[importlib.metadata.EntryPoint, Origin]]:
     allowed, blocked = environ.get("ZOO_PLUGINS"), _names(environ.get("ZOO_BLOCK_PLUGINS", ""))
     points = importlib.metadata.entry_points(group=hookspecs.GROUP)
-    for point in sorted(points, key=lambda point: (_origin(point).distribution, point.name)):
-        owner = normal_name(_origin(point).distribution)
+    distributions = {id(point.dist): point.dist for point in points}
+    named = {key: _name_and_version(distribution) for key, distribution in distributions.items()}  # each is parsed once
+    found = [(point, Origin(*named[id(point.dist)], point.name)) for point in points]
+    for point, origin in sorted(found, key=lambda pair: (pair[1].distribution, pair[1].entry_point)):
+        owner = normal_name(origin.distribution)
         wanted = allowed is None or owner in _names(allowed) | {HOST}
         if wanted and owner not in blocked:
-            yield point
+            yield point, origin
 
 
-def _load(manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, earlier: Iterable[Plugin]) -> Plugin:
+def _load(
+    manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, origin: Origin, earlier: Iterable[Plugin]
+) -> Plugin:
     with isolated() as changes:
-        plugin = _registered(manager, point, earlier)
+        plugin = _registered(manager, point, origin, earlier)
     return replace(plugin, changes=tuple(changes))
 
 
 def _registered(
-    manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, earlier: Iterable[Plugin]
+    manager: pluggy.PluginManager, point: importlib.metadata.EntryPoint, origin: Origin, earlier: Iterable[Plugin]
 ) -> Plugin:
-    origin = _origin(point)
     name = f"{origin.distribution}:{origin.entry_point}"
     try:
         plugin = point.load()
@@ -219,10 +223,10 @@ def _check_hides_nothing(plugin: Plugin, others: Iterable[Plugin]) -> None:
             raise UsageError(f"{plugin.origin} gives the {entry.kind} {entry.name!r}, and so does {other}: rename it")
 
 
-def _origin(point: importlib.metadata.EntryPoint) -> Origin:
-    # What pip leaves behind when it is cut short has neither a name nor a version.
-    name, version = getattr(point.dist, "name", None), getattr(point.dist, "version", None)
-    return Origin(name or "unknown", version or "0", point.name)
+def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    # What pip leaves behind when it is cut short has neither.
+    metadata = getattr(distribution, "metadata", None) or {}
+    return metadata.get("Name") or "unknown", metadata.get("Version") or "0"
 
 
 def _file(plugin: object) -> str | None:
