@@ -375,8 +375,7 @@ def test_a_few_updates_lower_the_loss(tokens):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("backend", ["inductor", "aot_eager"])
 def test_compiles(backend, tokens, targets):
-    # They keep one graph each but for leviathan-moe, whose loop over experts on a CPU asks for their counts.
-    first = "dot-product + correlation + involution + leviathan-moe"
+    first = "dot-product + involution"
     model = build(first, registry=None) if backend == "aot_eager" else build("smooth + talkative/mlp")
     expected = model(tokens, targets)
     expected.loss.backward()

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,10 @@ class Result:
     err: str
 
 
+SAID: list[Result] = []
+"""By the commands of the test that runs."""
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
@@ -32,14 +36,23 @@ class Terminal(io.StringIO):
 
 
 def invoke(*arguments: object, terminal: bool = False) -> Result:
-    """Run one command line in this process; what it said is told beside a test that fails."""
+    """Run one command line in this process."""
     out, err = (Terminal() if terminal else io.StringIO() for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         code = run([str(argument) for argument in arguments])
-    result = Result(code, out.getvalue(), err.getvalue())
-    sys.stdout.write(result.out)
-    sys.stderr.write(result.err)
-    return result
+    SAID.append(Result(code, out.getvalue(), err.getvalue()))
+    return SAID[-1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """What the commands of a test said stands below it if it fails."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"a command, exit code {code}", f"{out}{err}") for code, out, err in map(astuple, SAID)]
+    if report.when == "teardown":
+        SAID.clear()
+    return report
 
 
 @pytest.fixture(scope="module", autouse=True)

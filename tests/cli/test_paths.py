@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.pictures
+
 NAME = os.fsdecode(b"caf\xe9")
 
 SIZES = ["--data", "delayed-copy(length=12, vocab=4, delay=2)", "--dim", "16", "--layers", "1", "--heads", "1"]

@@ -32,8 +32,9 @@ def test_the_example_keeps_the_laws(capsys):
 @pytest.mark.slow
 def test_the_example_trains(tmp_path, registered):
     registered("signs", given()["Signs"])
-    tiny = {"mixer": "dot-product", "data": "parity", "layers": 1, "dim": 8, "steps": 3, "batch": 2, "context": 40}
-    settings = Settings(**tiny, heads=1, optimizer="signs(momentum=0.8)", evaluation_tokens=64, device="cpu", threads=1)
+    tiny = {"mixer": "dot-product", "data": "parity", "layers": 1, "dim": 8, "steps": 3, "batch": 64, "context": 40}
+    tiny |= {"evaluation_tokens": 64, "final_evaluation_tokens": 64}
+    settings = Settings(**tiny, heads=1, optimizer="signs(momentum=0.8)", device="cpu", threads=1)
     summary = start(settings, root=tmp_path)
     assert summary.steps == 3
 

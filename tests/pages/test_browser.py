@@ -9,7 +9,11 @@ import pytest
 from ..distributions import Program, install  # noqa: TID252 - pytest knows the parts of the tests by place
 from .chromium import PROGRAM, count_pages
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="needs Chromium on the PATH")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.pictures,
+    pytest.mark.skipif(PROGRAM is None, reason="needs Chromium on the PATH"),
+]
 
 HOSTILE = """<script>alert(1)</script>&"$x^2$"""
 """Markup, a script, an entity, a quotation mark, and what matplotlib would take for mathematics."""

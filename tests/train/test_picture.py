@@ -6,6 +6,8 @@ import pytest
 
 from zoo.pages.picture import look, new_figure, plain_axes, render, save_picture, svg_element
 
+pytestmark = pytest.mark.pictures
+
 
 def draw():
     figure = new_figure()

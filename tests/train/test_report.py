@@ -19,6 +19,8 @@ from zoo.train.report import finish, format_duration, write_report
 from zoo.train.run_directory import RunDirectory
 from zoo.train.summary import summary_from_json
 
+pytestmark = pytest.mark.pictures
+
 HOSTILE = '<script>alert(1)</script> & "quoted" \'</pre>'
 SUMMARY = {
     "run": "runs/x",

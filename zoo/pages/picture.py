@@ -78,15 +78,16 @@ def _render(draw: Callable[[], "Figure"], *forms: str) -> dict[str, bytes]:
     import matplotlib as mpl
     from matplotlib import style
 
-    files: dict[str, bytes] = {}
     # With a fixed salt the same picture gives the same file.
     with style.context("default"), mpl.rc_context({"font.size": 10, "svg.hashsalt": "zoo", "text.parse_math": False}):
         figure = draw()
-        for form in forms:
-            picture = io.BytesIO()
-            figure.savefig(picture, format=form, metadata=dict.fromkeys(_NOTES[form]))
-            files[form] = picture.getvalue()
-    return files
+        return {form: _file(figure, form) for form in forms}
+
+
+def _file(figure: "Figure", form: str) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=form, metadata=dict.fromkeys(_NOTES[form]))
+    return file.getvalue()
 
 
 def svg_element(draw: Callable[[], "Figure"]) -> str:

@@ -20,6 +20,8 @@ from zoo.lab.bench.write import new_folder, write_bench
 
 from .samples import bench
 
+pytestmark = pytest.mark.pictures
+
 HOSTILE = "<script>alert(1)</script> & $\\frac{'\"x"
 
 

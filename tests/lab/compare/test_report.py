@@ -15,6 +15,8 @@ from zoo.pages.picture import save_picture
 
 from .samples import COPY, MQAR, TEXT, plan, size, summary, write_arm, write_run
 
+pytestmark = pytest.mark.pictures
+
 EVIL = 'dot-product(note="<script>alert(1)</script> $x^2$ & _under_")'
 
 

@@ -6,6 +6,8 @@ from zoo import Panel
 from zoo.lab.inspect.drawing import draw
 from zoo.pages.picture import svg_element
 
+pytestmark = pytest.mark.pictures
+
 
 def panel(values, axes, **more):
     return Panel("title", "Reading.", values, "share (nats)", axes, **more)
