@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -89,6 +89,11 @@ def options_of(cls: type, *, filled: Collection[str] = _DIM) -> tuple[Option, ..
         cls: of a mixer, by default.
         filled: parameters that the host always gives, and that are no options.
     """
+    return _options_of(cls, frozenset(filled))
+
+
+@lru_cache(maxsize=1024)
+def _options_of(cls: type, filled: frozenset[str]) -> tuple[Option, ...]:
     hints = _hints(_constructor(cls))
     meanings = _meanings(inspect.getdoc(cls) or "")
     return tuple(
