@@ -104,6 +104,7 @@ def test_is_imported_without_torch_and_without_plugins(module):
     assert result.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_the_built_in_mixers_are_imported_without_the_compiler():
     """It takes as long as the rest of torch."""
     program = "import sys, mixers.plugin; print('torch._dynamo' in sys.modules)"

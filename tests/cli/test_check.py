@@ -82,6 +82,7 @@ def test_again_asks_the_one_law_and_finds_the_same(zoo, file):
     ]
 
 
+@pytest.mark.slow
 def test_a_sound_mixer(zoo, file):
     result = zoo("check", file.replace("Mine", "Sound"), "--examples", 3)
     assert result.code == 0

@@ -42,7 +42,7 @@ def in_pieces(running, x, sizes):
 
 @pytest.mark.parametrize("lags", [1, 3])
 @pytest.mark.parametrize("window", [None, 1, 5])
-@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (5, 9), (63, 63)])
+@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (5, 9), pytest.param(63, 63, marks=pytest.mark.slow)])
 def test_fast_form_has_the_values_and_gradients_of_the_reference(t, s, window, lags, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK", 16)
     inputs = drawn(2, 4, t, 4), drawn(2, 2, s * lags, 4), drawn(2, 2, s * lags, 3)

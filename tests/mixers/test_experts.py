@@ -36,7 +36,7 @@ def case(t, s, g=1):
 
 
 @pytest.mark.parametrize("form", [attention.attend_by_expert, attention.attend_side_by_side])
-@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (7, 9), (63, 63)])
+@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (7, 9), pytest.param(63, 63, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("g", [1, 2])
 @pytest.mark.parametrize("rope", [True, False])
 def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g, rope):

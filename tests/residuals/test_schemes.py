@@ -17,7 +17,9 @@ from .models import DIM, PATTERN, SCHEMES, VOCABULARY, build, draw, perturbed
 
 RESIDUALS = zoo_residuals()
 
-each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+each_scheme = pytest.mark.parametrize(
+    "scheme", [pytest.param(name, marks=[pytest.mark.slow] if "(" in name else []) for name in SCHEMES]
+)
 
 
 def test_every_scheme_is_tried_and_says_what_it_is():

@@ -151,6 +151,7 @@ def test_the_csv(written):
     assert (rows[1]["failure"], rows[1]["median_seconds"]) == (HOSTILE, "")
 
 
+@pytest.mark.slow
 def test_the_json(written):
     told = json.loads((written / "bench.json").read_text(encoding="utf-8"))
     assert told["complete"] is True
@@ -179,6 +180,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else_and_escapes_what_it_is_given(written):
     page = Page((written / "report.html").read_text(encoding="utf-8"))
     assert "script" not in page.tags

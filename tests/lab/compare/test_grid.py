@@ -119,7 +119,8 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     assert saved(folder) == whole
 
 
-@pytest.mark.parametrize("ended", [3, *(pytest.param(ended, marks=pytest.mark.slow) for ended in (0, 1, 5))])
+@pytest.mark.slow
+@pytest.mark.parametrize("ended", [0, 1, 3, 5])
 def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     request_ = {"lrs": (1e-3, 1e-2)}
     made, folder = started(tmp_path / "whole", **request_)

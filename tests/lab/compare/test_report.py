@@ -92,6 +92,7 @@ def test_nothing_is_fetched_from_anywhere(written):
     assert [link[1:] for link in seen.links if link.startswith("#data")] == anchors
 
 
+@pytest.mark.slow
 def test_the_page_holds_all_that_is_needed_to_make_it_again(written):
     _, seen = page(written)
     results, _ = written
@@ -106,6 +107,7 @@ def test_the_page_holds_all_that_is_needed_to_make_it_again(written):
     assert "Learning rates tried" in seen.text
 
 
+@pytest.mark.slow
 def test_names_in_pictures_are_never_maths(written):
     svg = (written[1].path / "plots" / "00-means.svg").read_text()
     assert "$x^2$" in svg
@@ -113,12 +115,14 @@ def test_names_in_pictures_are_never_maths(written):
     assert "<script" not in svg
 
 
+@pytest.mark.slow
 def test_every_picture_is_there_twice(written):
     names = {path.name for path in (written[1].path / "plots").iterdir()}
     kinds = {"overview", *(f"{number}-{kind}" for number in ("00", "01", "02") for kind in ("curves", "means"))}
     assert names == {f"{kind}.{form}" for kind in kinds for form in ("svg", "png")}
 
 
+@pytest.mark.slow
 def test_the_table(written):
     rows = list(csv.DictReader((written[1].path / "results.csv").read_text().splitlines()))
     assert len(rows) == 3 * 2 * (2 + 3)
@@ -134,6 +138,7 @@ def test_the_table(written):
     assert (len(timed), timed[0]["seconds"]) == (len(rows) - 3, "2.0")
 
 
+@pytest.mark.slow
 def test_the_json(written):
     told = json.loads((written[1].path / "results.json").read_text())
     assert told == json.loads(json.dumps(results_as_json(written[0])))
@@ -146,6 +151,7 @@ def test_the_json(written):
     assert "seconds" not in json.dumps(told)
 
 
+@pytest.mark.slow
 def test_a_row_of_the_table(written):
     results, _ = written
     first, _, broken = rows(results.data[0])
