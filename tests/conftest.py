@@ -7,7 +7,7 @@ def pytest_configure(config):
     """Where `-n` hands the tests out to others none of this is needed, and it begins seconds sooner without."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         gc.disable()  # while everything is imported
-        from . import process  # noqa: TID252 - pytest finds the parts of the tests by where they are
+        from . import process
 
         config.pluginmanager.register(process)
 

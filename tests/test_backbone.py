@@ -277,7 +277,7 @@ def test_without_positions_a_sequence_may_be_longer_than_the_context():
     assert build()(tokens).logits.shape == (1, 2 * CONTEXT, VOCABULARY)
 
 
-@pytest.mark.parametrize("positions", ["none", "learned"])
+@pytest.mark.parametrize("positions", ["learned", pytest.param("none", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "law", [name for name, law in LAWS.items() if not (law.alone or law.thorough or law.names or name == "row-phases")]
 )

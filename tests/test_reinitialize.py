@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from zoo import build_model, create_mixer, list_mixers
+from zoo import build_model
 from zoo.model.parameters import reinitialize
+from zoo.plugin.kinds import MIXER
+from zoo.plugin.registry import get_registry
 
 VOCABULARY, SIGMAS, FEW = 256, 5, 8
-CAUSAL = [name for name in list_mixers() if create_mixer(name, dim=16).causal]
-PATTERNS = [*(f"{name}/mlp" for name in CAUSAL), *(f"dot-product/{name}" for name in ("swiglu", "mlp", "none"))]
+EVERYDAY = ("correlation", "involution", "leviathan-moe", "gla", "kda", "mamba2", "rwkv7", "slstm")
+CAUSAL = [entry.name for entry in get_registry()[MIXER].list() if entry.cls.causal]
+PATTERNS = [
+    *(pytest.param(f"{name}/mlp", marks=[] if name in EVERYDAY else [pytest.mark.slow]) for name in CAUSAL),
+    *(f"dot-product/{name}" for name in ("swiglu", "mlp", "none")),
+]
 
 
 def build(pattern):

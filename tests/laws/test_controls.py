@@ -49,7 +49,7 @@ EVERYDAY = ("mixer", "channel-mixer")
 """Kinds of which more is looked at every day."""
 
 
-THIN = [pair for pair in PAIRS if pair.values[0] in EVERYDAY][::8]
+THIN = [pair for pair in PAIRS if pair.values[0] in EVERYDAY][::12]
 THIN += [pair for pair in PAIRS if pair.values[0] not in EVERYDAY][::8]
 THIN = [pair for pair in THIN if pair.values[1] not in SLOW]
 THIN_SOUND = [pair for pair in SOUND if pair[0] in EVERYDAY][::12]
