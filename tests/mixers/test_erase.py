@@ -75,7 +75,7 @@ def test_chunks_equal_the_recurrence(form, t, key, state):
 @pytest.mark.parametrize("strength", [1.0, 60.0])
 @pytest.mark.parametrize("key", [False, True])
 @pytest.mark.parametrize("state", [False, True])
-@pytest.mark.parametrize("t", [1, 2, 7, 32, 33, 63, 64, 65, 100, 130])
+@pytest.mark.parametrize("t", [2, 32, 33, 63, 64, 100, 130])
 def test_chunks_equal_the_recurrence_at_any_length(form, t, key, state, strength):
     tensors = inputs(t, **FORMS[form], key=key, state=state, strength=strength)
     assert_same(erase(**tensors, floor=FORMS[form].get("floor")), erase_reference(**tensors), tensors)
