@@ -99,8 +99,8 @@ def _check_value(case: Case, subject: Subject, option: Option, value: Any) -> No
 
 
 def _may_be_large(value: Any) -> bool:
-    """Whether so much of anything could be too much."""
-    return type(value) in (int, float) and value > 2
+    """Whether the value could make a member large: a switch cannot, nor can two of anything."""
+    return not (value is None or (isinstance(value, int | float) and value <= 2))
 
 
 def _is_large(case: Case, subject: Subject, chosen: dict[str, Any]) -> bool:
