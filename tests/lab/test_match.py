@@ -56,9 +56,7 @@ def test_models_are_given_as_many_parameters(mixer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mixer", PATTERNS)
-@pytest.mark.parametrize(
-    ("quantity", "dim", "channel_mixer"), [("params", 128, "mlp"), ("flops", 64, "swiglu")]
-)
+@pytest.mark.parametrize(("quantity", "dim", "channel_mixer"), [("params", 128, "mlp"), ("flops", 64, "swiglu")])
 def test_models_of_all_kinds_are_made_equally_big(mixer, dim, channel_mixer, quantity):
     settings, miss = matched(mixer, quantity, dim=dim, channel_mixer=channel_mixer)
     assert miss <= LIMITS[quantity]

@@ -37,24 +37,30 @@ def outcome(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
+def wait_for_the_first_checkpoint(path):
+    while not (path / "checkpoints" / "step-00000000").exists():
+        time.sleep(0.001)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_twenty_kills(tiny, tmp_path):
-    settings = tiny(steps=100, checkpoint_every=5, evaluate_every=25)
+    settings = tiny(steps=60, checkpoint_every=5, evaluate_every=15)
+    process = in_child(lambda: start(settings, root=tmp_path, out=tmp_path / "whole"))
+    wait_for_the_first_checkpoint(tmp_path / "whole")
     began = time.monotonic()
-    assert finish(in_child(lambda: start(settings, root=tmp_path, out=tmp_path / "whole"))) == 0
+    assert finish(process) == 0
     duration = time.monotonic() - began
     expected, chance = outcome(tmp_path / "whole"), random.Random(0)
     killed = 0
     for number in range(20):
         path = tmp_path / f"cut-{number}"
         process = in_child(lambda path=path: start(settings, root=tmp_path, out=path))
-        while not (path / "checkpoints" / "step-00000000").exists():
-            time.sleep(0.001)
+        wait_for_the_first_checkpoint(path)
         time.sleep(chance.random() * duration)
         os.kill(process, signal.SIGKILL)
         killed += os.WIFSIGNALED(finish(process))
         assert finish(in_child(lambda path=path: resume(path))) == 0
         assert outcome(path) == expected
     assert killed >= 10
-    assert zoo.load_run(tmp_path / "whole").step == 100
+    assert zoo.load_run(tmp_path / "whole").step == 60
