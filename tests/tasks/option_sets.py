@@ -74,5 +74,7 @@ OPTION_SETS = {
     "noisy-recall": noisy_recall(),
     "parity": st.fixed_dictionaries(lengths(1, 60)),
     "selective-copying": selective_copying(),
-    "word-problem": st.fixed_dictionaries({**lengths(1, 40), "group": st.sampled_from(["Z60", "A5", "S5"])}),
+    "word-problem": st.fixed_dictionaries(
+        {**lengths(1, 40), "group": st.sampled_from(["Z60", "S3", "S4", "A5", "S5"])}
+    ),
 }

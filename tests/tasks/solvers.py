@@ -94,7 +94,7 @@ def parity(symbols, **_):
 def word_problem(symbols, *, group="S5", **_):
     if group == "Z60":
         return {time: str(sum(map(int, symbols[: time + 1])) % 60) for time in range(len(symbols))}
-    things, answers = "12345", {}
+    things, answers = "12345"[: len(symbols[0])], {}
     for time, symbol in enumerate(symbols):
         things = "".join(symbol[int(thing) - 1] for thing in things)
         answers[time] = things

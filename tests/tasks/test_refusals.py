@@ -84,7 +84,7 @@ REFUSED = [
     ("delayed-copy", {"delay": 0}, "delay=0 should be 1 or more"),
     ("parity", {"length": 0}, "length=0 should be 1 or more"),
     ("parity", {"test_lengths": (80, 0)}, "0 in test_lengths should be 1 or more"),
-    ("word-problem", {"group": "S4"}, "group='S4' is not known; there are: Z60, A5, S5"),
+    ("word-problem", {"group": "S6"}, "group='S6' is not known; there are: Z60, S3, S4, A5, S5"),
 ]
 
 

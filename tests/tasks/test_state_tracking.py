@@ -10,7 +10,7 @@ from zoo.tasks.state_tracking import Parity, WordProblem
 
 from .chance import counted, excess
 
-SIZES = {"Z60": 60, "A5": 60, "S5": 120}
+SIZES = {"Z60": 60, "S3": 6, "S4": 24, "A5": 60, "S5": 120}
 
 
 @pytest.fixture(params=SIZES)
@@ -64,6 +64,15 @@ def test_z60_is_abelian_and_cyclic():
 
 def test_a5_is_its_own_derived_subgroup():
     assert len(derived(GROUPS["A5"]().product, np.arange(60))) == 60
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("S3", [6, 3, 1]), ("S4", [24, 12, 4, 1])])
+def test_s3_and_s4_are_solvable_and_not_abelian(name, sizes):
+    product = GROUPS[name]().product
+    series = [np.arange(len(product))]
+    while len(series[-1]) > 1:
+        series.append(derived(product, series[-1]))
+    assert [len(members) for members in series] == sizes
 
 
 def test_s5_is_not_solvable():

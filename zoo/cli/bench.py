@@ -23,8 +23,8 @@ def bench(
         str, typer.Option(metavar="LIST", help="Tokens in a sequence, with commas.")
     ] = "256,512,1024,2048,4096,8192",
     kinds: Annotated[
-        str, typer.Option("--what", metavar="LIST", help="Of forward, train, decode and memory, with commas.")
-    ] = "forward,train,decode,memory",
+        str, typer.Option("--what", metavar="LIST", help="Of forward, train, prefill, decode and memory, with commas.")
+    ] = "forward,train,prefill,decode,memory",
     dim: Annotated[int, typer.Option(metavar="N", help="Width of the residual stream.")] = 128,
     heads: Annotated[int, typer.Option(metavar="N", help="For the mixers that set none.")] = 4,
     residual: Annotated[

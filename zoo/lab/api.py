@@ -102,7 +102,7 @@ def bench(
     Args:
         patterns: of token mixers; plain attention is measured beside them.
         lengths: tokens in a sequence.
-        kinds: of cost: ``"forward"``, ``"train"``, ``"decode"``, ``"memory"``.
+        kinds: of cost: ``"forward"``, ``"train"``, ``"prefill"``, ``"decode"``, ``"memory"``.
         out: a new folder for tables, plots and ``report.html``; None writes nothing.
         options: of `zoo.lab.bench.request.Request`: ``dim``, ``heads``, ``residual``, ``batch``, ``device``,
             ``precision``, ``threads``, ``repeats``, ``seed``.

@@ -1,7 +1,7 @@
 """Finite groups as tables of products."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import permutations
 from typing import NamedTuple
 
@@ -26,9 +26,9 @@ def z60() -> Group:
 
 
 @cache
-def s5() -> Group:
-    """All 120 permutations of five things."""
-    return _permutation_group(np.array(list(permutations(range(5)))))
+def symmetric(things: int) -> Group:
+    """All permutations of so many things: 6 of three, 24 of four, 120 of five."""
+    return _permutation_group(np.array(list(permutations(range(things)))))
 
 
 @cache
@@ -39,12 +39,19 @@ def a5() -> Group:
     return _permutation_group(everything[inversions % 2 == 0])
 
 
-GROUPS: Mapping[str, Callable[[], Group]] = {"Z60": z60, "A5": a5, "S5": s5}
+GROUPS: Mapping[str, Callable[[], Group]] = {
+    "Z60": z60,
+    "S3": partial(symmetric, 3),
+    "S4": partial(symmetric, 4),
+    "A5": a5,
+    "S5": partial(symmetric, 5),
+}
 
 
 def _permutation_group(elements: np.ndarray) -> Group:
-    """The group of these permutations, ``(n, 5)``, each as what becomes of 0 to 4; in the order of a dictionary."""
-    digits = 5 ** np.arange(4, -1, -1)
+    """The group of permutations ``(n, things)``, each as what becomes of 0, 1, …; in the order of a dictionary."""
+    things = elements.shape[1]
+    digits = things ** np.arange(things - 1, -1, -1)
     left_then_right = np.moveaxis(elements[:, elements], 0, 1)  # (left, right, thing): right[left[thing]]
     product = np.searchsorted(elements @ digits, left_then_right @ digits)
     return Group(tuple("".join(str(thing + 1) for thing in element) for element in elements), product)

@@ -53,13 +53,14 @@ class WordProblem(Task):
 
         12354 21345 12354        targets in S5: 12354 21354 21345
 
-    The elements are drawn at random. Z60 adds modulo 60; the elements of A5 and S5 are the even, and all, permutations
-    of five things, written as what 1 to 5 become, and a product does the left one first. Z60 and A5 have as many
-    elements, but A5 and S5 are not solvable: their word problem is complete for NC1, which circuits of constant depth,
-    and attention with them, are believed not to reach. The one of Z60 is within their reach.
+    The elements are drawn at random. Z60 adds modulo 60; the elements of S3, S4 and S5 are the permutations of three,
+    four and five things, of A5 the even ones of five, written as what 1, 2, … become, and a product does the left one
+    first. Z60 and A5 have as many elements, but A5 and S5 are not solvable: their word problem is complete for NC1,
+    which circuits of constant depth, and attention with them, are believed not to reach. Those of Z60, S3 and S4 are
+    within their reach.
 
     Options:
-        group: Z60, A5 or S5.
+        group: Z60, S3, S4, A5 or S5.
         length: elements of a sequence.
         examples: how many different sequences are trained on; None draws new ones for every step.
         test_lengths: other lengths to test.
@@ -78,7 +79,7 @@ class WordProblem(Task):
     def __init__(
         self,
         *,
-        group: Literal["Z60", "A5", "S5"] = "S5",
+        group: Literal["Z60", "S3", "S4", "A5", "S5"] = "S5",
         length: int = 32,
         examples: int | None = None,
         test_lengths: tuple[int, ...] = (64, 128),
@@ -99,5 +100,5 @@ class WordProblem(Task):
         return Examples(inputs, targets, slices={"position": positions(examples, length)})
 
     def symbol(self, token: int) -> str:
-        """An element: a number of Z60, or what a permutation makes of 12345, e.g. ``21345``."""
+        """An element: a number of Z60, or what a permutation makes of 123…, e.g. ``21345``."""
         return self.group.names[token]

@@ -42,8 +42,8 @@ def test_every_cell_is_measured():
     assert made.complete
     assert not made.failed
     assert [replace(cell, roofline_seconds=None) for cell in made.cells] == listener.cells
-    assert len(made.cells) == 4 * 3 * 2
-    assert len(listener.turns) == listener.expected == (3 * 4 + 1) * 3 * 2
+    assert len(made.cells) == 5 * 3 * 2
+    assert len(listener.turns) == listener.expected == (4 * 4 + 1) * 3 * 2
     for cell in made.cells:
         assert cell.cost > 0
         if cell.kind == "memory":

@@ -27,13 +27,14 @@ def work(kind, length=20, candidate=None, request=REQUEST):
         ("forward", PARAMETERS + 2 * READS, 60),
         ("train", 2 * PARAMETERS + 4 * READS, 60),
         ("memory", 2 * PARAMETERS + 4 * READS, 60),
-        ("decode", PARAMETERS + 2 * READS, 3),  # keys and values
+        ("prefill", PARAMETERS + 4 * READS, 60),  # keys and values are written
+        ("decode", PARAMETERS + 2 * READS, 3),  # keys and values are read
     ],
 )
 def test_bytes_and_tokens_counted_by_hand(kind, moved, tokens):
     prepared = work(kind)
     assert (prepared.bytes_moved, prepared.tokens) == (moved, tokens)
-    assert prepared.state == (2 * READS if kind == "decode" else None)
+    assert prepared.state == (2 * READS if kind in ("prefill", "decode") else None)
 
 
 @pytest.mark.slow
@@ -102,6 +103,20 @@ def test_decoding_goes_on_from_one_state_that_stays():
     prepared.call()
     prepared.call()
     assert seen[2:] == [(1, 600), (1, 600)]
+
+
+def test_a_prompt_is_one_step_from_no_state():
+    seen = []
+
+    class Spy(Candidate):
+        def step(self, stream, states=None):
+            seen.append((stream.shape[1], states, torch.is_grad_enabled()))
+            return super().step(stream, states)
+
+    plain = plain_attention(REQUEST, CPU)
+    prepared = work("prefill", 600, Spy("spy", list(plain.layers), plain.residual))
+    prepared.call()
+    assert seen == [(600, None, False)] * 2  # the first to know the size of the state
 
 
 def test_what_is_too_long_is_told():

@@ -2,10 +2,16 @@
 
 from zoo.lab.bench.result import Cell, Growth
 
-UNITS = {"forward": "ms a pass", "train": "ms a step", "decode": "µs a token", "memory": "MiB"}
+UNITS = {
+    "forward": "ms a pass",
+    "train": "ms a step",
+    "prefill": "ms a prompt",
+    "decode": "µs a token",
+    "memory": "MiB",
+}
 """In which each kind is shown."""
 
-_SCALES = {"forward": 1e3, "train": 1e3, "decode": 1e6, "memory": 2**-20}
+_SCALES = {"forward": 1e3, "train": 1e3, "prefill": 1e3, "decode": 1e6, "memory": 2**-20}
 
 NOTHING = "-"
 """Where there is no figure."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-_AXES = {"forward": "time", "train": "time", "decode": "time", "memory": "memory"}
+_AXES = {"forward": "time", "train": "time", "prefill": "time", "decode": "time", "memory": "memory"}
 _GUIDES = {1: (0, (6, 3)), 2: (0, (2, 2))}
 _GUIDE = "#9a9a9a"
 MIN_RANGE = 2.0

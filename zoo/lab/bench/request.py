@@ -11,6 +11,7 @@ from zoo.train.shell import join
 KINDS = {
     "forward": "a forward pass without gradients",
     "train": "a forward pass, and the backward pass to parameters and reads",
+    "prefill": "a prompt of so many tokens, taken in by one `step`",
     "decode": "one more token after so many",
     "memory": "the peak of a training step, above what was there before",
 }

@@ -27,7 +27,7 @@ class Cell:
         seconds: of one call, in each repeat; none where memory was measured.
         calls: that each repeat is the mean of.
         peak: bytes, where memory was measured.
-        state: bytes of the state that decoding starts from.
+        state: bytes of the state that decoding starts from, or that a prompt leaves.
         flops: floating-point operations of a call, as they are usually counted.
         masked_flops: the same without those of scores that a causal mask hides.
         bytes_moved: bytes that a call must move at least.

@@ -25,7 +25,7 @@ class Work:
         call: does it once.
         tokens: that a call takes in.
         bytes_moved: bytes that must be read or written at least: parameters, reads and writes, or the state.
-        state: bytes of the state that decoding starts from; None for other kinds.
+        state: bytes of the state that decoding starts from or that a prompt leaves; None for other kinds.
     """
 
     call: Callable[[], object]
@@ -44,8 +44,8 @@ def prepare_work(kind: str, candidate: Candidate, length: int, request: Request,
     if candidate.max_length is not None and tokens > candidate.max_length:
         raise UsageError(f"it takes at most {candidate.max_length:,} tokens")
     candidate.train(kind in ("train", "memory"))
-    prepared = {"forward": _forward, "train": _train, "memory": _train, "decode": _decode}[kind]
-    return prepared(candidate, length, request, device)
+    ways = {"forward": _forward, "train": _train, "prefill": _prefill, "decode": _decode, "memory": _train}
+    return ways[kind](candidate, length, request, device)
 
 
 def _forward(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
@@ -74,6 +74,17 @@ def _train(candidate: Candidate, length: int, request: Request, device: torch.de
     return Work(call, reads.shape[0] * length, 2 * candidate.parameters_bytes + 4 * reads.nbytes)
 
 
+def _prefill(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
+    reads = _reads(length, request, device)
+
+    def take_in() -> States:
+        with torch.no_grad(), autocast(device, request.precision):
+            return candidate.step(reads)[1]
+
+    size = _size(take_in())
+    return Work(take_in, reads.shape[0] * length, candidate.parameters_bytes + 2 * reads.nbytes + size, size)
+
+
 def _decode(candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
     reads = _reads(length + 1, request, device)
     states, last = _states(candidate, reads[:, :-1], request), reads[:, -1:].clone()
@@ -82,8 +93,13 @@ def _decode(candidate: Candidate, length: int, request: Request, device: torch.d
         with torch.no_grad(), autocast(device, request.precision):
             candidate.step(last, states)
 
-    size = sum(leaf.nbytes for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
+    size = _size(states)
     return Work(call, reads.shape[0], candidate.parameters_bytes + size, size)
+
+
+def _size(states: States | None) -> int:
+    """Bytes of all tensors of the states."""
+    return sum(leaf.nbytes for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
 
 
 def _states(candidate: Candidate, reads: Tensor, request: Request) -> States | None:
