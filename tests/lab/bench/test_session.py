@@ -97,6 +97,22 @@ class Short(TokenMixer):
         return x
 
 
+def test_what_is_as_large_as_its_context_is_built_for_each_length(monkeypatch):
+    seen, forward = set(), Candidate.forward
+
+    def watched(self, embedded):
+        seen.add((self.name, embedded.shape[1], self.max_length))
+        return forward(self, embedded)
+
+    monkeypatch.setattr(Candidate, "forward", watched)
+    made = bench("synthesizer(heads=1)", kinds=("forward", "train"))
+    assert not made.failed
+    assert {(t, limit) for name, t, limit in seen if name != PLAIN} == {(t, t) for t in LENGTHS}
+    shortest = bench("synthesizer(heads=1)", kinds=("forward",), lengths=LENGTHS[:1])
+    grown = made.candidates[1]["parameters"] - shortest.candidates[1]["parameters"]
+    assert grown == LENGTHS[-1] ** 2 - LENGTHS[0] ** 2
+
+
 class Hungry(TokenMixer):
     """Needs more memory than there is from 16 tokens."""
 

@@ -1,6 +1,7 @@
 """The candidates of a benchmark: the layers of each pattern, and plain attention as their baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +41,9 @@ class PlainAttention(TokenMixer):
     def step(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Mix the next reads; the state is the keys and the values so far, ``(b, h, s, k)`` each."""
         query, key, value = self._project(x)
-        if state is not None:
-            key, value = torch.cat([state[0], key], dim=2), torch.cat([state[1], value], dim=2)
+        if state is None:
+            return self._join(F.scaled_dot_product_attention(query, key, value, is_causal=True)), (key, value)
+        key, value = torch.cat([state[0], key], dim=2), torch.cat([state[1], value], dim=2)
         mask = None
         if x.shape[1] > 1:
             past = key.shape[2] - x.shape[1]
@@ -64,11 +66,20 @@ class Candidate(Stack):
         layers: in the order of the stream.
         residual: the scheme, whole: what it does at both ends of the stream is measured too.
         max_length: the longest sequence that they take, None for any.
+        rebuild: gives the same for sequences of so many tokens, where the size of a part follows from that; None
+            where `max_length` is all that they ever take.
     """
 
-    def __init__(self, name: str, layers: Sequence[Layer], residual: Residual, max_length: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Layer],
+        residual: Residual,
+        max_length: int | None = None,
+        rebuild: "Callable[[int], Candidate] | None" = None,
+    ) -> None:
         super().__init__()
-        self.name, self.max_length = name, max_length
+        self.name, self.max_length, self._rebuild = name, max_length, rebuild
         self.set_layers(layers, residual)
 
     @property
@@ -85,6 +96,18 @@ class Candidate(Stack):
             "parameters": count_parameters(self),
             "active_parameters": count_active_parameters(self),
         }
+
+    def for_length(self, tokens: int) -> "Candidate":
+        """This candidate, or one of its kind that takes so many tokens.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.max_length is None or tokens <= self.max_length:
+            return self
+        if self._rebuild is None:
+            raise UsageError(f"it takes at most {self.max_length:,} tokens")
+        return self._rebuild(tokens)
 
     def forward(self, embedded: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What comes out of the stream, ``(b, t, d)``, and the auxiliary losses of the parts."""
@@ -128,18 +151,22 @@ def build_candidates(request: Request, device: torch.device) -> tuple[list[Candi
     return built, failures
 
 
-def _build(pattern: str, request: Request, device: torch.device) -> Candidate:
+def _build(pattern: str, request: Request, device: torch.device, context: int = 1) -> Candidate:
+    """A candidate that is built for so many tokens: for one at first, so that a length that is too long fails alone."""
+
     def build() -> Backbone:
-        # A context of one token, so that a length that is too long fails for itself.
         return build_model(
             pattern,
             vocab_size=2,
             dim=request.dim,
             heads=request.heads,
-            context=1,
+            context=context,
             channel_mixer="none",
             residual=request.residual,
         )
 
     model = build_seeded(request.seed, build)
-    return Candidate(str(parse(pattern)), list(model.each_layer()), model.residual, model.max_length).to(device)
+    grows = model.max_length == context
+    rebuild = partial(_build, pattern, request, device) if grows else None
+    layers = list(model.each_layer())
+    return Candidate(str(parse(pattern)), layers, model.residual, model.max_length, rebuild).to(device)

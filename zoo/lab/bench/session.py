@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from zoo.errors import is_out_of_memory
+from zoo.errors import UsageError, is_out_of_memory
 from zoo.lab.bench.candidates import Candidate, build_candidates
 from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.masked_flops import count_operations
@@ -78,7 +78,7 @@ def run_bench(start: Start, listener: Listener | None = None) -> Bench:
         The bench; if it was stopped, with what was measured until then, and not ``complete``.
     """
     began, listener, request = time.monotonic(), listener or Listener(), start.request
-    described = [candidate.describe() for candidate in start.candidates]
+    described = [_describe(candidate, request.lengths[-1]) for candidate in start.candidates]
     bench = Bench(request, measure_peaks(start.device, request.precision), described, dict(start.unbuilt))
     bench.notes += filter(None, (_note_not_finite(candidate, start) for candidate in start.candidates))
     listener.start(_turns(request, len(start.candidates)))
@@ -98,6 +98,13 @@ def run_bench(start: Start, listener: Listener | None = None) -> Bench:
     bench.cells = [_bounded(cell, bench.peaks) for cell in bench.cells]
     bench.seconds = time.monotonic() - began
     return bench
+
+
+def _describe(candidate: Candidate, length: int) -> dict[str, object]:
+    """What there is to tell of a candidate at that length, or at the shorter ones that it takes."""
+    with suppress(UsageError):
+        candidate = candidate.for_length(length)
+    return candidate.describe()
 
 
 def _note_not_finite(candidate: Candidate, start: Start) -> str | None:

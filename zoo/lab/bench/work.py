@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from zoo.errors import UsageError
 from zoo.lab.bench.candidates import Candidate
 from zoo.lab.bench.request import Request
 from zoo.model.stack import States
@@ -41,8 +40,7 @@ def prepare_work(kind: str, candidate: Candidate, length: int, request: Request,
         UsageError: the candidate does not take so many tokens.
     """
     tokens = length + 1 if kind == "decode" else length
-    if candidate.max_length is not None and tokens > candidate.max_length:
-        raise UsageError(f"it takes at most {candidate.max_length:,} tokens")
+    candidate = candidate.for_length(tokens)
     candidate.train(kind in ("train", "memory"))
     ways = {"forward": _forward, "train": _train, "prefill": _prefill, "decode": _decode, "memory": _train}
     return ways[kind](candidate, length, request, device)
