@@ -32,7 +32,7 @@ class GDN2(Erasing):
         value_size: channels v a head; None for dim / heads.
         kernel_size: taps of the convolution, up to 8.
         rank: of the decay and the output gate; None for value_size.
-        floor: the least log decay, below 0; None for no limit, which costs a CPU several times the time.
+        floor: the least log decay, below 0; None for no limit, which costs a CPU a little more time.
         negative: b up to 2, a memory that can change its sign along a key.
 
     Cost: time ``t * (4.5 d**2 + d * (3.5 rank + 1.5 v + 64))`` by default, by chunks of 32 tokens. State:

@@ -31,7 +31,7 @@ class KDA(Erasing):
         value_size: channels v a head; None for dim / heads.
         kernel_size: taps of the convolution, up to 8.
         rank: of both gates; None for value_size.
-        floor: the least log decay, below 0; None for no limit, which costs a CPU several times the time.
+        floor: the least log decay, below 0; None for no limit, which costs a CPU a little more time.
         negative: beta up to 2, a memory that can change its sign along a key.
 
     Cost: time ``t * (4 d**2 + d * (4 rank + 2 k + 64))`` with k = v = d / heads, by chunks of 32 tokens. State:

@@ -5,17 +5,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mixers.ops.carry import carry
 from mixers.ops.decay_chunks import (
     ZERO,
     accumulation_dtype,
-    carry,
     chunk_length,
     from_chunks,
     into_chunks,
     resets,
     segments,
 )
-from mixers.ops.decay_pairs import factored_pairs, safe_pairs, scalar_pairs
+from mixers.ops.decay_pairs import factored_pairs, scalar_pairs
+from mixers.ops.safe_pairs import safe_pairs
 
 LARGEST = 80.0
 """The largest exponent of a factor, so that it stays finite in float32, and so does its product with a gradient."""
@@ -23,7 +24,7 @@ LARGEST = 80.0
 CHUNK, SAFE_CHUNK = 64, 32
 """Tokens a chunk, and where decays a channel have no floor: measured on a CPU, forward and backward."""
 
-SPAN = 2048
+SPAN = 1024
 """Tokens computed at a time, whole chunks: what is made for more is paged in anew by the default allocator."""
 
 Read = Literal["after", "before"]
@@ -59,8 +60,8 @@ def decay(
         state: S before the first token, ``(b, h, k, v)``; None is zero. It belongs to the row's first document.
         read: whether a token reads the state after its own decay and write, or before both.
         bonus: u, ``(h, k)``, with ``read="before"``: how much a token reads of its own write.
-        floor: the least log decay of a token and channel that the caller promises. A decay a channel costs half as
-            much with -5 or more. What it promises is not checked: decays below may overflow.
+        floor: the least log decay of a token and channel that the caller promises. A decay a channel costs a fifth
+            less with -5 or more. What it promises is not checked: decays below may overflow.
         documents: which document each token belongs to, ``(b, t)``; each starts from a zero state.
 
     Returns:
@@ -151,34 +152,40 @@ def _chunked(
         # a document's first token decays nothing of its own, and -inf there must not reach the running sum
         log_decay = log_decay.masked_fill(forgets[..., None, None], 0)
     query, key, value, log_decay = (into_chunks(x, c) for x in (query, key, value, log_decay))
-    if not (by_channel and _factored_chunk(floor)):
-        # exp is 0 from there on: lower ones would change nothing but the rounding of the running sum, and -inf spoil it
-        log_decay = log_decay.clamp_min(ZERO[query.dtype])
-    write = log_decay.cumsum(-2)
-    before = write if read == "after" else torch.nn.functional.pad(write[..., :-1, :], (0, 0, 1, 0))
     masks = None if forgets is None else segments(forgets, c)
-    pairs = _pairs(query, key, before, write, read=read, floor=floor, same=None if masks is None else masks.same)
-    last = write[..., -1:, :]
-    enters, leaves, keeps = before.exp(), (last - write).exp(), last.exp()
+    if by_channel and not _factored_chunk(floor):
+        found = safe_pairs(query[..., None, :], key[..., None, :], log_decay, after=int(read == "after"))
+        pairs, query, key = found.pairs[:, :, :, 0, 0], found.rows[..., 0, :], found.columns[..., 0, :]
+        keeps = found.whole[..., None, :]
+        pairs = pairs if masks is None else pairs.masked_fill(~masks.same, 0)
+    else:
+        pairs, query, key, keeps = _bounded(query, key, log_decay, read, None if masks is None else masks.same)
     if masks is not None:
-        enters, leaves = enters.masked_fill(~masks.enters, 0), leaves.masked_fill(~masks.leaves, 0)
+        query, key = query.masked_fill(~masks.enters, 0), key.masked_fill(~masks.leaves, 0)
         keeps = keeps.masked_fill(~masks.keeps, 0)
-    states, after = carry(keeps.mT, (key * leaves).mT @ value, state)
-    out = from_chunks(pairs @ value + (query * enters) @ states, t)
+    states, after = carry(keeps.mT, key.mT @ value, state)
+    out = from_chunks(pairs @ value + query @ states, t)
     return out if own is None else out + own, after
 
 
-def _pairs(
-    query: Tensor, key: Tensor, before: Tensor, write: Tensor, *, read: Read, floor: float | None, same: Tensor | None
-) -> Tensor:
-    """The matrix of pairs in the cheapest form that cannot overflow; `same`: both tokens are of one document."""
-    c, by_channel = query.shape[-2], write.shape[-1] > 1
-    if by_channel and not _factored_chunk(floor):
-        pairs = safe_pairs(query, key, before, write, strict=read == "before")
-        return pairs if same is None else pairs.masked_fill(~same, 0)
+def _bounded(
+    query: Tensor, key: Tensor, log_decay: Tensor, read: Read, same: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """By running sums: the matrix of pairs, queries decayed from a chunk's start, keys to its end, and the whole decay.
+
+    `same`: both tokens of a pair are of one document.
+    """
+    c, by_channel = query.shape[-2], log_decay.shape[-1] > 1
+    if not by_channel:
+        # exp is 0 from there on: lower ones would change nothing but the rounding of the sum, and -inf spoil it
+        log_decay = log_decay.clamp_min(ZERO[query.dtype])
+    write = log_decay.cumsum(-2)
+    before = write if read == "after" else torch.nn.functional.pad(write[..., :-1, :], (0, 0, 1, 0))
     seen = torch.ones(c, c, dtype=torch.bool, device=query.device).tril(0 if read == "after" else -1)
     form = factored_pairs if by_channel else scalar_pairs
-    return form(query, key, before, write, seen if same is None else seen & same)
+    pairs = form(query, key, before, write, seen if same is None else seen & same)
+    last = write[..., -1:, :]
+    return pairs, query * before.exp(), key * (last - write).exp(), last.exp()
 
 
 def _chunk_limit(by_channel: bool, floor: float | None) -> int:

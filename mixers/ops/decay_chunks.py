@@ -1,4 +1,4 @@
-"""Sequences cut into chunks, and the state carried from chunk to chunk, of the operators with a decaying state."""
+"""Sequences cut into chunks, and documents in them, of the operators with a decaying state."""
 
 from typing import NamedTuple
 
@@ -36,24 +36,6 @@ def into_chunks(x: Tensor, c: int, fill: float = 0.0) -> Tensor:
 def from_chunks(x: Tensor, t: int) -> Tensor:
     """``(b, h, n, c, v)`` to ``(b, t, h, v)``, without what lay behind the last token."""
     return x.permute(0, 2, 3, 1, 4).flatten(1, 2)[:, :t]
-
-
-def carry(keep: Tensor, write: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Carry a state over chunks, ``S_n = keep_n * S_{n-1} + write_n``, the only loop of a chunked form.
-
-    Args:
-        keep: how much of the state each chunk leaves, ``(b or 1, h, n, k or 1, 1)``.
-        write: what it adds, ``(b, h, n, k, v)``.
-        state: the state before the first chunk, ``(b, h, k, v)``.
-
-    Returns:
-        The states before each chunk, ``(b, h, n, k, v)``, and the one behind the last.
-    """
-    before = []
-    for kept, added in zip(keep.unbind(2), write.unbind(2), strict=True):
-        before.append(state)
-        state = torch.addcmul(added, kept, state)
-    return torch.stack(before, dim=2), state
 
 
 class Segments(NamedTuple):

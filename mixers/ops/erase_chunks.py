@@ -7,12 +7,13 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mixers.ops.erase_pairs import SAFE, Pairs, scalar_pairs, vector_pairs
+from mixers.ops.carry import carry_through
+from mixers.ops.erase_pairs import SAFE, Pairs, factored_pairs, scalar_pairs, unbounded_pairs
 
 CHUNK = 32
 """Tokens of a chunk: on CPUs 32 are faster than 64, since the matrices of all chunks are as large as t times this."""
 
-LARGEST = 1 << 21
+LARGEST = 1 << 19
 """Numbers of the largest tensor that a CPU works on: the memory of larger ones is mapped anew for each operation."""
 
 
@@ -79,61 +80,50 @@ def erase_chunks(tokens: Tokens, state: Tensor, floor: float | None, new: Tensor
         new: where a document starts that is not the first of its row, ``(b, t)``.
     """
     time = tokens.query.shape[1]
-    size = min(CHUNK, 1 << (time - 1).bit_length())
+    size = min(_longest(floor) or CHUNK, 1 << (time - 1).bit_length())
     if new is not None:
         tokens = _without_starts(tokens, new)
     pairs = _pairs(tokens, size, floor)
     if new is not None:
-        pairs = _within_documents(pairs, _blocks(new[:, :, None], size, size))
-    out, state = _solved(pairs, _blocks(tokens.value, size, size), state)
+        pairs = _within_documents(pairs, _chunks(new[:, :, None], size))
+    out, state = _solved(pairs, _chunks(tokens.value, size), state)
     return rearrange(out, "b h n c v -> b (n c) h v")[:, :time], state
 
 
 def _pairs(tokens: Tokens, size: int, floor: float | None) -> Pairs:
-    query, a, b, key, _, log_decay = tokens
-    rows, columns = [a, query], [b] if key is None else [b, key]
-    if log_decay is not None and log_decay.ndim == query.ndim:
-        block = _block(size, floor)
-        decay = _blocks(log_decay, block, size)
-        return vector_pairs(_stacked(rows, block, size), _stacked(columns, block, size), decay, size)
-    decay = query.new_zeros(1, 1, 1, size) if log_decay is None else _blocks(log_decay, size, size)
-    return scalar_pairs(_stacked(rows, size, size), _stacked(columns, size, size), decay)
+    a, query = _chunks(tokens.a, size), _chunks(tokens.query, size)
+    written = [tokens.b] if tokens.key is None else [tokens.b, tokens.key]
+    columns = torch.stack([_chunks(x, size) for x in written], dim=3)
+    if tokens.log_decay is None:
+        return scalar_pairs(a, query, columns, query.new_zeros(1, 1, 1, size))
+    decay = _chunks(tokens.log_decay, size)
+    if decay.ndim < query.ndim:
+        return scalar_pairs(a, query, columns, decay)
+    return (factored_pairs if _longest(floor) else unbounded_pairs)(a, query, columns, decay)
 
 
-def _block(size: int, floor: float | None) -> int:
-    """How many tokens, a power of 2, decay so little that one factor can hold it for half of them."""
-    block = 1
-    while floor is not None and 2 * block <= size and -floor * block <= SAFE:
-        block *= 2
-    return block
+def _longest(floor: float | None) -> int:
+    """The longest chunk, a power of 2, in which one factor can hold the decays of half of it; 0 where none pays."""
+    if floor is None:
+        return 0
+    return next((size for size in (CHUNK, CHUNK // 2, CHUNK // 4) if -floor * size / 2 <= SAFE), 0)
 
 
 def _solved(pairs: Pairs, value: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """What all chunks read, ``(b, h, n, c, v)``, and the state after the last, of the values, ``(b, h, n, c, v)``."""
     (ab, *ak), (qb, *qk) = (x.unbind(3) for x in pairs.products.unbind(3))
-    a, query = pairs.rows.unbind(3)
     b, *key = pairs.columns.unbind(3)
-    right = torch.cat([ak[0] @ value if key else value, a], dim=-1)
-    added = torch.linalg.solve_triangular(-ab, right, upper=False, unitriangular=True)
-    channels = [value.shape[-1], query.shape[-1]]
+    right = torch.cat([ak[0] @ value if key else value, pairs.a], dim=-1)
+    # From the right: a matrix of rows is what LAPACK takes for one of columns, so that nothing is copied.
+    added = torch.linalg.solve_triangular(-ab.mT, right.mT, upper=True, left=False, unitriangular=True).mT
+    channels = [value.shape[-1], pairs.a.shape[-1]]
     written, transition = (b.mT @ added).split(channels, dim=-1)
     read, read_state = (qb @ added).split(channels, dim=-1)
     if key:
         written, read = written + key[0].mT @ value, read + qk[0] @ value
     transition = transition + torch.diag_embed(pairs.total.expand(transition.shape[:-1]))
-    states, state = _states(transition, written, state)
-    return read + (query + read_state) @ states, state
-
-
-def _states(transition: Tensor, written: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The states before each chunk, ``(b, h, n, k, v)``, and the one after the last: S' = transition S + written."""
-    heads = state.shape[:2]
-    after = state.flatten(0, 1)
-    states = []
-    for matrix, summand in zip(transition.flatten(0, 1).unbind(1), written.flatten(0, 1).unbind(1), strict=True):
-        states.append(after)
-        after = torch.baddbmm(summand, matrix, after)
-    return torch.stack(states, dim=1).unflatten(0, heads), after.unflatten(0, heads)
+    states, state = carry_through(transition, written, state)
+    return read + (pairs.query + read_state) @ states, state
 
 
 def _within_documents(pairs: Pairs, new: Tensor) -> Pairs:
@@ -147,7 +137,8 @@ def _within_documents(pairs: Pairs, new: Tensor) -> Pairs:
     other = document[..., :, None] != document[..., None, :]
     return Pairs(
         pairs.products.masked_fill(other[..., None, None, :, :], 0),
-        pairs.rows.masked_fill(~first[..., None, :, None], 0),
+        pairs.a.masked_fill(~first[..., None], 0),
+        pairs.query.masked_fill(~first[..., None], 0),
         pairs.columns.masked_fill(~last[..., None, :, None], 0),
         pairs.total.masked_fill(~first[..., -1:], 0),
     )
@@ -161,14 +152,9 @@ def _without_starts(tokens: Tokens, new: Tensor) -> Tokens:
     return tokens._replace(a=tokens.a.masked_fill(new[..., None, None], 0), log_decay=decay)
 
 
-def _stacked(tensors: list[Tensor], block: int, size: int) -> Tensor:
-    """Tensors ``(b, t, h, k)`` by blocks, side by side: ``(b, h, n, r, s, k)``."""
-    return torch.stack([_blocks(x, block, size) for x in tensors], dim=3)
-
-
-def _blocks(x: Tensor, block: int, size: int) -> Tensor:
-    """The tokens of ``(b, t, h, ...)`` by blocks, ``(b, h, n, s, ...)``, with zeros up to whole chunks."""
+def _chunks(x: Tensor, size: int) -> Tensor:
+    """The tokens of ``(b, t, h, ...)`` by chunks, ``(b, h, n, c, ...)``, with zeros up to whole chunks."""
     missing = -x.shape[1] % size
     if missing:
         x = pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
-    return x.unflatten(1, (-1, block)).movedim(3, 1)
+    return x.unflatten(1, (-1, size)).movedim(3, 1)

@@ -21,12 +21,12 @@ def sizes(c: int) -> list[int]:
 
 
 def late(x: Tensor, size: int) -> Tensor:
-    """The tokens that are queries of squares of this size, ``(b, c, k)`` to ``(b, number, size, k)``, a view."""
+    """The tokens that are queries of squares of this size, ``(b, c, ...)`` to ``(b, number, size, ...)``, a view."""
     return x.unflatten(1, (-1, 2, size))[:, :, 1]
 
 
 def early(x: Tensor, size: int) -> Tensor:
-    """The tokens that are keys of squares of this size, ``(b, c, k)`` to ``(b, number, size, k)``, a view."""
+    """The tokens that are keys of squares of this size, ``(b, c, ...)`` to ``(b, number, size, ...)``, a view."""
     return x.unflatten(1, (-1, 2, size))[:, :, 0]
 
 
@@ -38,21 +38,21 @@ def square_decays(read: Tensor, write: Tensor, size: int) -> tuple[Tensor, Tenso
 
 
 def squares(pairs: Tensor, size: int) -> Tensor:
-    """The squares of one size, ``(b, c, c)`` to ``(b, size, size, number)``, a view."""
-    blocks = pairs.unflatten(2, (-1, 2, size)).unflatten(1, (-1, 2, size))
-    return blocks[:, :, 1, :, :, 0].diagonal(dim1=1, dim2=3)
+    """The squares of one size, ``(..., c, c)`` to ``(..., size, size, number)``, a view."""
+    blocks = pairs.unflatten(-1, (-1, 2, size)).unflatten(-4, (-1, 2, size))
+    return blocks[..., 1, :, :, 0, :].diagonal(dim1=-4, dim2=-2)
 
 
 def triangles(x: Tensor) -> Tensor:
-    """The tokens of the smallest triangles, ``(b, c, k)`` to ``(b, number, s, k)``, a view."""
+    """The tokens of the smallest triangles, ``(b, c, ...)`` to ``(b, number, s, ...)``, a view."""
     return x.unflatten(1, (-1, min(SHORT, x.shape[1])))
 
 
 def diagonals(pairs: Tensor, distance: int) -> Tensor:
-    """The pairs at a distance in the smallest triangles, ``(b, c, c)`` to ``(b, number, s - distance)``, a view."""
-    size = min(SHORT, pairs.shape[1])
-    blocks = pairs.unflatten(2, (-1, size)).unflatten(1, (-1, size)).diagonal(dim1=1, dim2=3)
-    return blocks.diagonal(-distance, dim1=1, dim2=2)
+    """The pairs at a distance in the smallest triangles, ``(..., c, c)`` to ``(..., number, s - distance)``, a view."""
+    size = min(SHORT, pairs.shape[-1])
+    blocks = pairs.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).diagonal(dim1=-4, dim2=-2)
+    return blocks.diagonal(-distance, dim1=-3, dim2=-2)
 
 
 def distances(c: int) -> list[tuple[int, slice, slice]]:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixers.ops.carry import carry
 from mixers.ops.decay_chunks import (
     accumulation_dtype,
-    carry,
     chunk_length,
     into_chunks,
     resets,

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from mixers.ops import flops as flops  # noqa: PLC0414 - it counts what torch's counter does not know
+from mixers.ops.carry import carry
 from mixers.ops.decay import decay
 from mixers.ops.decay_chunks import (
     ZERO,
     accumulation_dtype,
-    carry,
     chunk_length,
     from_chunks,
     into_chunks,

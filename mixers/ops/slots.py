@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixers.ops.carry import carry
 from mixers.ops.decay import decay, decay_reference
 from mixers.ops.decay_chunks import (
     ZERO,
     accumulation_dtype,
-    carry,
     chunk_length,
     from_chunks,
     into_chunks,

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from mixers.ops.decay import decay, decay_reference
 from mixers.ops.erase import erase, erase_reference
+from zoo.train.machine import prepare_machine
+from zoo.train.settings import validate
 
 ROUNDS = 5
 RECURRENCE = 2048
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32, help="of a key and of a value of one head")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(args.threads)
+    prepare_machine(validate({"device": "cpu", "threads": args.threads}))  # threads and allocator as in training
     torch.manual_seed(0)
     found, sizes = {}, (args.batch, args.heads, args.channels)
     for name, make in {"decay": _decay, "erase": _erase}.items():
@@ -66,10 +68,12 @@ def _measure(make: Callable[[int], dict[str, Callable[[], Tensor]]]) -> dict[str
 def _interleaved(calls: dict[str, Callable[[], Tensor]], rounds: int = ROUNDS) -> dict[str, float]:
     """The median time of a forward and a backward pass of each, in turn, after one that warms up."""
     times: dict[str, list[float]] = {name: [] for name in calls}
+    # Numbers of their own: the ones that a sum sends back lie in memory as no gradient of a model does.
+    gradients = {name: torch.randn(call().shape) for name, call in calls.items()}
     for number in range(rounds + 1):
         for name, call in calls.items():
             start = time.perf_counter()
-            call().sum().backward()
+            call().backward(gradients[name])
             if number:
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(found) for name, found in times.items()}

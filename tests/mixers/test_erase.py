@@ -202,6 +202,8 @@ def test_autocast_leaves_the_state_as_it_is(t):
     assert_close(found, erase(**tensors))
 
 
+# torch traces a custom gradient by making an instance of it, which it deprecates itself
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("t", [1, 40])
@@ -225,7 +227,7 @@ def counted_flops(run):
 
 def test_flops_are_those_of_the_matrices():
     t, c, k, v = 64, 32, 5, 3
-    chunks, states = 2 * 2 * t // c, 2 * 2
+    chunks = 2 * 2 * t // c
     tensors = inputs(t, "head", k=k, v=v)
     pairs, solve, after = 2 * 2 * c * c * k, c * c * (k + v), 2 * k * c * (k + v)
     reads = 2 * c * c * (k + v) + 2 * c * k * v
@@ -233,10 +235,8 @@ def test_flops_are_those_of_the_matrices():
     out, state = erase(**without_grad(tensors))
     assert counted_flops(lambda: erase(**without_grad(tensors))) == forward
     out, state = erase(**tensors)
-    # A product has two gradients. So has the solve: another solve, and a product c×c×(k + v). The state that a call
-    # starts from has none, and what came before the first chunk is constant.
-    constant = states * 2 * k * k * v
-    backward = 2 * forward - chunks * 2 * solve + chunks * (solve + 2 * c * c * (k + v)) - constant
+    # A product has two gradients. So has the solve: another solve, and a product c×c×(k + v).
+    backward = 2 * forward - chunks * 2 * solve + chunks * (solve + 2 * c * c * (k + v))
     assert counted_flops((out.sum() + state.sum()).backward) == backward
     assert math.isclose(backward, 2 * forward, rel_tol=0.2)
 
