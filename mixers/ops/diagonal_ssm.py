@@ -4,6 +4,7 @@ from math import pi
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mixers.ops.longconv import longconv
 
@@ -16,7 +17,7 @@ def diagonal_ssm(
         h_t = e^{w + i a} h_{t-1} + x_t        y_t = 2 Re sum_n c_n h_{t,n}
 
     The same as the convolution with `ssm_kernel`, which is how it is computed; what `state` adds decays by powers.
-    Time ``t * d * n`` for powers and states, and ``t log t`` for the convolution.
+    Time ``t * d * n`` for kernel and states, and ``t log t`` for the convolution.
 
     Args:
         x: the inputs, ``(b, t, d)``.
@@ -31,13 +32,13 @@ def diagonal_ssm(
     Source: Gu et al. 2022, arXiv:2206.11893.
     """
     time, inputs = x.shape[1], x.to(torch.promote_types(x.dtype, torch.float32))
-    powers = _powers(log_decay, angle, time + 1)
-    y = longconv(inputs, _read(weight, powers[..., :time]))
-    h = torch.einsum("btd,dnt->bdn", inputs.to(powers.dtype), powers[..., :time].flip(-1))
+    blocks = _Blocks(log_decay, angle, time)
+    y = longconv(inputs, blocks.read(weight))
+    h = blocks.sums(inputs.flip(1))
     if state is not None:
         before = torch.view_as_complex(state.to(inputs.dtype).contiguous())
-        y = y + 2 * torch.einsum("bdn,dnt->btd", before * weight, powers[..., 1:]).real
-        h = h + powers[..., time] * before
+        y = y + blocks.read(before * weight * _powers(log_decay, angle, 1)).transpose(1, 2)
+        h = h + _powers(log_decay, angle, time) * before
     return y.to(x.dtype), torch.view_as_real(h)
 
 
@@ -59,18 +60,40 @@ def ssm_kernel(log_decay: Tensor, angle: Tensor, weight: Tensor, length: int) ->
 
     kernel_l = 2 Re sum_n c_n e^{(w_n + i a_n) l}
     """
-    return _read(weight, _powers(log_decay, angle, length))
+    return _Blocks(log_decay, angle, length).read(weight)
 
 
-def _read(weight: Tensor, powers: Tensor) -> Tensor:
-    """The states' weighted sum, ``(d, l)``; products of complex matrices have no form that leaves out a part."""
-    real = weight.real[:, None] @ powers.real - weight.imag[:, None] @ powers.imag
-    return 2 * real[:, 0]
+class _Blocks:
+    """The powers of the states' decays for all lags below a length, as products of two that are kept.
+
+    Lag l = q * size + r takes a coarse power and a fine one, about the square root of the length of each: all of them
+    at once, ``(d, n, l)``, would be gigabytes.
+    """
+
+    def __init__(self, log_decay: Tensor, angle: Tensor, length: int) -> None:
+        self.length, self.size = length, 1 << (length.bit_length() + 1) // 2
+        lags = torch.arange(-(-length // self.size) * self.size, device=angle.device)
+        self.fine = _powers(log_decay, angle, lags[: self.size])
+        self.coarse = _powers(log_decay, angle, lags[:: self.size])
+
+    def read(self, weight: Tensor) -> Tensor:
+        """Twice the real part of the states' weighted sum at each lag, ``(..., d, n)`` to ``(..., d, l)``."""
+        coarse = weight[..., None] * self.coarse
+        # products of complex matrices have no form that leaves out a part
+        real = coarse.real.mT @ self.fine.real - coarse.imag.mT @ self.fine.imag
+        return 2 * real.flatten(-2)[..., : self.length]
+
+    def sums(self, x: Tensor) -> Tensor:
+        """Each state's sum of the inputs ``(b, l, d)``, each by the power of its lag, ``(b, d, n)``."""
+        padded = pad(x.transpose(1, 2), (0, -self.length % self.size)).unflatten(2, (-1, self.size))
+        within = torch.complex(padded @ self.fine.real.mT, padded @ self.fine.imag.mT)
+        return (within * self.coarse.mT).sum(2)
 
 
-def _powers(log_decay: Tensor, angle: Tensor, length: int) -> Tensor:
-    """``e^{(w + i a) l}`` for all l below `length`, ``(d, n, l)``."""
-    lag = torch.arange(length, device=angle.device)
+def _powers(log_decay: Tensor, angle: Tensor, lag: Tensor | int) -> Tensor:
+    """``e^{(w + i a) lag}``: of one lag ``(d, n)``, of several ``(d, n, l)``."""
+    if isinstance(lag, Tensor):
+        log_decay, angle = log_decay[..., None], angle[..., None]
     # In float32, the angle of a late token would be off by as much as its last turns are long.
-    turned = torch.remainder(angle.double()[..., None] * lag, 2 * pi).to(angle.dtype)
-    return torch.polar((log_decay[..., None] * lag).exp(), turned)
+    turned = torch.remainder(angle.double() * lag, 2 * pi).to(angle.dtype)
+    return torch.polar((log_decay * lag).exp(), turned)
