@@ -32,13 +32,14 @@ def diagonal_ssm(
     Source: Gu et al. 2022, arXiv:2206.11893.
     """
     time, inputs = x.shape[1], x.to(torch.promote_types(x.dtype, torch.float32))
-    blocks = _Blocks(log_decay, angle, time)
-    y = longconv(inputs, blocks.read(weight))
-    h = blocks.sums(inputs.flip(1))
-    if state is not None:
-        before = torch.view_as_complex(state.to(inputs.dtype).contiguous())
-        y = y + blocks.read(before * weight * _powers(log_decay, angle, 1)).transpose(1, 2)
-        h = h + _powers(log_decay, angle, time) * before
+    with torch.autocast(x.device.type, enabled=False):  # products of powers would be narrower than the powers
+        blocks = _Blocks(log_decay, angle, time)
+        y = longconv(inputs, blocks.read(weight))
+        h = blocks.sums(inputs.flip(1))
+        if state is not None:
+            before = torch.view_as_complex(state.to(inputs.dtype).contiguous())
+            y = y + blocks.read(before * weight * _powers(log_decay, angle, 1)).transpose(1, 2)
+            h = h + _powers(log_decay, angle, time) * before
     return y.to(x.dtype), torch.view_as_real(h)
 
 
@@ -60,7 +61,8 @@ def ssm_kernel(log_decay: Tensor, angle: Tensor, weight: Tensor, length: int) ->
 
     kernel_l = 2 Re sum_n c_n e^{(w_n + i a_n) l}
     """
-    return _Blocks(log_decay, angle, length).read(weight)
+    with torch.autocast(angle.device.type, enabled=False):
+        return _Blocks(log_decay, angle, length).read(weight)
 
 
 class _Blocks:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from mixers.ops.documents import starts
 
@@ -42,10 +42,12 @@ def loop(
     if fresh is not None and initial is None:
         initial = tree_map(torch.zeros_like, state)
     rows: list[Tree] = []
-    for t in range(_length(x)):
+    leaves, form = tree_flatten(x)
+    # unbound at once: the gradient of a slice a token would be a whole sequence a token
+    for t, token in enumerate(zip(*(leaf.unbind(1) for leaf in leaves), strict=True)):
         if fresh is not None and t:
             state = tree_map(lambda old, new, at=fresh[:, t]: _replace(old, new, at), state, initial)
-        row, state = cell(tree_map(lambda tensor, t=t: tensor[:, t], x), state)
+        row, state = cell(tree_unflatten(token, form), state)
         rows.append(row)
     return tree_map(lambda *leaves: torch.stack(leaves, dim=1), rows[0], *rows[1:]), state
 
@@ -53,9 +55,3 @@ def loop(
 def _replace(old: Tensor, new: Tensor, at: Tensor) -> Tensor:
     """The rows of `new` where `at` says so, ``(b,)``, and elsewhere those of `old`."""
     return torch.where(at.reshape(-1, *[1] * (old.ndim - 1)), new.to(old.dtype), old)
-
-
-def _length(x: Tree) -> int:
-    lengths: list[int] = []
-    tree_map(lambda tensor: lengths.append(tensor.shape[1]), x)
-    return lengths[0]

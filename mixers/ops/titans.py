@@ -163,15 +163,21 @@ def _by_mini_batch(
     of_speed, of_memory = to_memory[..., c : c + 1], to_memory[..., c + 1 :]
     memory, speed, anchor, _ = state
     outs = []
-    for n in range(batches.number):
-        change = -rate[n] * gradient(key[n] @ anchor, target[n], gain, bias)
-        read = of_memory[n] * (query[n] @ memory) + of_speed[n] * (query[n] @ speed)
-        outs.append(read + pairs[n] @ change)
-        last = slice(c - 1, None)
-        written = (key[n] * to_memory[n, :, :, last, :c].mT).mT @ change
-        memory = of_memory[n, :, :, last] * memory + of_speed[n, :, :, last] * speed + written
-        speed = to_speed[n, ..., c : c + 1] * speed + (key[n] * to_speed[n, ..., :c].mT).mT @ change
-        anchor = torch.where(complete[n], memory, anchor)
+    # unbound at once: the gradient of a slice a mini-batch would be a whole sequence a mini-batch
+    reads = (x.unbind() for x in (query, key, target, rate, of_memory, of_speed, pairs))
+    last = slice(c - 1, None)
+    writes = (key * to_memory[..., last, :c].mT, of_memory[..., last, :], of_speed[..., last, :])
+    speeds = (key * to_speed[..., :c].mT, to_speed[..., c : c + 1])
+    ends = (x.unbind() for x in (*writes, *speeds, complete))
+    for (q, k, wanted, eta, from_memory, from_speed, among), end in zip(
+        zip(*reads, strict=True), zip(*ends, strict=True), strict=True
+    ):
+        change = -eta * gradient(k @ anchor, wanted, gain, bias)
+        outs.append(from_memory * (q @ memory) + from_speed * (q @ speed) + among @ change)
+        to_keep, kept, kept_speed, to_move, moved, complete_now = end
+        memory = kept * memory + kept_speed * speed + to_keep.mT @ change
+        speed = moved * speed + to_move.mT @ change
+        anchor = torch.where(complete_now, memory, anchor)
     return batches.join(torch.stack(outs)), TitansState(memory, speed, anchor, batches.next_phase())
 
 

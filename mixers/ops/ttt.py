@@ -150,13 +150,15 @@ def _by_mini_batch(
     weight, total, _ = state
     # Slots without a token are zero in all tensors: their key has no channel of the bias, and their error counts 0.
     pairs, complete = (query @ key.mT).tril() * rate, batches.complete()
-    outs = []
-    for n in range(batches.number):
-        error = importance[n] * gradient(key[n] @ weight, target[n], gain, bias)
-        outs.append(query[n] @ weight - rate[n] * (query[n] @ total) - pairs[n] @ error)
-        total = total + key[n].mT @ error
-        weight = weight - (rate[n, :, :, -1:] * complete[n]) * total
-        total = total.masked_fill(complete[n], 0)
+    last, outs = rate[:, :, :, -1:] * complete, []
+    # unbound at once: the gradient of a slice a mini-batch would be a whole sequence a mini-batch
+    by_batch = zip(*(x.unbind() for x in (query, key, target, rate, importance, pairs, last, complete)), strict=True)
+    for q, k, wanted, eta, weighed, among, at_end, ends in by_batch:
+        error = weighed * gradient(k @ weight, wanted, gain, bias)
+        outs.append(q @ weight - eta * (q @ total) - among @ error)
+        total = total + k.mT @ error
+        weight = weight - at_end * total
+        total = total.masked_fill(ends, 0)
     return batches.join(torch.stack(outs)), TTTState(weight, total, batches.next_phase())
 
 
