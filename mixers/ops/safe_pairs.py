@@ -80,13 +80,16 @@ class _SafePairs(torch.autograd.Function):
     @staticmethod
     def backward(
         ctx: Any, to_pairs: Tensor, to_start: Tensor, to_end: Tensor, to_whole: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         rows, columns, log_decay, decay = ctx.saved_tensors
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # a gradient of the gradient is asked for
             inputs = rows, columns, log_decay
-            gradients = to_pairs, to_start, to_end, to_whole
-            found = torch.autograd.grad(_plain_pairs(*inputs, ctx.after), inputs, gradients, create_graph=True)
-            return found[0], found[1], found[2], None
+            plain = zip(_plain_pairs(*inputs, ctx.after), (to_pairs, to_start, to_end, to_whole), strict=True)
+            outs, gradients = zip(*((out, to_out) for out, to_out in plain if out.requires_grad), strict=True)
+            wanted = [x for x in inputs if x.requires_grad]
+            found = iter(torch.autograd.grad(outs, wanted, gradients, create_graph=True, materialize_grads=True))
+            to_rows, to_columns, to_log = (next(found) if x.requires_grad else None for x in inputs)
+            return to_rows, to_columns, to_log, None
         after, c, across = ctx.after, rows.shape[1], to_pairs.shape[1:3]
         faded = _faded(rows, decay, after)
         to_faded, to_columns = torch.zeros_like(rows), torch.zeros_like(columns)

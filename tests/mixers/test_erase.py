@@ -185,6 +185,17 @@ def test_has_second_derivatives(form):
     assert torch.autograd.gradgradcheck(mixed, leaves, fast_mode=True)
 
 
+def test_has_second_derivatives_where_decays_are_constant():
+    tensors = inputs(3, "channel", k=2, v=1)
+    decay = tensors.pop("log_decay").detach()
+    names = list(tensors)
+
+    def mixed(*leaves):
+        return erase(**dict(zip(names, leaves, strict=True)), log_decay=decay)
+
+    assert torch.autograd.gradgradcheck(mixed, tuple(tensors.values()), fast_mode=True)
+
+
 @pytest.mark.parametrize("form", ["a head", "a channel"])
 def test_accumulates_in_float32_and_answers_in_the_dtype_of_value(form):
     tensors = without_grad(inputs(40, **FORMS[form]))
