@@ -60,7 +60,7 @@ def decay(
         state: S before the first token, ``(b, h, k, v)``; None is zero. It belongs to the row's first document.
         read: whether a token reads the state after its own decay and write, or before both.
         bonus: u, ``(h, k)``, with ``read="before"``: how much a token reads of its own write.
-        floor: the least log decay of a token and channel that the caller promises. A decay a channel costs a fifth
+        floor: the least log decay of a token and channel that the caller promises. A decay a channel costs a seventh
             less with -5 or more. What it promises is not checked: decays below may overflow.
         documents: which document each token belongs to, ``(b, t)``; each starts from a zero state.
 
@@ -159,7 +159,7 @@ def _chunked(
         keeps = found.whole[..., None, :]
         pairs = pairs if masks is None else pairs.masked_fill(~masks.same, 0)
     else:
-        pairs, query, key, keeps = _bounded(query, key, log_decay, read, None if masks is None else masks.same)
+        pairs, query, key, keeps = _by_running_sums(query, key, log_decay, read, None if masks is None else masks.same)
     if masks is not None:
         query, key = query.masked_fill(~masks.enters, 0), key.masked_fill(~masks.leaves, 0)
         keeps = keeps.masked_fill(~masks.keeps, 0)
@@ -168,10 +168,10 @@ def _chunked(
     return out if own is None else out + own, after
 
 
-def _bounded(
+def _by_running_sums(
     query: Tensor, key: Tensor, log_decay: Tensor, read: Read, same: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """By running sums: the matrix of pairs, queries decayed from a chunk's start, keys to its end, and the whole decay.
+    """The matrix of pairs, queries decayed from a chunk's start, keys decayed to its end, and the decay of all of it.
 
     `same`: both tokens of a pair are of one document.
     """

@@ -87,7 +87,7 @@ class _SafePairs(torch.autograd.Function):
             plain = zip(_plain_pairs(*inputs, ctx.after), (to_pairs, to_start, to_end, to_whole), strict=True)
             outs, gradients = zip(*((out, to_out) for out, to_out in plain if out.requires_grad), strict=True)
             wanted = [x for x in inputs if x.requires_grad]
-            found = iter(torch.autograd.grad(outs, wanted, gradients, create_graph=True, materialize_grads=True))
+            found = iter(torch.autograd.grad(outs, wanted, gradients, create_graph=True))
             to_rows, to_columns, to_log = (next(found) if x.requires_grad else None for x in inputs)
             return to_rows, to_columns, to_log, None
         after, c, across = ctx.after, rows.shape[1], to_pairs.shape[1:3]

@@ -163,21 +163,18 @@ def _by_mini_batch(
     of_speed, of_memory = to_memory[..., c : c + 1], to_memory[..., c + 1 :]
     memory, speed, anchor, _ = state
     outs = []
-    # unbound at once: the gradient of a slice a mini-batch would be a whole sequence a mini-batch
-    reads = (x.unbind() for x in (query, key, target, rate, of_memory, of_speed, pairs))
     last = slice(c - 1, None)
-    writes = (key * to_memory[..., last, :c].mT, of_memory[..., last, :], of_speed[..., last, :])
-    speeds = (key * to_speed[..., :c].mT, to_speed[..., c : c + 1])
-    ends = (x.unbind() for x in (*writes, *speeds, complete))
-    for (q, k, wanted, eta, from_memory, from_speed, among), end in zip(
-        zip(*reads, strict=True), zip(*ends, strict=True), strict=True
-    ):
+    reads = query, key, target, rate, of_memory, of_speed, pairs
+    writes = key * to_memory[..., last, :c].mT, of_memory[..., last, :], of_speed[..., last, :]
+    speeds = key * to_speed[..., :c].mT, to_speed[..., c : c + 1]
+    # unbound at once: the gradient of a slice a mini-batch would be a whole sequence a mini-batch
+    by_batch = zip(*(x.unbind() for x in (*reads, *writes, *speeds, complete)), strict=True)
+    for q, k, wanted, eta, from_memory, from_speed, among, kept_key, kept, added, moved_key, moved, ends in by_batch:
         change = -eta * gradient(k @ anchor, wanted, gain, bias)
         outs.append(from_memory * (q @ memory) + from_speed * (q @ speed) + among @ change)
-        to_keep, kept, kept_speed, to_move, moved, complete_now = end
-        memory = kept * memory + kept_speed * speed + to_keep.mT @ change
-        speed = moved * speed + to_move.mT @ change
-        anchor = torch.where(complete_now, memory, anchor)
+        memory = kept * memory + added * speed + kept_key.mT @ change
+        speed = moved * speed + moved_key.mT @ change
+        anchor = torch.where(ends, memory, anchor)
     return batches.join(torch.stack(outs)), TitansState(memory, speed, anchor, batches.next_phase())
 
 

@@ -113,6 +113,21 @@ def test_what_is_as_large_as_its_context_is_built_for_each_length(monkeypatch):
     assert grown == LENGTHS[-1] ** 2 - LENGTHS[0] ** 2
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory: you tried to allocate 1 byte")])
+def test_what_is_too_large_at_a_length_fails_for_itself(monkeypatch, error):
+    forward = Candidate.for_length
+
+    def watched(self, tokens):
+        if self.name != PLAIN and tokens >= 16:
+            raise error
+        return forward(self, tokens)
+
+    monkeypatch.setattr(Candidate, "for_length", watched)
+    made = bench("synthesizer(heads=1)", kinds=("forward",))
+    assert made.complete
+    assert [length for _, length, _ in failed(made)] == [16, 32]
+
+
 class Hungry(TokenMixer):
     """Needs more memory than there is from 16 tokens."""
 
