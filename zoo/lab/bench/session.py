@@ -101,7 +101,7 @@ def run_bench(start: Start, listener: Listener | None = None) -> Bench:
 
 
 def _describe(candidate: Candidate, length: int) -> dict[str, object]:
-    """What there is to tell of a candidate at that length, or as it was built where it cannot be had so long."""
+    """What there is to tell of a candidate at that length, or as it was built where it takes fewer tokens."""
     with suppress(UsageError, MemoryError, RuntimeError):  # its cells say why
         candidate = candidate.for_length(length)
     return candidate.describe()
