@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mixers.layers.memory_panels import SHOWN_TOKENS, influence_panel, kept_panel
 from mixers.ops.decay import decay
+from mixers.ops.rotary import rotate_first
 from zoo import Panel, State, TokenMixer
 
 MIN_NORMED = 4
@@ -89,6 +90,22 @@ def split_memory_heads(projected: Tensor, heads: int, key_size: int, value_size:
     keys, values = heads * key_size, heads * value_size
     query, key, value = projected.split([keys, keys, values], dim=-1)
     return query.unflatten(-1, (heads, -1)), key.unflatten(-1, (heads, -1)), value.unflatten(-1, (heads, -1))
+
+
+def turned(x: Tensor) -> Tensor:
+    """Turn queries or keys, ``(b, t, h, k)``, by the positions from 0; of an odd k the last channel stays as it is.
+
+    Documents need no positions of their own, since only distances matter.
+    """
+    heads_first = x.transpose(1, 2)
+    return rotate_first(heads_first, x.shape[-1] // 2 * 2).transpose(1, 2)
+
+
+def turned_back(memory: Tensor, time: int) -> Tensor:
+    """Turn the keys in a memory, ``(b, h, k, v)``, back by the tokens that were read, so that the next is at 0."""
+    columns = memory.mT.flatten(1, 2)[:, :, None]
+    straight = rotate_first(columns, memory.shape[2] // 2 * 2, -time)
+    return straight[:, :, 0].unflatten(1, (memory.shape[1], memory.shape[3])).mT
 
 
 def memory_sizes(dim: int, heads: int, key_size: int | None, default: int, value_size: int | None) -> tuple[int, int]:

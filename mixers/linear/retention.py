@@ -5,9 +5,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mixers.layers.linear_memory import Heads, LinearMemory, memory_sizes, split_memory_heads
+from mixers.layers.linear_memory import (
+    Heads,
+    LinearMemory,
+    memory_sizes,
+    split_memory_heads,
+    turned,
+    turned_back,
+)
 from mixers.layers.normed_heads import NormedHeads
-from mixers.ops.rotary import rotate
 
 
 class Retention(LinearMemory):
@@ -60,12 +66,12 @@ class Retention(LinearMemory):
     def _heads(self, x: Tensor) -> Heads:
         query, key, value = split_memory_heads(self.project_in(x), self.heads, self.key_size, self.value_size)
         if self.rope:
-            query, key = _rotated(query), _rotated(key)
+            query, key = turned(query), turned(key)
         return Heads(query * self.key_size**-0.5, key, value, _log_gamma(self.heads, x))
 
     def _remember(self, heads: Heads, state: Tensor | None, documents: Tensor | None) -> tuple[Tensor, Tensor]:
         read, state = super()._remember(heads, state, documents)
-        return read, _turned_back(state, heads.query.shape[1]) if self.rope else state
+        return read, turned_back(state, heads.query.shape[1]) if self.rope else state
 
     def _write(self, read: Tensor, x: Tensor) -> Tensor:
         return self.heads_out(read, x)
@@ -75,14 +81,3 @@ def _log_gamma(heads: int, x: Tensor) -> Tensor:
     """The log decay of each head, ``(h,)``."""
     head = torch.arange(heads, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
     return torch.log1p(-torch.exp2(-5 - head))
-
-
-def _rotated(x: Tensor) -> Tensor:
-    """Turn ``(b, t, h, k)`` by the positions from 0; documents need no own ones, since only distances matter."""
-    return rotate(x.transpose(1, 2)).transpose(1, 2)
-
-
-def _turned_back(memory: Tensor, time: int) -> Tensor:
-    """Turn the keys in a memory, ``(b, h, k, v)``, back by the tokens that were read, so that the next is at 0."""
-    columns = memory.mT.flatten(1, 2)[:, :, None]
-    return rotate(columns, -time)[:, :, 0].unflatten(1, (memory.shape[1], memory.shape[3])).mT

@@ -127,8 +127,12 @@ def _with_ones(value: Tensor) -> Tensor:
     # The denominator is one more channel of the values, always 1: it is read by the same pairs of queries and keys,
     # and costs one column where a running sum of keys of its own would cost a second pass. In float32 at least, since
     # bfloat16 cannot count the tokens of a sum beyond 256.
-    wide = value.to(torch.promote_types(value.dtype, torch.float32))
-    return F.pad(wide, (0, 1), value=1.0)
+    return F.pad(widened(value), (0, 1), value=1.0)
+
+
+def widened(value: Tensor) -> Tensor:
+    """The values in float32 at least, in which they are summed up."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
 def _quotient(sums: Tensor, epsilon: float, value: Tensor) -> Tensor:

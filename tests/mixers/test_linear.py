@@ -56,16 +56,18 @@ def written(out, normed, gate):
     return out.project((normed * out.gain * gate).flatten(2))
 
 
-def weighed(query, key, value):
-    """The average of the values by the products of features."""
-    weights = torch.einsum("bthk,bshk->bhts", query, key).tril()
-    return torch.einsum("bhts,bshv->bthv", weights / (weights.sum(-1, keepdim=True) + 1e-6), value)
+def weighed(query, key, value, rope):
+    """The values weighed by the products of rotated features, divided by the sum of the products of unrotated ones."""
+    rotated = (rotate(of.transpose(1, 2)).transpose(1, 2) for of in (query, key)) if rope else (query, key)
+    weights, plain = (torch.einsum("bthk,bshk->bhts", q, k).tril() for q, k in (rotated, (query, key)))
+    return torch.einsum("bhts,bshv->bthv", weights / (plain.sum(-1, keepdim=True) + 1e-6), value)
 
 
-def test_linear_attention_is_an_average_weighed_by_features():
-    mix, x = built(LinearAttention)
+@pytest.mark.parametrize("rope", [True, False])
+def test_linear_attention_is_an_average_weighed_by_features(rope):
+    mix, x = built(LinearAttention, rope=rope)
     query, key, value = heads_of(mix, x)
-    expected = weighed(*(torch.where(of > 0, of + 1, of.exp()) for of in (query, key)), value)
+    expected = weighed(*(torch.where(of > 0, of + 1, of.exp()) for of in (query, key)), value, rope)
     assert_close(mix(x), mix.project_out(expected.flatten(2)), **EXACT)
 
 
@@ -82,6 +84,21 @@ def test_linear_attention_without_a_quotient_has_a_norm_a_head():
 def test_features_decide_the_size_of_the_memory(feature, features):
     mix, x = built(LinearAttention, feature=feature)
     assert mix.step(x)[1].shape == (2, 2, features, 8 + 1)
+
+
+def test_features_of_an_odd_number_keep_the_last_one_unturned():
+    mix, x = built(LinearAttention, key_size=3)
+    first, state = mix.step(x[:, :4])
+    assert_close(torch.cat([first, mix.step(x[:, 4:], state)[0]], dim=1), mix(x), **EXACT)
+
+
+def test_kernels_of_queries_and_keys_are_not_turned():
+    assert not built(LinearAttention, feature="taylor")[0].rope
+    assert built(LinearAttention, feature="taylor", rope=True)[0].rope
+    assert built(LinearAttention)[0].rope
+    assert not built(LinearAttention, normalize=False)[0].rope
+    with pytest.raises(ValueError, match="rope=true needs normalize=true"):
+        LinearAttention(DIM, normalize=False, rope=True)
 
 
 def test_keys_of_second_order_features_are_narrow():
@@ -176,7 +193,7 @@ def test_based_is_an_average_by_a_series_beside_one_by_a_softmax():
     seen = torch.ones(TIME, TIME).tril() - torch.ones(TIME, TIME).tril(-3)
     attended = scores.masked_fill(seen == 0, -torch.inf).softmax(-1) @ value
     query, key, value = far.split([5, 5, 8], dim=-1)
-    averaged = weighed(taylor(query)[:, :, None], taylor(key)[:, :, None], value[:, :, None])
+    averaged = weighed(taylor(query)[:, :, None], taylor(key)[:, :, None], value[:, :, None], rope=False)
     assert_close(mix(x), mix.project_out(torch.cat([attended, averaged[:, :, 0]], dim=-1)), **EXACT)
 
 
@@ -198,7 +215,7 @@ def test_panels_show_what_reaches_a_token_and_what_is_kept():
     assert reach.values.shape == (2, TIME, TIME)
     assert not reach.values.triu(1).any()
     assert kept.values.shape == (2, TIME)
-    (average,) = LinearAttention(DIM, heads=2).panels(x.float())
+    (average,) = LinearAttention(DIM, heads=2, rope=False).panels(x.float())
     assert_close(average.values.sum(-1), torch.ones(2, TIME), rtol=1e-4, atol=1e-4)
 
 
