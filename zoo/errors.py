@@ -53,3 +53,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, CUDA or torch's CPU allocator says so; the last has no exception of its own."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or "can't allocate memory" in str(error)
+
+
+class ElsewhereError(ZooError):
+    """Another process of the same run has failed, and says why. This one has nothing to add.
+
+    Attributes:
+        exit_code: that of the other process.
+    """
+
+    exit_code: int  # type: ignore[misc]
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("another process of this run has failed")
+        self.exit_code = exit_code

@@ -28,7 +28,8 @@ from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
 from zoo.cli.threads import choose_waiting, count_others
 from zoo.cli.train import TrainCommand, train
-from zoo.errors import PluginError, ZooError, is_out_of_memory
+from zoo.errors import ElsewhereError, PluginError, ZooError, is_out_of_memory
+from zoo.train.engine.launch import choose_log_level
 
 # typer exports one kind of its usage errors; the others share this base.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -94,6 +95,7 @@ def main() -> None:
     prepare_streams()
     if _COMPUTING & set(sys.argv[1:]):  # flags of `zoo` itself may stand before the command
         choose_waiting(os.environ, others=count_others())
+        choose_log_level(os.environ)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -133,6 +135,8 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
         from zoo.model.faults import explain
 
         error = explain(error) or error
+    if isinstance(error, ElsewhereError):
+        return error.exit_code
     if isinstance(error, ZooError):
         # the text of a plugin is its own, and means none of our parameters
         text = str(error) if isinstance(error, PluginError) else with_flags(str(error))

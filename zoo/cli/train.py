@@ -1,8 +1,7 @@
 """``zoo train``: train a model, resume a run, or say what a run would need."""
 
-import json as json_text
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,21 +11,19 @@ import typer
 from zoo.cli.files import AllowChanged, with_file_names
 from zoo.cli.help import Command, write_section
 from zoo.cli.latest import folder_argument, resolve_latest
-from zoo.cli.output import INTERRUPTED, duration, print_json, print_lines, say
+from zoo.cli.output import INTERRUPTED, say
 from zoo.cli.parameters import given_flags
+from zoo.cli.train_display import show_plan, show_summary
 from zoo.errors import UsageError
-from zoo.plugin.stdout import stdout_to_stderr
-from zoo.train.shell import quote
 
 if TYPE_CHECKING:
+    from zoo.train.engine.ranks import Ranks
+    from zoo.train.listener import Listener
     from zoo.train.settings import Settings
     from zoo.train.summary import Summary
 
 RUNS = Path("runs")
 """Where run directories go, seen from where the command is given."""
-
-_MAX_WIDTH = 40
-"""Longer settings do not push the comments of the others to the right."""
 
 _Model = partial(typer.Option, rich_help_panel="Model")
 _Data = partial(typer.Option, rich_help_panel="Data")
@@ -106,6 +103,7 @@ def train(
         Path | None,
         _Run(metavar="RUN", parser=folder_argument, help="Resume a run, or latest; alone or with --steps, --data."),
     ] = None,
+    continuing: Annotated[bool, _Run("--continue", help="Resume the run in --out, or start it there.")] = False,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
@@ -113,10 +111,8 @@ def train(
     """Train a model of a pattern of token mixers, on a text or task."""
     if resume is not None:
         _refuse_beside_resume(command)
-        _report(_resume(latest_run(resume), steps, data), json=json)
+        _watched(partial(_resume, resume, steps, data), json=json)
         return
-    from zoo.train.resolve import resolve
-
     flags = {
         "mixer": with_file_names(mixer) if mixer else mixer,
         "channel_mixer": with_file_names(channel_mixer) if channel_mixer else channel_mixer,
@@ -139,11 +135,13 @@ def train(
         "precision": precision,
         "compile": compile_model or None,
     }
-    settings = resolve(preset=preset, file=config, assignments=assignments or (), flags=flags)
+    resolved = partial(_resolve, preset=preset, file=config, assignments=assignments or (), flags=flags)
     if dry_run:
-        _show_plan(settings, json=json)
+        show_plan(resolved(), json=json)
+    elif continuing:
+        _watched(partial(_start_or_resume, resolved, _named(out)), json=json)
     else:
-        _report(_start(settings, out), json=json)
+        _watched(partial(_start, resolved, out), json=json)
 
 
 def latest_run(path: Path) -> Path:
@@ -160,120 +158,58 @@ def _refuse_beside_resume(command: typer.Context) -> None:
         )
 
 
-def _start(settings: "Settings", out: Path | None) -> "Summary":
-    from zoo.train.session import start
+def _resolve(**given: Any) -> "Settings":
+    from zoo.train.resolve import resolve  # and with it pydantic, for which the help does not wait
 
-    return _watched(partial(start, settings, root=RUNS, out=out))
-
-
-def _resume(run: Path, steps: int | None, data: str | None) -> "Summary":
-    from zoo.train.session import resume
-
-    if steps is not None and steps < 1:
-        raise UsageError(f"--steps {steps} should be 1 or more")
-    return _watched(partial(resume, run, steps=steps, data=data))
+    return resolve(**given)
 
 
-def _watched(session: "Callable[..., Summary]") -> "Summary":
-    """Run a session before the eyes of the user, who may stop it."""
+def _watched(session: "Callable[[Ranks, Listener], Summary]", *, json: bool) -> None:
+    """Run a session before the eyes of the user, who may stop it. Of many processes one speaks."""
     from zoo.cli.progress import live_display
+    from zoo.train.engine.process_group import joined
+    from zoo.train.listener import Listener
     from zoo.train.session import Interrupted
 
-    try:
-        with live_display() as listener:
-            return session(listener=listener)
-    except Interrupted as stop:
-        say(str(stop))
-        raise typer.Exit(INTERRUPTED) from None
+    with joined() as ranks:
+        try:
+            with live_display() if ranks.is_first else nullcontext(Listener()) as listener:
+                summary = session(ranks, listener)
+        except Interrupted as stop:
+            if ranks.is_first:
+                say(str(stop))
+            raise typer.Exit(INTERRUPTED) from None
+        if ranks.is_first:
+            show_summary(summary, json=json)
 
 
-def _report(summary: "Summary", *, json: bool) -> None:
-    """The figures of the run, where to look, and what to type next."""
-    if json:
-        print_json(asdict(summary))
-        return
-    folder, run = Path(summary.run), quote(summary.run)
-    figures = {
-        "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {summary.tokens_per_second:,.0f} tokens/s",
-        "model": f"{summary.mixer}, {summary.parameters:,} parameters",
-    }
-    places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
-    longer = f"zoo train --resume {run} --steps {2 * summary.steps}"
-    if summary.writes_text:
-        print_lines(figures | _on_text(summary), places, {"next": f"zoo generate {run}{_prompt(folder)}", "or": longer})
-        return
-    samples = {"samples": str(folder / "samples.txt")}
-    quality = _on_task(summary) if summary.metric == "accuracy" else _on_masked(summary)
-    print_lines(figures | quality, places | samples, {"next": longer})
+def _start(resolved: "Callable[[], Settings]", out: Path | None, ranks: "Ranks", listener: "Listener") -> "Summary":
+    from zoo.train.session import start
+
+    with ranks.together():
+        settings = resolved()
+    return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks)
 
 
-def _on_text(summary: "Summary") -> dict[str, str]:
-    validation, training = f"{summary.validation_loss:.4f}", f"{summary.train_loss:.4f}"
-    return {
-        "loss": f"{validation} nats per token on validation text ({training} in training)",
-        "": f"{summary.bits_per_byte:.4f} bits per byte",
-    }
+def _resume(run: Path, steps: int | None, data: str | None, ranks: "Ranks", listener: "Listener") -> "Summary":
+    from zoo.train.session import resume
+
+    with ranks.together():
+        if steps is not None and steps < 1:
+            raise UsageError(f"--steps {steps} should be 1 or more")
+    run = ranks.first(partial(latest_run, run))
+    return resume(run, steps=steps, data=data, listener=listener, ranks=ranks)
 
 
-def _on_masked(summary: "Summary") -> dict[str, str]:
-    return {
-        "loss": f"{summary.validation_loss:.4f} nats per masked token of validation text ({summary.train_loss:.4f} in "
-        "training)",
-        "": f"{summary.unigram_loss:.4f} is the unigram loss, of token frequencies alone",
-        "accuracy": f"{summary.validation_accuracy:.1%} of the masked tokens",
-    }
+def _start_or_resume(resolved: "Callable[[], Settings]", out: Path, ranks: "Ranks", listener: "Listener") -> "Summary":
+    from zoo.train.continuing import start_or_resume
+
+    with ranks.together():
+        settings = resolved()
+    return start_or_resume(settings, out, listener=listener, ranks=ranks)
 
 
-def _on_task(summary: "Summary") -> dict[str, str]:
-    at_lengths = [f"{share:.1%} at {length} tokens" for length, share in summary.accuracies["length"].items()][1:]
-    return {
-        "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} (guessing gives {summary.guess:.1%})", *at_lengths]),
-        "loss": f"{summary.validation_loss:.4f} nats per validation answer ({summary.train_loss:.4f} in training)",
-    }
-
-
-def _prompt(run: Path) -> str:
-    """What makes a model of Python write Python."""
-    from zoo.train.run_directory import RunDirectory
-
-    return " --prompt 'def '" if RunDirectory.open(run).config["data"] == "python-stdlib" else ""
-
-
-def _show_plan(settings: "Settings", *, json: bool) -> None:
-    """The plan as JSON, or as a TOML file for --config whose comments tell the rest."""
-    from zoo.train.plan import make_plan
-
-    with stdout_to_stderr():  # a mixer may print when it is built
-        plan = make_plan(settings)
-    values, memory = plan.settings.model_dump(), asdict(plan.memory) | {"total": plan.memory.total}
-    if json:
-        counts = {"parameters": plan.parameters, "active_parameters": plan.active_parameters}
-        print_json({"settings": values, **counts, "memory": memory})
-        return
-    fields = type(plan.settings).model_fields
-    rows = [(_toml(name, value), f"# {fields[name].description}") for name, value in values.items()]
-    width = max(len(line) for line, _ in rows if len(line) <= _MAX_WIDTH)
-    for line, meaning in rows:
-        print(f"{line:<{width}}  {meaning}")
-    print()
-    for name, text in _needs(plan.parameters, plan.active_parameters, memory).items():
-        print(f"# {name:<12}{text}")
-
-
-def _toml(name: str, value: Any) -> str:
-    if value is None:
-        return f'{name} = "none"'
-    if isinstance(value, str | bool):
-        return f"{name} = {json_text.dumps(value, ensure_ascii=False)}"
-    return f"{name} = {value}"
-
-
-def _needs(parameters: int, active: int, memory: Mapping[str, int]) -> dict[str, str]:
-    used = "" if active == parameters else f", of which a token uses {active:,}"
-    parts = ", ".join(f"{name} {_mebibytes(size)}" for name, size in memory.items() if name != "total")
-    return {"parameters": f"{parameters:,}{used}", "memory": f"{_mebibytes(memory['total'])}: {parts}"}
-
-
-def _mebibytes(size: int) -> str:
-    mebibytes = size / 2**20
-    return f"{mebibytes:,.{0 if mebibytes >= 10 else 1}f} MiB"
+def _named(out: Path | None) -> Path:
+    if out is None:
+        raise UsageError("--continue goes on with the run in a folder: name it with --out")
+    return out

@@ -1,6 +1,5 @@
 """How many predictions were correct, and at what loss: in all, for each slice, and for each sequence."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import torch
@@ -27,9 +26,7 @@ class Score:
     targets: int = 0
     correct: int = 0
     scored: int = 0
-    slices: defaultdict[str, defaultdict[int, list[int]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    )
+    slices: dict[str, dict[int, list[int]]] = field(default_factory=dict)
     sequences: list[Tensor] = field(default_factory=list)
 
     @property
@@ -49,6 +46,18 @@ class Score:
             for name, values in self.slices.items()
         }
 
+    def add(self, other: "Score") -> None:
+        """Add what was measured on other sequences, which come after these."""
+        self.nats += other.nats
+        self.targets += other.targets
+        self.correct += other.correct
+        self.scored += other.scored
+        for name, values in other.slices.items():
+            totals = self.slices.setdefault(name, {})
+            for value, counts in values.items():
+                totals[value] = [old + new for old, new in zip(totals.get(value, (0, 0)), counts, strict=True)]
+        self.sequences += other.sequences
+
     def add_predictions(self, batch: Batch, predictions: Tensor, targets: Tensor) -> None:
         """Count the correct predictions, all together and for each slice.
 
@@ -62,7 +71,7 @@ class Score:
         self.correct += int((correct & counted).sum())
         self.scored += int(counted.sum())
         for name, values in batch.slices.items():
-            _add_slice(self.slices[name], batch.at_predictions(values)[counted], correct[counted])
+            _add_slice(self.slices.setdefault(name, {}), batch.at_predictions(values)[counted], correct[counted])
 
     def add_sequences(self, batch: Batch, nats: Tensor, predictions: Tensor, targets: Tensor) -> None:
         """Keep what each sequence scored.
@@ -85,8 +94,9 @@ def _counted(batch: Batch, targets: Tensor) -> Tensor:
     return targets != IGNORE if batch.scored is None else batch.at_predictions(batch.scored)
 
 
-def _add_slice(totals: defaultdict[int, list[int]], values: Tensor, correct: Tensor) -> None:
+def _add_slice(totals: dict[int, list[int]], values: Tensor, correct: Tensor) -> None:
     for value in values.unique().tolist():
         here = values == value
-        totals[value][0] += int(correct[here].sum())
-        totals[value][1] += int(here.sum())
+        counts = totals.setdefault(value, [0, 0])
+        counts[0] += int(correct[here].sum())
+        counts[1] += int(here.sum())

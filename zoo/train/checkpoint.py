@@ -49,6 +49,11 @@ class Checkpoint:
     rejected: tuple[tuple[Path, str], ...] = ()
 
 
+def without_tensors(checkpoint: Checkpoint) -> Checkpoint:
+    """The rest of a checkpoint."""
+    return replace(checkpoint, tensors={})
+
+
 class _UnusableError(Exception):
     """Why a checkpoint cannot be used."""
 

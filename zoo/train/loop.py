@@ -2,25 +2,26 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.model.backbone import Backbone
-from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.checkpoint import Checkpoint, save_checkpoint
 from zoo.train.contention import Contention
+from zoo.train.engine.agreement import check_buffers_agree
+from zoo.train.engine.ranks import Ranks
 from zoo.train.evaluate import evaluate
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener, Progress
-from zoo.train.optimizer import (
-    decay_begins,
-    learning_rate,
-    load_optimizer_tensors,
-    optimizer_tensors,
-)
+from zoo.train.optimizer import decay_begins, learning_rate
 from zoo.train.run_directory import RunDirectory
+from zoo.train.saver import Saver
 from zoo.train.settings import Settings
 from zoo.train.step import NotFiniteError, TrainingStep
 
@@ -39,6 +40,7 @@ class Trainer:
     settings: Settings
     run: RunDirectory
     listener: Listener = field(default_factory=Listener)
+    ranks: Ranks = field(default_factory=Ranks)
     step: int = 0
     seconds: float = 0.0
     validation_loss: float = math.nan
@@ -48,13 +50,14 @@ class Trainer:
     _loss_count: int = 0
 
     def __post_init__(self) -> None:
-        self.training_step = TrainingStep(self.model, self.source, self.settings)
+        self.training_step = TrainingStep(self.model, self.source, self.settings, self.ranks)
         self.optimizer = self.training_step.optimizer
         self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
         self._score: Score | None = None
         self._unigram_loss = math.nan
         self._speed = 0.0
         self._saved_step = -1
+        self._saver = Saver(background=self.ranks.count > 1)
 
     def train(self, interrupts: Interrupts) -> bool:
         """Train to the last step, or until the accuracy is reached, the time is over, or the run is interrupted.
@@ -62,6 +65,12 @@ class Trainer:
         Returns:
             Whether the run reached its end rather than being interrupted.
         """
+        try:
+            return self._train(interrupts)
+        finally:
+            self._saver.wait()
+
+    def _train(self, interrupts: Interrupts) -> bool:
         self.model.train()
         deadline = time.monotonic() + (self.settings.max_time or math.inf)
         contention = Contention()
@@ -71,16 +80,17 @@ class Trainer:
             self._timed_update()
             if slowed_down := contention.notice():
                 self.listener.notice(slowed_down)
-            out_of_time = time.monotonic() >= deadline
+            out_of_time = self.ranks.gather(time.monotonic() >= deadline)[0]
             last = self.step == self.settings.steps or out_of_time
             evaluating = last or self.step % self.settings.evaluate_every == 0
             if evaluating:
                 last = self._evaluate_now(last)
             if evaluating or self.step % self.settings.log_every == 0:
                 self._log(with_validation=evaluating)
-            if last or interrupts.requested or self._is_to_be_saved:
+            interrupted = any(self.ranks.gather(interrupts.requested))  # a signal may reach some ranks only
+            if last or interrupted or self._is_to_be_saved:
                 self.save()
-            if last or interrupts.requested:
+            if last or interrupted:
                 return last
         return True
 
@@ -113,7 +123,7 @@ class Trainer:
         """What the model scores on about so many validation tokens, sequence by sequence."""
         settings = self.settings
         validation = self.source.validation_batches(context=settings.context, batch=settings.batch, limit=limit)
-        return evaluate(self.model, validation, precision=settings.precision, by_sequence=True)
+        return evaluate(self.model, validation, precision=settings.precision, by_sequence=True, ranks=self.ranks)
 
     def measure_unigram_loss(self, limit: int | None) -> float:
         """The loss that token frequencies alone give on about so many validation tokens; NaN where it is unknown."""
@@ -141,7 +151,7 @@ class Trainer:
         slices: dict[str, dict[str, float]] = {}
         for length in self.tested_lengths:
             validation = self.source.validation_batches(context=length, batch=settings.batch)
-            score = evaluate(self.model, validation, precision=settings.precision)
+            score = evaluate(self.model, validation, precision=settings.precision, ranks=self.ranks)
             lengths[str(length)], slices = score.accuracy, score.accuracies()
         return {"length": lengths, **slices}
 
@@ -157,20 +167,25 @@ class Trainer:
         """Write a checkpoint of this moment, unless one was just written."""
         if self._saved_step == self.step:
             return
+        state, progress = self.training_step.engine.state(self.optimizer), self._progress()
+        check_buffers_agree(self.model, self.ranks)
+        if self.ranks.is_first:
+            self._saver.save(partial(self._write, self.step, state, progress))
+        self._saved_step = self.step
+
+    def _write(self, step: int, state: Mapping[str, Mapping[str, Tensor]], progress: Mapping[str, Any]) -> None:
         save_checkpoint(
             self.run.checkpoints,
-            self.step,
-            tensors={"model": state_tensors(self.model), "optimizer": optimizer_tensors(self.model, self.optimizer)},
-            progress=self._progress(),
+            step,
+            tensors=state,
+            progress=progress,
             keep=self.settings.keep_checkpoints,
             keep_also=decay_begins(self.settings),
         )
-        self._saved_step = self.step
 
     def restore(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """Go on from a checkpoint; returns the logs that hold less than they did then."""
-        load_state_tensors(self.model, checkpoint.tensors["model"])
-        load_optimizer_tensors(self.model, self.optimizer, checkpoint.tensors["optimizer"])
+        self.training_step.engine.load_state(checkpoint.tensors, self.optimizer)
         progress = checkpoint.progress
         self.step, self.seconds = checkpoint.step, progress["seconds"]
         self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]

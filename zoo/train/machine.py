@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import sys
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from zoo.errors import UsageError
 from zoo.model.hybrids import write_out
 from zoo.plugin.registry import get_registry
+from zoo.train.engine.ranks import Ranks
 from zoo.train.settings import Settings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -17,7 +19,7 @@ _MAX_REASON = 80
 """Characters of torch's own word on a device that is not there."""
 
 
-def resolve_auto(settings: Settings) -> Settings:
+def resolve_auto(settings: Settings, ranks: Ranks | None = None) -> Settings:
     """The settings with ``auto`` and ``none`` replaced by what this machine has, and a hybrid by its pattern.
 
     So a run can be repeated.
@@ -33,8 +35,19 @@ def resolve_auto(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if bf16_pays(device, settings.dim) else "fp32"
-    threads = settings.threads or torch.get_num_threads()
+    threads = settings.threads or default_threads(ranks or Ranks())
     return settings.model_copy(update={"device": device, "precision": precision, "threads": threads})
+
+
+def default_threads(ranks: Ranks) -> int:
+    """How many threads a process takes where nothing was said: those of torch, or its share of the machine's cores.
+
+    torchrun sets one thread a process, whatever the machine has.
+    """
+    if ranks.local_count == 1:
+        return torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // ranks.local_count)
 
 
 def bf16_pays(device: str, dim: int) -> bool:
@@ -50,16 +63,27 @@ def bf16_pays(device: str, dim: int) -> bool:
     return dim >= 128 and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def prepare_machine(settings: Settings) -> torch.device:
+def prepare_machine(settings: Settings, ranks: Ranks | None = None) -> torch.device:
     """Set the thread count, and let the C allocator keep what it was given.
 
     By default glibc returns large blocks to the kernel as soon as a tensor dies and asks for them again, page fault
     by page fault, a moment later: 20 to 40 % of a small step on a CPU.
 
+    Args:
+        settings: without ``auto``.
+        ranks: the processes of the run.
+
+    Returns:
+        The device of this process.
+
     Raises:
-        UsageError: the device is not there, e.g. that of a run which was started elsewhere.
+        UsageError: the device is not there, e.g. that of a run which was started elsewhere; or settings with which
+            these ranks cannot train.
     """
-    check_device(settings.device)
+    ranks = ranks or Ranks()
+    ranks.check(settings)
+    device = ranks.place(settings.device)
+    check_device(device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if sys.platform == "linux":
@@ -67,7 +91,7 @@ def prepare_machine(settings: Settings) -> torch.device:
             library = ctypes.CDLL(None)
             library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
             library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-    return torch.device(settings.device)
+    return torch.device(device)
 
 
 def check_device(name: str) -> None:

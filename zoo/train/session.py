@@ -3,11 +3,13 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.data.tokenize import tokenizer_as_json
 from zoo.files.environment import describe_environment
@@ -17,7 +19,8 @@ from zoo.model.faults import explaining
 from zoo.model.parameters import count_parameters
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
-from zoo.train.checkpoint import load_checkpoint
+from zoo.train.checkpoint import load_checkpoint, without_tensors
+from zoo.train.engine.ranks import Ranks
 from zoo.train.find_data import find_run_source, source_of, text_path
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
@@ -26,6 +29,7 @@ from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
+from zoo.train.read_only import seen_by
 from zoo.train.report import finish
 from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
@@ -50,6 +54,7 @@ def start(
     interrupts: Interrupts | None = None,
     pages: bool = True,
     found: tuple[Source, str | None] | None = None,
+    ranks: Ranks | None = None,
 ) -> Summary:
     """Train a new model.
 
@@ -61,23 +66,28 @@ def start(
         interrupts: who may stop it; Ctrl-C by default.
         pages: whether to write the curve and the report; they can be written later.
         found: the data, and the absolute path of the text, where `find_source` has found them already.
+        ranks: the processes that train it, all of which call this; one by default.
 
     Raises:
         ZooError: of the kind that says whose fault it is.
         Interrupted: Ctrl-C; everything is saved.
     """
-    settings = resolve_auto(settings)
-    device = prepare_machine(settings)
-    check_optimizer(settings)
-    source, text = found or (source_of(settings), text_path(settings.data))
-    model = model_for(source, settings, get_registry()).to(device)
+    ranks = ranks or Ranks()
+    with ranks.together():
+        settings = resolve_auto(settings, ranks)
+        device = prepare_machine(settings, ranks)
+        check_optimizer(settings)
+        source, text = found or (source_of(settings), text_path(settings.data))
+        model = model_for(source, settings, get_registry()).to(device)
     environment = _environment(settings, source) | {"data_path": text}
-    run = RunDirectory.create(root, mixer=settings.mixer, config=settings.model_dump(), out=out)
+    run = ranks.first(partial(RunDirectory.create, root, mixer=settings.mixer, config=settings.model_dump(), out=out))
+    run = seen_by(ranks, run)
     with run.discarded_on_failure(), run.lock():
         run.write_environment(environment)
         if source.tokenizer is not None:
             run.write_tokenizer(tokenizer_as_json(source.tokenizer))
-        return _drive(Trainer(model, source, settings, run, listener or Listener()), "started", interrupts, pages)
+        trainer = Trainer(model, source, settings, run, listener or Listener(), ranks)
+        return _drive(trainer, "started", interrupts, pages)
 
 
 def resume(
@@ -88,6 +98,7 @@ def resume(
     listener: Listener | None = None,
     interrupts: Interrupts | None = None,
     pages: bool = True,
+    ranks: Ranks | None = None,
 ) -> Summary:
     """Resume a run from its newest sound checkpoint, to its last step or to a later one.
 
@@ -97,21 +108,23 @@ def resume(
         path: of the run.
         steps: the last step; None leaves it.
         data: where its text lies now, to be remembered; None looks where it was typed and where it lay.
-        listener, interrupts, pages: as in `start`.
+        listener, interrupts, pages, ranks: as in `start`. The ranks may be more or fewer than before.
 
     Raises:
         UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed or moved.
         PluginError: a plugin that the run used is missing or broken.
         Interrupted: Ctrl-C; everything is saved.
     """
-    run = RunDirectory.open(path)
-    run.check_resumable()
+    ranks, listener = ranks or Ranks(), listener or Listener()
+    with ranks.together():
+        run = seen_by(ranks, RunDirectory.open(path))
+        run.check_resumable()
     with run.lock():
-        if (finished := _finished(run, steps)) is not None:
+        if (finished := ranks.first(partial(_finished, run, steps))) is not None:
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"
-            (listener or Listener()).notice(f"{text}; `steps`={2 * finished.steps} trains it longer")
+            listener.notice(f"{text}; `steps`={2 * finished.steps} trains it longer")
             return finished
-        return _drive(_restored(run, steps, data, listener or Listener()), "resumed", interrupts, pages)
+        return _drive(_restored(run, steps, data, listener, ranks), "resumed", interrupts, pages)
 
 
 def model_of(
@@ -180,23 +193,26 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
     )
 
 
-def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: Listener) -> Trainer:
+def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: Listener, ranks: Ranks) -> Trainer:
     """The trainer of a saved run, at its newest sound checkpoint."""
-    settings = validate(run.config)
-    device = prepare_machine(settings)
-    checkpoint = find_checkpoint(run, settings, steps, listener)
-    saved, settings = settings, settings.model_copy(update={"steps": steps or settings.steps})
-    changed = check_plugins(run.environment["plugins"])
-    registry = with_recorded_origins(run.environment)
-    source, place = find_run_source(run, settings, registry, given=data)
+    with ranks.together():
+        saved = validate(run.config)
+        device = prepare_machine(saved, ranks)
+    checkpoint = ranks.first(partial(find_checkpoint, run, saved, steps, listener), without_tensors)
+    settings = saved.model_copy(update={"steps": steps or saved.steps})
+    with ranks.together():
+        changed = check_plugins(run.environment["plugins"])
+        registry = with_recorded_origins(run.environment)
+        source, place = find_run_source(run, settings, registry, given=data)
+        model = model_for(source, settings, registry).to(device)
     if place != run.environment.get("data_path"):
         run.write_environment(run.environment | {"data_path": place})
-    model = model_for(source, settings, registry).to(device)
-    trainer = Trainer(model, source, settings, run, listener)
+    trainer = Trainer(model, source, settings, run, listener, ranks)
     for name, change in changed.items():
         listener.notice(change)
         run.append_event("plugin changed", plugin=name, how=change)
-    checkpoint = before_the_decay(run, checkpoint, saved, settings, listener)
+    going_back = partial(before_the_decay, run, checkpoint, saved, settings, listener)
+    checkpoint = ranks.first(going_back, without_tensors)
     for log in trainer.restore(checkpoint):
         listener.notice(f"{log} had lost lines from before the checkpoint: it was changed")
     report_rise(run, saved, settings, checkpoint.step, listener)
@@ -217,26 +233,31 @@ def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
-    run, began = trainer.run, time.perf_counter()
+    run, ranks, began = trainer.run, trainer.ranks, time.perf_counter()
     earlier = sum(event.get("seconds", 0.0) for event in run.events())
     caught = interrupts or Interrupts(
         lambda: trainer.listener.notice("stopping after this step; Ctrl-C again stops now")
     )
-    with explaining(), caught:
-        run.append_event(kind, step=trainer.step)
+    with ranks.watched(), explaining(), caught:
+        run.append_event(kind, step=trainer.step, ranks=ranks.count)
         finished = trainer.train(caught)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:
         raise Interrupted(run.path, trainer.step)
-    with explaining():
-        write_scores(run.path, trainer.final_score)
+    with ranks.watched(), explaining():
+        scores = trainer.final_score
         summary = summarize(trainer, earlier + time.perf_counter() - began)
+    ranks.first(partial(_write_results, run, scores, summary, pages=pages))
+    return summary
+
+
+def _write_results(run: RunDirectory, scores: Score, summary: Summary, *, pages: bool) -> None:
+    write_scores(run.path, scores)
     if pages:
         finish(run, summary)
     else:
         write_summary(run.path, summary)
-    return summary
 
 
 def _environment(settings: Settings, source: Source) -> dict[str, Any]:

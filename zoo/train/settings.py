@@ -79,6 +79,9 @@ class Settings(BaseModel):
     clip: Limit = Field(1.0, description="largest norm of the gradient; none for any")
     seed: int = Field(0, ge=0, lt=2**31, description="of the parameters, the batches and the dropout")
 
+    engine: Literal["auto", "single", "ddp", "fsdp"] = Field(
+        "auto", description="of many processes: ddp (also auto), a model each, or fsdp, a part of it each"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto takes what pays on this machine")
     compile: bool = Field(False, description="torch.compile the model")

@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from zoo.data.source import IGNORE, Batch, Source
@@ -14,10 +13,14 @@ from zoo.errors import ZooError
 from zoo.model.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.model.metrics import combine_metrics
 from zoo.plugin.isolation import seed_torch
+from zoo.train.engine.engine import make_engine
+from zoo.train.engine.ranks import Ranks
 from zoo.train.evaluate import autocast
 from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer
 from zoo.train.settings import Settings
+
+T = TypeVar("T")
 
 
 class Update(NamedTuple):
@@ -30,6 +33,13 @@ class Update(NamedTuple):
 
     loss: float
     gradient_norm: float
+
+
+class MicroBatch(NamedTuple):
+    """What is run at once, and its number among those of all steps."""
+
+    number: int
+    batch: Batch
 
 
 class NotFiniteError(ZooError):
@@ -58,15 +68,17 @@ class TrainingStep:
         model: in training mode, on its device.
         source: draws the batches.
         settings: without ``auto``.
+        ranks: the processes that share the micro-batches out; one by default, which runs all of them.
     """
 
-    def __init__(self, model: Backbone, source: Source, settings: Settings) -> None:
-        self.model, self.source, self.settings = model, source, settings
+    def __init__(self, model: Backbone, source: Source, settings: Settings, ranks: Ranks | None = None) -> None:
+        self.model, self.source, self.settings, self.ranks = model, source, settings, ranks or Ranks()
         self.device = next(model.parameters()).device
+        model.activation_checkpointing = settings.activation_checkpointing
+        self.engine = make_engine(model, settings, self.ranks)  # before the optimizer: it may replace the parameters
+        self.forward = self.engine.forward
         self.optimizer = make_optimizer(model, settings)
         self.parameters = [parameter for parameter in model.parameters_along_stream() if parameter.requires_grad]
-        model.activation_checkpointing = settings.activation_checkpointing
-        self.forward = self._compiled() if settings.compile else model
 
     def __call__(self, step: int) -> Update:
         """Make the update that follows `step` updates.
@@ -74,43 +86,52 @@ class TrainingStep:
         Raises:
             NotFiniteError: the loss or the gradient is not finite; no parameter was changed.
         """
-        self._seed(step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, step)
-        batches = self._draw(step)  # all of them first: the weight of each depends on the targets of the others
-        weights = target_weights([count_targets(batch) for batch in batches])
-        pairs = [self._backward(batch, weight) for batch, weight in zip(batches, weights, strict=True)]
-        loss = sum(weight * mean.item() for weight, (mean, _) in zip(weights, pairs, strict=True))
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip).item()
+        own = self._draw(step)  # all of them first: the weight of each depends on the targets of the others
+        counts = self._of_all_ranks([count_targets(micro.batch) for micro in own])
+        weights = target_weights(counts)
+        pairs = self._of_all_ranks(self._backward(own, weights[self.engine.own_share]))
+        loss = sum(weight * mean for weight, (mean, _) in zip(weights, pairs, strict=True))
+        norm = self.engine.clip_gradients(self.parameters)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._not_finite(step, Update(loss, norm), batches)
+            raise self._not_finite(step, Update(loss, norm), own, weights[self.engine.own_share])
+        self._seed(-1 - step)  # what an update draws, e.g. new weights of an expert, is the same on all ranks
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.after_update(combine_metrics(metrics for _, metrics in pairs))
         return Update(loss, norm)
 
-    def _compiled(self) -> Callable[..., ModelOutput]:
-        # torch keeps what it compiled for earlier models of this process, and after eight gives up without an error
-        torch.compiler.reset()
-        return torch.compile(self.model)
+    def _seed(self, number: int) -> None:
+        """Make all global randomness of a micro-batch, e.g. dropout, a function of the seed and its number."""
+        seed_torch((self.settings.seed * 1_000_003 + number) % 2**63)
 
-    def _seed(self, step: int) -> None:
-        """Make all global randomness of a step, e.g. dropout, a function of the seed and the step."""
-        seed_torch((self.settings.seed * 1_000_003 + step) % 2**63)
-
-    def _draw(self, step: int) -> list[Batch]:
+    def _draw(self, step: int) -> list[MicroBatch]:
+        """The micro-batches of a step that this rank runs, numbered through all steps."""
         settings = self.settings
-        numbers = range(step * settings.accumulate, (step + 1) * settings.accumulate)
+        numbers = range(step * settings.accumulate, (step + 1) * settings.accumulate)[self.engine.own_share]
         return [
-            self.source.draw(context=settings.context, batch=settings.batch, seed=settings.seed, step=number)
+            MicroBatch(
+                number,
+                self.source.draw(context=settings.context, batch=settings.batch, seed=settings.seed, step=number),
+            )
             for number in numbers
         ]
 
-    def _backward(self, batch: Batch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the gradient of a micro-batch to that of the step; returns its mean cross-entropy and its metrics."""
-        output = self._run(self.forward, batch)
-        self._objective(weight, output).backward()
-        return output.losses[CROSS_ENTROPY].detach(), output.metrics
+    def _of_all_ranks(self, values: list[T]) -> list[T]:
+        """What the ranks have of their micro-batches, in the order of these."""
+        return [value for of_rank in self.ranks.gather(values) for value in of_rank]
+
+    def _backward(self, own: Sequence[MicroBatch], weights: Sequence[float]) -> list[tuple[float, dict[str, Tensor]]]:
+        """Make the gradient of the step; returns the mean cross-entropy of each micro-batch and its metrics."""
+        outputs = []
+        for index, (micro, weight) in enumerate(zip(own, weights, strict=True), start=1):
+            self._seed(micro.number)
+            with self.engine.accumulating(last=index == len(own)):
+                output = self._run(self.forward, micro.batch)
+                self._objective(weight, output).backward()
+            outputs.append((output.losses[CROSS_ENTROPY].detach(), output.metrics))
+        return [(mean.item(), metrics) for mean, metrics in outputs]  # all have been launched: only now wait for them
 
     def _run(self, forward: Callable[..., ModelOutput], batch: Batch) -> ModelOutput:
         inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
@@ -124,12 +145,14 @@ class TrainingStep:
         terms = [(weight if name == CROSS_ENTROPY else share) * value for name, value in output.losses.items()]
         return sum(terms[1:], terms[0])
 
-    def _not_finite(self, step: int, update: Update, batches: Sequence[Batch]) -> NotFiniteError:
+    def _not_finite(
+        self, step: int, update: Update, own: Sequence[MicroBatch], weights: Sequence[float]
+    ) -> NotFiniteError:
         loss, norm = update
         culprit = "gradient" if math.isfinite(loss) else "loss"
-        offsets = [batch.offsets.tolist() for batch in batches]
+        offsets = self._of_all_ranks([micro.batch.offsets.tolist() for micro in own])
         first = ", ".join(str(offset) for offset in offsets[0][:8])
-        cause = self._cause(step, batches)
+        cause = next(filter(None, self.ranks.gather(self._cause(own, weights))), None)
         why = f"{cause.text}. " if cause is not None else ""
         advice = "Try a lower `lr`, or a longer `warmup`. " if cause is None or cause.part is None else ""
         return NotFiniteError(
@@ -141,12 +164,17 @@ class TrainingStep:
             part=None if cause is None else cause.part,
         )
 
-    def _cause(self, step: int, batches: Sequence[Batch]) -> Cause | None:
-        """Which part made the first number that is not finite: its step is made once more, watched."""
-        self._seed(step)
-        for batch, weight in zip(batches, target_weights([count_targets(batch) for batch in batches]), strict=True):
+    def _cause(self, own: Sequence[MicroBatch], weights: Sequence[float]) -> Cause | None:
+        """Which part made the first number that is not finite: this rank's share is run once more, watched.
+
+        Not of a model in parts, which all ranks must run to the same end.
+        """
+        if self.engine.sharded:
+            return None
+        for micro, weight in zip(own, weights, strict=True):
+            self._seed(micro.number)
             with suppress(Exception):  # the first failure is the one to report
-                forward, objective = partial(self._run, self.model, batch), partial(self._objective, weight)
+                forward, objective = partial(self._run, self.model, micro.batch), partial(self._objective, weight)
                 if cause := explain_not_finite(self.model, forward, objective):
                     return cause
         return None

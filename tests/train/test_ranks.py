@@ -1,0 +1,365 @@
+"""Several processes train one model: as one process would, bit for bit where they can; and fail together."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import zoo
+from zoo import TokenMixer, UsageError
+from zoo.errors import ElsewhereError, PluginError
+from zoo.train.continuing import start_or_resume
+from zoo.train.engine.launch import is_launched
+from zoo.train.engine.process_group import ProcessGroup
+from zoo.train.engine.ranks import Ranks
+from zoo.train.interrupts import Interrupts
+from zoo.train.run_directory import RunDirectory
+from zoo.train.session import Interrupted, resume, start
+from zoo.train.step import NotFiniteError
+
+from .ranks import fork, kill, run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+]
+
+MQAR = "mqar(pairs=2, length=16, vocab=32)"
+
+PATTERNS = [
+    "correlation",
+    "dot-product",
+    "involution",
+    "leviathan-moe(experts=4)",
+    "gated-deltanet",
+    "mamba2",
+    "slstm",
+    "correlation*3, involution",
+    "gated-deltanet*3, dot-product",
+]
+
+EXHAUSTIVE = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+SOME = PATTERNS if EXHAUSTIVE else ["leviathan-moe(experts=4)", "correlation*3, involution"]
+KILLS = 20 if EXHAUSTIVE else 4
+
+
+def outcome(path: Path) -> dict[str, bytes]:
+    """What has to be the same: weights, optimizer, settings, metrics, samples, scores."""
+    last = max((path / "checkpoints").iterdir())
+    files = [last / "model.safetensors", last / "optimizer.safetensors"]
+    files += [path / name for name in ("config.json", "metrics.jsonl", "samples.txt", "scores.safetensors")]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(max((path / "checkpoints").iterdir()) / "model.safetensors")
+
+
+def difference(path: Path, other: Path) -> float:
+    first, second = weights(path), weights(other)
+    assert first.keys() == second.keys()
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def train(settings, path, ranks=None):
+    return start(settings, root=path.parent, out=path, pages=False, ranks=ranks)
+
+
+# The same as one process
+
+
+@pytest.mark.parametrize(("pattern", "data"), [*product(PATTERNS, ["text"]), *product(SOME, [MQAR])])
+def test_two_ranks_train_bit_for_bit_as_one_process(tiny, text, tmp_path, pattern, data):
+    settings = tiny(
+        mixer=pattern,
+        layers=4 if "," in pattern else 2,
+        data=str(text) if data == "text" else data,
+        accumulate=2,
+        activation_checkpointing=True,
+    )
+    train(settings, tmp_path / "one")
+    assert run(2, lambda ranks: train(settings, tmp_path / "two", ranks)) == [0, 0]
+    assert outcome(tmp_path / "two") == outcome(tmp_path / "one")
+
+
+@pytest.mark.parametrize("change", [{"channel_mixer": "moe"}, {"precision": "bf16"}, {"accumulate": 4, "batch": 1}])
+def test_they_do_so_with_experts_in_bfloat16_and_but_for_rounding_with_more_micro_batches(tiny, tmp_path, change):
+    settings = tiny(**{"accumulate": 2} | change)
+    train(settings, tmp_path / "one")
+    assert run(2, lambda ranks: train(settings, tmp_path / "two", ranks)) == [0, 0]
+    if "accumulate" in change:  # a + b + c + d is not (a + b) + (c + d)
+        assert difference(tmp_path / "two", tmp_path / "one") < 1e-6
+    else:
+        assert outcome(tmp_path / "two") == outcome(tmp_path / "one")
+
+
+@pytest.mark.parametrize(("pattern", "count"), [*product(PATTERNS, [2]), *product(SOME, [4])])
+def test_a_model_in_parts_is_trained_as_by_one_process(tiny, tmp_path, pattern, count):
+    """AdamW divides a gradient by its size: where that is rounding alone, as of some biases, rounding makes steps.
+
+    Another order of the sums does the same to one process; SGD makes no more of it than it is.
+    """
+    optimizer = "sgd" if "delta" in pattern or pattern == "slstm" else "adamw"
+    layers = 4 if "," in pattern else 2
+    settings = tiny(mixer=pattern, layers=layers, accumulate=4, engine="fsdp", optimizer=optimizer)
+    train(settings, tmp_path / "one")
+    assert run(count, lambda ranks: train(settings, tmp_path / "many", ranks)) == [0] * count
+    assert difference(tmp_path / "many", tmp_path / "one") < 1e-5
+    assert "".join(zoo.load_run(tmp_path / "many").generate("def", tokens=4))
+
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_what_two_ranks_saved_is_resumed_by_any_number(tiny, tmp_path, engine, count):
+    settings = tiny(mixer="correlation, leviathan-moe(experts=4)", layers=2, accumulate=4, engine=engine)
+    half = settings.model_copy(update={"steps": 10, "schedule": "constant"})
+    whole = half.model_copy(update={"steps": 20})
+    assert run(2, lambda ranks: train(whole, tmp_path / "straight", ranks)) == [0, 0]
+    assert run(2, lambda ranks: train(half, tmp_path / "two", ranks)) == [0, 0]
+    going_on = partial(resume, tmp_path / "two", steps=20, pages=False)
+    if count == 1:
+        going_on()
+    else:
+        assert run(count, lambda ranks: going_on(ranks=ranks)) == [0] * count
+    if count == 2:
+        assert difference(tmp_path / "two", tmp_path / "straight") == 0
+    assert difference(tmp_path / "two", tmp_path / "straight") < 1e-5
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "muon", "sgd"])
+def test_every_optimizer_trains_a_model_in_parts(tiny, tmp_path, optimizer):
+    settings = tiny(mixer="correlation", layers=2, accumulate=2, engine="fsdp", optimizer=optimizer, steps=10)
+    train(settings, tmp_path / "one")
+    assert run(2, lambda ranks: train(settings, tmp_path / "two", ranks)) == [0, 0]
+    assert difference(tmp_path / "two", tmp_path / "one") < 1e-5
+
+
+class Counter(TokenMixer):
+    """Counts in its forward pass, which each rank does for its own share."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.project = nn.Linear(dim, dim)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        self.seen += x.detach().sum()
+        return self.project(x)
+
+    def step(self, x, state=None):
+        return self(x), state
+
+
+def test_buffers_that_drift_apart_are_found_out(tiny, tmp_path, capfd):
+    zoo.register("counter", Counter)
+    settings = tiny(mixer="counter", accumulate=2)
+    assert run(2, lambda ranks: train(settings, tmp_path / "run", ranks)) == [PluginError.exit_code] * 2
+    assert "the buffer layers.0.mixers.0.seen differs between the processes" in capfd.readouterr().err
+
+
+# Ends
+
+
+class StoppedOnOne(Interrupts):
+    """A signal that reaches the last rank alone, in its third step."""
+
+    def __init__(self, ranks):
+        super().__init__()
+        self.looks, self.ranks = 0, ranks
+
+    @property
+    def requested(self):
+        self.looks += 1
+        return self.ranks.rank == self.ranks.count - 1 and self.looks > 3
+
+    @requested.setter
+    def requested(self, value):
+        pass
+
+
+def test_a_signal_to_one_rank_stops_all_and_the_run_goes_on_as_if_nothing_had_been(tiny, tmp_path):
+    settings = tiny(accumulate=2)
+    assert run(2, lambda ranks: train(settings, tmp_path / "whole", ranks)) == [0, 0]
+
+    def stopped(ranks):
+        with pytest.raises(Interrupted):
+            start(settings, root=tmp_path, out=tmp_path / "cut", interrupts=StoppedOnOne(ranks), ranks=ranks)
+
+    assert run(2, stopped) == [0, 0]
+    assert (tmp_path / "cut/checkpoints/step-00000004").is_dir()
+    assert run(2, lambda ranks: resume(tmp_path / "cut", pages=False, ranks=ranks)) == [0, 0]
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
+def test_a_time_limit_and_a_wanted_accuracy_end_all_ranks_at_the_same_step(tiny, tmp_path):
+    limited = tiny(accumulate=2, steps=100_000, max_time=0.5, evaluate_every=10_000, checkpoint_every=10_000)
+    assert run(2, lambda ranks: train(limited, tmp_path / "limited", ranks)) == [0, 0]
+    reached = tiny(accumulate=2, stop_accuracy=1e-6)
+    assert run(2, lambda ranks: train(reached, tmp_path / "reached", ranks)) == [0, 0]
+    assert RunDirectory(tmp_path / "reached").summary.steps < 20
+
+
+def test_a_mistake_is_told_by_one_rank(tiny, tmp_path, capfd):
+    def told(ranks):
+        with pytest.raises(UsageError if ranks.is_first else ElsewhereError):
+            train(tiny(accumulate=3), tmp_path / "run", ranks)
+
+    assert run(2, told) == [0, 0]
+    (tmp_path / "run").mkdir()
+    assert run(2, lambda ranks: train(tiny(accumulate=2), tmp_path / "run", ranks), keep_quiet=True) == [2, 2]
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_failure_on_one_rank_alone_is_told_by_that_one(tiny, text, tmp_path):
+    def told(ranks):
+        data = str(text) if ranks.is_first else str(tmp_path / "missing.txt")
+        with pytest.raises(ElsewhereError if ranks.is_first else UsageError):
+            train(tiny(accumulate=2, data=data), tmp_path / "run", ranks)
+
+    assert run(2, told) == [0, 0]
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all(tiny, tmp_path):
+    settings = tiny(accumulate=2, lr=1e30, clip=None)
+
+    def told(ranks):
+        with pytest.raises(NotFiniteError, match="is not finite"):
+            train(settings, tmp_path / f"run-{settings.engine}", ranks)
+
+    assert run(2, told) == [0, 0]
+    settings = settings.model_copy(update={"engine": "fsdp"})
+    assert run(2, told) == [0, 0]
+    events = RunDirectory(tmp_path / "run-auto").events()
+    assert [event["event"] for event in events] == ["started", "not finite"]
+    assert len(events[1]["offsets"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"accumulate": 3}, "3 processes|2 processes cannot share evenly: set `accumulate`=4"),
+        ({"accumulate": 2, "engine": "single"}, "`engine`=single trains in one process"),
+        ({"accumulate": 2, "device": "cuda:1"}, "one device for 2 processes: say cuda"),
+    ],
+)
+def test_settings_for_several_processes_are_checked(tiny, changes, text):
+    group = object.__new__(ProcessGroup)
+    group.rank, group.count = 0, 2
+    with pytest.raises(UsageError, match=text):
+        group.check(tiny(**changes))
+
+
+# Coming back
+
+
+def test_continue_starts_and_resumes(tiny, tmp_path):
+    settings = tiny()
+    start_or_resume(settings, tmp_path / "run", pages=False)
+    train(settings, tmp_path / "other")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "other")
+    assert start_or_resume(settings, tmp_path / "run", pages=False).steps == 20
+    longer = settings.model_copy(update={"steps": 25})
+    assert start_or_resume(longer, tmp_path / "run", pages=False).steps == 25
+    with pytest.raises(UsageError, match=r"has lr=0.001, and lr=0.5 was asked for: choose another `out`"):
+        start_or_resume(longer.model_copy(update={"lr": 0.5}), tmp_path / "run")
+
+
+def test_continue_starts_again_what_was_killed_before_its_first_checkpoint(tiny, tmp_path):
+    settings = tiny()
+    (tmp_path / "run/checkpoints/.partial-step-00000000").mkdir(parents=True)
+    (tmp_path / "run/config.json").write_text("{")
+    assert start_or_resume(settings, tmp_path / "run", pages=False).steps == 20
+
+
+def test_continue_touches_nothing_that_is_no_run(tiny, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.tex").write_text("x")
+    with pytest.raises(UsageError, match=r"holds no run but chapter.tex"):
+        start_or_resume(tiny(), tmp_path / "thesis")
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_a_rank_that_is_killed_costs_no_more_than_the_steps_since_the_last_checkpoint(tiny, tmp_path):
+    settings, chance = tiny(accumulate=2, steps=60, mixer="correlation"), random.Random(0)
+    assert run(2, lambda ranks: train(settings, tmp_path / "whole", ranks)) == [0, 0]
+    begin = time.monotonic()
+    assert run(2, lambda ranks: start_or_resume(settings, tmp_path / "timed", ranks=ranks, pages=False)) == [0, 0]
+    duration = time.monotonic() - begin
+    killed = 0
+    for number in range(KILLS):
+        path = tmp_path / f"cut-{number}"
+
+        def work(ranks, path=path):
+            start_or_resume(settings, path, ranks=ranks, pages=False)
+
+        processes = fork(2, work, keep_quiet=True)
+        time.sleep(chance.random() * duration)
+        codes = kill(processes, chance.choice(processes))
+        if -signal.SIGKILL in codes:
+            killed += 1
+            assert run(2, work) == [0, 0]
+        assert outcome(path) == outcome(tmp_path / "whole")
+    assert killed >= KILLS / 2
+
+
+def test_torchrun_starts_the_ranks_again(text, tmp_path):
+    """As a user types it; the second process is killed once, and torchrun starts both of them again."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "1",
+        "-m",
+        "zoo",
+    ]
+    settings = ["--data", str(text), "--mixer", "correlation", "--layers", "1", "--dim", "16", "--heads", "2"]
+    settings += ["--context", "16", "--batch", "2", "--steps", "400", "--device", "cpu", "--precision", "fp32"]
+    for name, value in {"accumulate": 2, "threads": 1, "checkpoint_every": 20, "sample_tokens": 8}.items():
+        settings += ["--set", f"{name}={value}"]
+    run_it = [*command, "train", "--continue", *settings, "--out"]
+    subprocess.run([*run_it, str(tmp_path / "whole")], check=True, capture_output=True, timeout=120)
+    process = subprocess.Popen([*run_it, str(tmp_path / "cut")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list((tmp_path / "cut/checkpoints").glob("step-000000[2-9]0")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    ranks = [path for path in Path("/proc").glob("[0-9]*/environ") if _is_rank(path, process.pid)]
+    os.kill(int(ranks[-1].parent.name), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err.decode()
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+    assert b"lost the connection to another one" in err
+    events = [json.loads(line)["event"] for line in (tmp_path / "cut/events.jsonl").read_text().splitlines()]
+    assert events == ["started", "resumed", "finished"]
+
+
+def _is_rank(environ: Path, parent: int) -> bool:
+    try:
+        status = (environ.parent / "stat").read_text().rpartition(")")[2].split()
+        return int(status[1]) == parent and b"LOCAL_RANK=" in environ.read_bytes()
+    except OSError:
+        return False
+
+
+def test_one_process_is_launched_by_nobody():
+    torchrun = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "1"}
+    assert is_launched(torchrun)
+    assert not is_launched(torchrun | {"WORLD_SIZE": "1"})
+    assert not is_launched({"RANK": "0", "WORLD_SIZE": "2"})
+    assert Ranks().gather(3) == [3]

@@ -1,0 +1,85 @@
+"""A run that is started where there is none and resumed where there is one, by the same command."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from zoo.errors import UsageError
+from zoo.train.engine.ranks import Ranks
+from zoo.train.interrupts import Interrupts
+from zoo.train.listener import Listener
+from zoo.train.machine import resolve_auto
+from zoo.train.manifest import MANIFEST
+from zoo.train.run_directory import LOGS, RunDirectory
+from zoo.train.session import resume, start
+from zoo.train.settings import Settings
+from zoo.train.summary import Summary
+
+OF_THE_MACHINE = ("engine", "device", "precision", "threads", "compile")
+"""Settings that a run keeps as it was started with, whatever machine it is continued on."""
+
+_BEFORE_THE_FIRST_CHECKPOINT = {
+    "config.json",
+    "env.json",
+    "tokenizer.json",
+    "events.jsonl",
+    "checkpoints",
+    MANIFEST,
+    *LOGS,
+}
+
+
+def start_or_resume(
+    settings: Settings,
+    out: Path,
+    *,
+    listener: Listener | None = None,
+    interrupts: Interrupts | None = None,
+    pages: bool = True,
+    ranks: Ranks | None = None,
+) -> Summary:
+    """Resume the run in a folder; start it there if it has not got as far as its first checkpoint.
+
+    Args:
+        settings: of the run, which may still hold ``auto``. A later last step trains it longer.
+        out: its folder.
+        listener, interrupts, pages, ranks: as in `zoo.train.session.start`.
+
+    Raises:
+        UsageError: the folder holds a run with other settings, or something else. And as `start` and `resume`.
+    """
+    ranks = ranks or Ranks()
+    started = ranks.first(partial(_has_started, out, settings, ranks))
+    if started:
+        return resume(out, steps=settings.steps, listener=listener, interrupts=interrupts, pages=pages, ranks=ranks)
+    return start(settings, root=out.parent, out=out, listener=listener, interrupts=interrupts, pages=pages, ranks=ranks)
+
+
+def _has_started(out: Path, settings: Settings, ranks: Ranks) -> bool:
+    """Whether there is something to resume. What a start that was cut off has left is removed."""
+    if not out.is_dir():
+        return False
+    run = RunDirectory(out)
+    if any(run.checkpoints.glob("step-*")):
+        _check_the_same(RunDirectory.open(out), resolve_auto(settings, ranks))
+        return True
+    strange = [path.name for path in out.iterdir() if not _is_of_a_start(path)]
+    if strange:
+        raise UsageError(f"{out} holds no run but {min(strange)}: choose another `out`")
+    with run.lock():  # nobody is just starting it
+        shutil.rmtree(out)
+    return False
+
+
+def _is_of_a_start(path: Path) -> bool:
+    return path.name.startswith(".") or path.name in _BEFORE_THE_FIRST_CHECKPOINT
+
+
+def _check_the_same(run: RunDirectory, settings: Settings) -> None:
+    saved, asked = run.config, settings.model_dump()
+    for name, value in asked.items():
+        if name in saved and name != "steps" and name not in OF_THE_MACHINE and saved[name] != value:
+            raise UsageError(
+                f"the run in {run.path} has {name}={saved[name]}, and {name}={value} was asked for: choose another "
+                f"`out`, or leave the settings as they were"
+            )

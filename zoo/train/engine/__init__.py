@@ -1,0 +1,1 @@
+"""What trains a model: one process, or many that torchrun started."""
