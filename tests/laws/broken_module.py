@@ -251,6 +251,35 @@ class CompiledWithoutGradient(Projected):
         return running_mean(value.detach() if torch.compiler.is_compiling() else value)
 
 
+class CountsInForward(Projected):
+    """How much was read is counted where it is read."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def mix(self, value):
+        if self.training:
+            self.seen += value.detach().abs().sum()
+        return running_mean(value)
+
+
+class UpdatesFromItsOwnReads(Projected):
+    """After an update it takes what it saw itself, in place of what was measured."""
+
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.register_buffer("mean", torch.zeros(()))
+        self.last = torch.zeros(())
+
+    def mix(self, value):
+        self.last = value.detach().mean()
+        return running_mean(value)
+
+    def after_update(self, metrics):
+        self.mean.copy_(self.last)
+
+
 BROKEN: list[tuple[str, type[Control]]] = [
     ("no-residual", AddsItsRead),
     ("no-residual", AddsItsReadByGain),
@@ -268,6 +297,8 @@ BROKEN: list[tuple[str, type[Control]]] = [
     ("meta-device", FeaturesInPlainTensor),
     ("meta-device", MeasuresWhatItDrew),
     ("meta-device", ShrinksOutputOnce),
+    ("buffers-agree", CountsInForward),
+    ("buffers-agree", UpdatesFromItsOwnReads),
     ("checkpointing", MaskByCallNumber),
     ("checkpointing", LossOfFirstCall),
     ("compile", LooksAtValues),

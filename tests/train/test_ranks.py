@@ -171,6 +171,31 @@ def test_buffers_that_drift_apart_are_found_out(tiny, tmp_path, capfd):
     assert "the buffer layers.0.mixers.0.seen differs between the processes" in capfd.readouterr().err
 
 
+class Chooses(TokenMixer):
+    """One of two weights is used, as the reads say: on each rank another one, or the same."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(dim) / dim**0.5) for _ in range(2))
+
+    def forward(self, x):
+        return x * self.weights[int(x[0, 0, 0] > 0)]
+
+    def step(self, x, state=None):
+        return self(x), state
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_a_rank_may_leave_a_parameter_unused(tiny, tmp_path, engine):
+    zoo.register("chooses", Chooses)
+    settings = tiny(mixer="chooses", accumulate=2, engine=engine)
+    if engine == "fsdp":  # which gives a parameter that no rank used a gradient of zeros, and an optimizer may use that
+        settings = settings.model_copy(update={"optimizer": "sgd(momentum=0.0)", "weight_decay": 0.0})
+    train(settings, tmp_path / "one")
+    assert run(2, lambda ranks: train(settings, tmp_path / "two", ranks)) == [0, 0]
+    assert difference(tmp_path / "two", tmp_path / "one") <= (0 if engine == "ddp" else 1e-5)
+
+
 # Ends
 
 

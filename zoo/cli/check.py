@@ -11,6 +11,8 @@ import typer
 from zoo.cli.files import class_in_file, with_file_names
 from zoo.cli.output import console, print_json, say
 from zoo.cli.parameters import with_flags
+from zoo.cli.processes import run_in_processes
+from zoo.train.engine.launch import is_launched
 from zoo.train.shell import join
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _STYLES = {"passed": "green", "advice": "cyan", "failed": "bold red", "skipped":
 
 
 def check(
+    command: typer.Context,
     *,
     member: Annotated[
         str,
@@ -45,6 +48,9 @@ def check(
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same cases.")] = 0,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also ask what takes long: torch.compile.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Advice counts: exit code 3 for it, too.")] = False,
+    ranks: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask whether N processes may each hold a part of it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check that a member of any kind, or a model, keeps the laws.
@@ -56,10 +62,11 @@ def check(
     wrong; what would make the member better to use is advice, unless --strict is given. docs/laws.md says what each law
     is.
     """
-    from zoo.testing.check import check_subject
     from zoo.testing.checker import Request
     from zoo.testing.kinds import find_subject
 
+    if ranks is not None and not is_launched():
+        raise typer.Exit(run_in_processes(ranks, command.obj.arguments, json=json))
     _keep_out_of_the_way()
     suite, subject = find_subject(class_in_file(member) or with_file_names(member), _read(options))
     request = Request(
@@ -72,6 +79,20 @@ def check(
         strict=strict,
         expected_failures=subject.expected_failures,
     )
+    if ranks is None:
+        _report(member, options, subject, request, json=json)
+        return
+    from zoo.testing.sharded import of_several_processes
+    from zoo.train.engine.process_group import joined
+
+    with joined():
+        _report(member, options, subject, of_several_processes(request), json=json)
+
+
+def _report(member: str, options: str, subject: "Subject", request: "Request", *, json: bool) -> None:
+    """Ask, and print what became of each law."""
+    from zoo.testing.check import check_subject
+
     screen, results = console(sys.stdout), []
     for found in _shown(screen, subject, request, check_subject(subject, request), quiet=json):
         result = replace(found, message=with_flags(found.message))
@@ -80,12 +101,12 @@ def check(
             _print(screen, result, _again(member, options, result.law, request), request)
     if json:
         head = {
-            "kind": suite.kind.name,
+            "kind": request.suite.kind.name,
             "member": member,
-            "seed": seed,
-            "examples": examples,
-            "thorough": thorough,
-            "strict": strict,
+            "seed": request.seed,
+            "examples": request.examples,
+            "thorough": request.thorough,
+            "strict": request.strict,
         }
         print_json({**head, "laws": list(map(vars, results))})
     else:

@@ -65,6 +65,7 @@ class Invocation:
     """What holds for the whole command line."""
 
     debug: bool = False
+    arguments: tuple[str, ...] = ()
 
 
 @app.callback()
@@ -109,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage or settings, 3 a check says no, 4 a plugin is broken or missing,
         130 interrupted.
     """
-    invocation = Invocation()
+    invocation = Invocation(arguments=tuple(arguments))
     command = typer.main.get_command(app)
     try:
         with for_one_command(), command.make_context("zoo", list(arguments), obj=invocation) as context:

@@ -37,6 +37,7 @@ LAWS: Mapping[str, Law] = by_id(
         module.state_dict,
         module.initialisation,
         module.meta_device,
+        module.buffers_agree,
         module.checkpointing,
         numerics.precision,
         numerics.autocast,

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from zoo.contract import ChannelMixer, Mixed, TokenMixer
+from zoo.model.metrics import combine_metrics
 from zoo.model.parameters import reinitialize
 from zoo.testing.case import Case
 from zoo.testing.law import law
-from zoo.testing.running import evaluating, in_dtype, objective, seeded, write
+from zoo.testing.running import evaluating, in_dtype, objective, other_reads, seeded, write
 from zoo.testing.violation import LawViolation, NotApplicable, apart, first_difference
 
 DRAWS, ALIKE = 8, 4.0
@@ -127,6 +128,36 @@ def _check_scales(case: Case, late: TokenMixer) -> None:
 def _tensors(mixer: TokenMixer) -> dict[str, Tensor]:
     """Parameters and buffers, those that are not saved among them."""
     return {**dict(mixer.named_parameters()), **dict(mixer.named_buffers())}
+
+
+@law(
+    "buffers-agree",
+    bug="Counts that are kept in forward: of two processes that train one model each counts its own half of a batch, "
+    "and their routers drift apart.",
+    limit=10,
+)
+def buffers_agree(case: Case) -> None:
+    """Where several processes train it on reads of their own, `after_update` with the metrics of all of them gives each
+    the same buffers.
+    """
+    ranks = [copy.deepcopy(case.mixer).train() for _ in range(2)]
+    saved = ranks[0].state_dict().keys()
+    buffers = [{name: value for name, value in mixer.named_buffers() if name in saved} for mixer in ranks]
+    if not buffers[0]:
+        raise NotApplicable("it saves no buffers")
+    measured = []
+    for number, mixer in enumerate(ranks):
+        with seeded(number), torch.no_grad():
+            measured.append(dict(Mixed.of(mixer(other_reads(case.reads, seed=number)), mixer).metrics))
+    metrics = combine_metrics(measured)
+    for mixer in ranks:
+        if callable(after_update := getattr(mixer, "after_update", None)):
+            with seeded(case.seed):
+                after_update(dict(metrics))
+    for name, value in buffers[0].items():
+        if not torch.equal(value, buffers[1][name]):
+            text = f"{name} depends on the reads of a process otherwise than by its metrics"
+            raise LawViolation(f"{text} {case.where(case.reads)}")
 
 
 @law(

@@ -104,6 +104,7 @@ class Sharded(_Distributed):
                 register_fsdp_forward_method(cast(nn.Module, module), "step")
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)
+                module.set_reduce_scatter_unused_params(True, recurse=False)  # an expert may get no token
         self._fsdp = cast(FSDPModule, model)
         # no scheme changes the stream in place: the host adds a write to a copy
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
