@@ -10,7 +10,7 @@ import pytest
 from zoo.cli import main
 from zoo.cli.streams import tolerate_narrow_encodings
 
-COMMANDS = ["train", "generate", "list", "info", "check", "inspect", "bench", "compare", "tasks", "plugins"]
+COMMANDS = ["train", "generate", "list", "info", "check", "inspect", "bench", "compare", "plan", "tasks", "plugins"]
 COMMANDS += ["new-plugin"]
 HEAVY = ("torch", "pydantic", "pluggy", "lark", "matplotlib", "numpy", "jinja2", "mixers")
 

@@ -23,6 +23,7 @@ from zoo.cli.list import list_members
 from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.parameters import use_flags_of, with_flags
+from zoo.cli.plan import plan
 from zoo.cli.plugins import plugins
 from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
@@ -55,6 +56,7 @@ app.command("check", cls=Command)(check)
 app.command("inspect", cls=Command)(inspect)
 app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
+app.command("plan", cls=Command)(plan)
 app.command("tasks", cls=Command)(tasks)
 app.command("plugins", cls=Command)(plugins)
 app.command("new-plugin", cls=Command)(new_plugin)

@@ -41,6 +41,15 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer + self.activations
 
 
+@dataclass
+class Activations:
+    """Bytes that autograd keeps: inside each layer, outside of them, and of the stream that enters each."""
+
+    outside: int = 0
+    inside: list[int] = field(default_factory=list)
+    entering: list[int] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A run as it would be made.
@@ -91,36 +100,33 @@ def measure_activations(model: Backbone, batch: Batch, settings: Settings) -> in
 
 
 def _saved_bytes(model: Backbone, batch: Batch, count: int, settings: Settings) -> int:
+    kept = record_activations(model, batch, count, settings)
+    if settings.activation_checkpointing:
+        return kept.outside + sum(kept.entering) + max(kept.inside)
+    return kept.outside + sum(kept.inside)
+
+
+def record_activations(model: Backbone, batch: Batch, count: int, settings: Settings) -> Activations:
+    """What autograd keeps of a forward pass of some sequences of a batch, without activation checkpointing."""
     device = next(model.parameters()).device
     inputs, targets = (tokens[:count].clone().to(device) for tokens in (batch.inputs, batch.targets))
     where = None if batch.where is None else batch.where[batch.where < inputs.numel()].to(device)
-    with _recording(model) as record, autocast(device, settings.precision):
+    with _recording(model) as kept, autocast(device, settings.precision):
         model(inputs, targets, where)
-    if settings.activation_checkpointing:
-        return record.outside + sum(record.entering) + max(record.inside)
-    return record.outside + sum(record.inside)
-
-
-@dataclass
-class _Record:
-    """Bytes that autograd keeps: inside each layer, outside of them, and of the stream that enters each."""
-
-    outside: int = 0
-    inside: list[int] = field(default_factory=list)
-    entering: list[int] = field(default_factory=list)
+    return kept
 
 
 @contextmanager
-def _recording(model: Backbone) -> Iterator[_Record]:
+def _recording(model: Backbone) -> Iterator[Activations]:
     """Count each storage that is saved for the backward pass, once, at the place that saves it first."""
-    record, in_layer, entered = _Record(), False, dict[int, int]()
+    record, in_layer, entered = Activations(), False, dict[tuple[int, int], int]()
     storages = [parameter.untyped_storage() for parameter in model.parameters()]
-    seen = {storage.data_ptr(): storage for storage in storages}  # kept alive, so that no address comes twice
+    seen = {storage._cdata: storage for storage in storages}  # kept alive, so that no address comes twice
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in seen:
-            seen[storage.data_ptr()] = storage
+        if storage._cdata not in seen:
+            seen[storage._cdata] = storage
             if in_layer:
                 record.inside[-1] += storage.nbytes()
             else:
@@ -132,7 +138,8 @@ def _recording(model: Backbone) -> Iterator[_Record]:
         in_layer = True
         record.inside.append(0)
         # a stream may hold what entered earlier layers, e.g. their outputs: that is kept once
-        new = {leaf.data_ptr(): leaf.nbytes for leaf in tree_leaves(args[0]) if leaf.data_ptr() not in entered}
+        places = {(leaf.untyped_storage()._cdata, leaf.storage_offset()): leaf for leaf in tree_leaves(args[0])}
+        new = {place: leaf.nbytes for place, leaf in places.items() if place not in entered}
         entered.update(new)
         record.entering.append(sum(new.values()))
 

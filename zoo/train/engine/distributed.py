@@ -1,7 +1,6 @@
 """Many processes train one model: each with a copy of it (DDP), or each with a part of it (FSDP2)."""
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
@@ -15,8 +14,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from zoo.model.backbone import Backbone, ModelOutput
-from zoo.model.layer import Layer
 from zoo.train.engine.engine import Engine
+from zoo.train.engine.layers import layers_of_their_own
 from zoo.train.settings import Settings
 
 
@@ -109,13 +108,6 @@ class Sharded(_Distributed):
         # no scheme changes the stream in place: the host adds a write to a copy
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         return model
-
-
-def layers_of_their_own(model: Backbone) -> list[Layer]:
-    """The layers that share no parameter with another part of the model: what is shared is gathered with the rest."""
-    used = Counter(parameter for layer in model.each_layer() for parameter in layer.parameters())
-    used.update(parameter for name, parameter in model.named_parameters() if not name.startswith("layers."))
-    return [layer for layer in model.each_layer() if all(used[parameter] == 1 for parameter in layer.parameters())]
 
 
 def _compile_layers(model: Backbone, settings: Settings) -> None:
