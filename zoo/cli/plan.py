@@ -22,7 +22,7 @@ _GIGA = 1e9
 def plan(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Pattern of token mixers, or a hybrid.")],
     *,
-    params: Annotated[str, typer.Option(metavar="N", help="Parameters, e.g. 7e9; shape follows.")] = "",
+    params: Annotated[str | None, typer.Option(metavar="N", help="Parameters, e.g. 7e9; shape follows.")] = None,
     dim: Annotated[int | None, typer.Option(metavar="N", help="Width, in place of --params.")] = None,
     layers: Annotated[int | None, typer.Option(metavar="N", help="Depth, with --dim.")] = None,
     head_size: Annotated[int, typer.Option(metavar="N", help="Channels of a head.")] = 128,
@@ -70,7 +70,7 @@ def plan(
 
 def _shaped(  # noqa: PLR0917 - as the command line names them
     pattern: str,
-    params: str,
+    params: str | None,
     dim: int | None,
     layers: int | None,
     head_size: int,
