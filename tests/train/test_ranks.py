@@ -19,6 +19,7 @@ from torch import nn
 import zoo
 from zoo import TokenMixer, UsageError
 from zoo.errors import ElsewhereError, PluginError
+from zoo.train.checkpoint import load_checkpoint
 from zoo.train.continuing import start_or_resume
 from zoo.train.engine.launch import is_launched
 from zoo.train.engine.process_group import ProcessGroup
@@ -138,6 +139,39 @@ def test_what_two_ranks_saved_is_resumed_by_any_number(tiny, tmp_path, engine, c
     if count == 2:
         assert difference(tmp_path / "two", tmp_path / "straight") == 0
     assert difference(tmp_path / "two", tmp_path / "straight") < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_parts_that_two_ranks_wrote_are_read_by_any_number(tiny, tmp_path, count):
+    settings = tiny(mixer="correlation, leviathan-moe(experts=4)", layers=2, accumulate=6, engine="fsdp", batch=1)
+    half = settings.model_copy(update={"steps": 10, "schedule": "constant", "checkpoints": "sharded"})
+    whole = half.model_copy(update={"steps": 20})
+    assert run(2, lambda ranks: train(whole, tmp_path / "straight", ranks)) == [0, 0]
+    assert run(2, lambda ranks: train(half, tmp_path / "two", ranks)) == [0, 0]
+    names = {path.name for path in (tmp_path / "two/checkpoints/step-00000010").iterdir()}
+    assert sorted(name[:11] for name in names) == ["manifest.js", "progress.js", "shard-00001", "shard-00002"]
+    assert "".join(zoo.load_run(tmp_path / "two").generate("def", tokens=4))
+    if count == 1:
+        resume(tmp_path / "two", steps=20, pages=False)
+    else:
+        assert run(count, lambda ranks: resume(tmp_path / "two", steps=20, pages=False, ranks=ranks)) == [0] * count
+    first, second = (load_checkpoint(tmp_path / name / "checkpoints") for name in ("straight", "two"))
+    assert first.step == second.step == 20
+    for stem in ("model", "optimizer"):
+        assert first.tensors[stem].keys() == second.tensors[stem].keys()
+        apart = max((value - second.tensors[stem][name]).abs().max() for name, value in first.tensors[stem].items())
+        assert apart <= (0 if count == 2 else 1e-5)
+
+
+def test_a_part_that_has_changed_is_found_out(tiny, tmp_path):
+    settings = tiny(accumulate=2, engine="fsdp", checkpoints="sharded", steps=5)
+    assert run(2, lambda ranks: train(settings, tmp_path / "run", ranks)) == [0, 0]
+    (part,) = (tmp_path / "run/checkpoints/step-00000005").glob("shard-00002-*")
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.write_bytes(content)
+    rejected = load_checkpoint(tmp_path / "run/checkpoints").rejected
+    assert [reason for _, reason in rejected] == [f"{part.name} has changed since it was written"]
 
 
 @pytest.mark.parametrize("optimizer", ["lion", "muon", "sgd"])
@@ -333,7 +367,7 @@ def test_a_rank_that_is_killed_costs_no_more_than_the_steps_since_the_last_check
 
         processes = fork(2, work, keep_quiet=True)
         time.sleep(chance.random() * duration)
-        codes = kill(processes, chance.choice(processes))
+        codes = kill(processes, chance.choice(processes), patience=3.0 if number % 3 else 0.0)  # some die all at once
         if -signal.SIGKILL in codes:
             killed += 1
             assert run(2, work) == [0, 0]

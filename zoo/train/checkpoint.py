@@ -1,10 +1,10 @@
 """Checkpoints that a kill at any moment leaves intact, and that show by themselves when a bit of them has changed."""
 
-import hashlib
 import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import UsageError, ZooError
 from zoo.files.atomic import reason, sync_folder, write_synced, writing
 from zoo.files.strict_json import to_json
-from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest, encode_manifest, sha256_of
+from zoo.train.manifest import MANIFEST, encode_manifest, sha256_of
 from zoo.train.renames import with_current_names
+from zoo.train.shards import PREFIX, WholeTensors
 from zoo.train.shell import quote
+from zoo.train.verify import FORMAT, UnusableError, verify
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORMAT = 1
-"""The version of what lies in a checkpoint's folder."""
 
 ASIDE = ".decayed"
 """Behind the name of a checkpoint that `set_aside` has renamed."""
@@ -39,6 +38,7 @@ class Checkpoint:
         path: the folder that it came from.
         tensors: by stem (``model``, ``optimizer``), then by name.
         progress: the rest, of JSON's types.
+        shards: the folder again, where each of several processes wrote a part of the tensors.
         rejected: newer checkpoints that were passed over, each with what is wrong with it.
     """
 
@@ -47,15 +47,12 @@ class Checkpoint:
     tensors: Mapping[str, Mapping[str, "Tensor"]]
     progress: Mapping[str, Any]
     rejected: tuple[tuple[Path, str], ...] = ()
+    shards: Path | None = None
 
 
 def without_tensors(checkpoint: Checkpoint) -> Checkpoint:
     """The rest of a checkpoint."""
     return replace(checkpoint, tensors={})
-
-
-class _UnusableError(Exception):
-    """Why a checkpoint cannot be used."""
 
 
 def save_checkpoint(
@@ -84,23 +81,70 @@ def save_checkpoint(
     Raises:
         ZooError: the disk is full or does not take it. The earlier checkpoints are untouched.
     """
-    assert keep is None or keep >= 1
-    path = root / f"step-{step:08d}"
-    staging = root / f"{_HIDDEN}{path.name}"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        sync_folder(root.parent)
-        for leftover in root.glob(f"{_HIDDEN}*"):
-            shutil.rmtree(leftover)
-        _stage(staging, step, tensors, progress)
-        _make_way(path)
-        staging.rename(path)
-        sync_folder(root)
-    except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise ZooError(_failure(path, error)) from error
-    _prune(root, path, keep, keep_also)
-    return path
+    commit = Commit(root, step, progress=progress, keep=keep, keep_also=keep_also)
+    commit.begin()
+    with commit.telling():
+        files = {f"{stem}{_TENSORS}": commit.write(f"{stem}{_TENSORS}", _content(tensors[stem])) for stem in tensors}
+    commit.finish(files)
+    return commit.path
+
+
+class Commit:
+    """A checkpoint on its way: staged in a hidden folder, and renamed once all of it is on the disk.
+
+    Args: as `save_checkpoint` has them.
+
+    Attributes:
+        path: where it will stand.
+        staging: where its files are written meanwhile.
+    """
+
+    def __init__(
+        self, root: Path, step: int, *, progress: Mapping[str, Any], keep: int | None, keep_also: int | None = None
+    ) -> None:
+        assert keep is None or keep >= 1
+        self.root, self.step, self.progress, self.keep, self.keep_also = root, step, progress, keep, keep_also
+        self.path = root / f"step-{step:08d}"
+        self.staging = root / f"{_HIDDEN}{self.path.name}"
+
+    def begin(self) -> None:
+        """Make the folder in which files are written."""
+        with self.telling():
+            self.root.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.root.parent)
+            for leftover in self.root.glob(f"{_HIDDEN}*"):
+                shutil.rmtree(leftover)
+            self.staging.mkdir()
+
+    def write(self, name: str, content: bytes) -> dict[str, Any]:
+        """Write a file; returns what the manifest is to say of it."""
+        write_synced(self.staging / name, content)
+        return {"size": len(content), "sha256": sha256_of(content)}
+
+    def finish(self, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the rest, the manifest last, and put the folder in its place; older ones go.
+
+        Args:
+            files: what the manifest is to say of each file that was written.
+        """
+        with self.telling():
+            progress = self.write(_PROGRESS, to_json(dict(self.progress)).encode())
+            content = {"format": FORMAT, "step": self.step, "files": {**files, _PROGRESS: progress}}
+            write_synced(self.staging / MANIFEST, encode_manifest(content))
+            sync_folder(self.staging)
+            _make_way(self.path)
+            self.staging.rename(self.path)
+            sync_folder(self.root)
+        _prune(self.root, self.path, self.keep, self.keep_also)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Tell a failure to write in a line, and leave nothing of what was staged."""
+        try:
+            yield
+        except OSError as error:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            raise ZooError(_failure(self.path, error)) from error
 
 
 def load_checkpoint(root: Path, *, device: str = "cpu", up_to: int | None = None) -> Checkpoint:
@@ -120,7 +164,7 @@ def load_checkpoint(root: Path, *, device: str = "cpu", up_to: int | None = None
             continue
         try:
             return replace(_read(path, device), rejected=tuple(rejected))
-        except _UnusableError as cause:
+        except UnusableError as cause:
             rejected.append((path, str(cause)))
     again = f"start again with `zoo train --config {quote(str(root.parent / 'config.json'))}`"
     if not rejected:
@@ -156,30 +200,16 @@ def _step(path: Path) -> int:
     return int(match[1])
 
 
-def _stage(folder: Path, step: int, tensors: Mapping[str, Mapping[str, "Tensor"]], progress: Mapping[str, Any]) -> None:
-    folder.mkdir()
-    files = {}
-    for name, content in _contents(tensors, progress):
-        write_synced(folder / name, content)
-        files[name] = {"size": len(content), "sha256": sha256_of(content)}
-    write_synced(folder / MANIFEST, encode_manifest({"format": FORMAT, "step": step, "files": files}))
-    sync_folder(folder)
-
-
-def _contents(
-    tensors: Mapping[str, Mapping[str, "Tensor"]], progress: Mapping[str, Any]
-) -> Iterator[tuple[str, bytes]]:
+def _content(named: Mapping[str, "Tensor"]) -> bytes:
     import torch
     from safetensors.torch import save
 
-    for stem, named in tensors.items():
-        # Views and tied tensors become tensors of their own, as the format wants them.
-        owned = {
-            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in named.items()
-        }
-        yield f"{stem}{_TENSORS}", save(owned)
-    yield _PROGRESS, to_json(dict(progress)).encode()
+    # Views and tied tensors become tensors of their own, as the format wants them.
+    owned = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in named.items()
+    }
+    return save(owned)
 
 
 def _make_way(path: Path) -> None:
@@ -187,8 +217,8 @@ def _make_way(path: Path) -> None:
     if not path.exists():
         return
     try:
-        _verify(path)
-    except _UnusableError:
+        verify(path, _step(path))
+    except UnusableError:
         shutil.rmtree(path)
     else:
         aside = path.with_name(f"{path.name}.old")
@@ -208,16 +238,24 @@ def _prune(root: Path, newest: Path, keep: int | None, keep_also: int | None) ->
 def _read(path: Path, device: str) -> Checkpoint:
     from safetensors import SafetensorError
 
-    manifest = _verify(path)
+    manifest = verify(path, _step(path))
+    if any(name.startswith(PREFIX) for name in manifest["files"]):
+        return Checkpoint(manifest["step"], path, WholeTensors(path, device), _progress(path), shards=path)
     stems = [name.removesuffix(_TENSORS) for name in manifest["files"] if name.endswith(_TENSORS)]
     try:
-        progress = json.loads((path / _PROGRESS).read_bytes())
         files = {stem: _load_tensors(path / f"{stem}{_TENSORS}") for stem in stems}
     except (OSError, ValueError, SafetensorError) as error:
-        raise _UnusableError(f"cannot be read: {error}") from None
+        raise UnusableError(f"cannot be read: {error}") from None
     # A copy is aligned as torch's own tensors are, which bit-exact resuming needs, and outlives the file.
     tensors = {stem: {key: value.to(device, copy=True) for key, value in file.items()} for stem, file in files.items()}
-    return Checkpoint(manifest["step"], path, with_current_names(tensors), progress)
+    return Checkpoint(manifest["step"], path, with_current_names(tensors), _progress(path))
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((path / _PROGRESS).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise UnusableError(f"cannot be read: {error}") from None
 
 
 def _load_tensors(path: Path) -> dict[str, "Tensor"]:
@@ -228,42 +266,6 @@ def _load_tensors(path: Path) -> dict[str, "Tensor"]:
     except UnicodeEncodeError:  # safetensors opens no such path
         return load(path.read_bytes())
     return load_file(path)
-
-
-def _verify(path: Path) -> dict[str, Any]:
-    try:
-        manifest = _read_manifest(path)
-        present = {entry.name for entry in path.iterdir()} - {MANIFEST}
-        for name in sorted(present.symmetric_difference(manifest["files"])):
-            raise _UnusableError(f"{name} {'does not belong there' if name in present else 'is missing'}")
-        for name, expected in manifest["files"].items():
-            _verify_file(path / name, expected)
-    except OSError as error:
-        raise _UnusableError(f"cannot be read: {reason(error)}") from None
-    return manifest
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = decode_manifest((path / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise _UnusableError(f"{MANIFEST} is missing") from None
-    except DamagedError as damage:
-        raise _UnusableError(f"{MANIFEST} {damage}") from None
-    if manifest["format"] != FORMAT:
-        raise _UnusableError(f"it has format {manifest['format']}, and this version of zoo reads format {FORMAT}")
-    if manifest["step"] != _step(path):
-        raise _UnusableError(f"it is of step {manifest['step']}, whatever its name says")
-    return manifest
-
-
-def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
-    size = path.stat().st_size
-    if size != expected["size"]:
-        raise _UnusableError(f"{path.name} has {size} bytes instead of {expected['size']}")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
-            raise _UnusableError(f"{path.name} {CHANGED}")
 
 
 def _failure(path: Path, error: OSError) -> str:

@@ -2,17 +2,14 @@
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from zoo.data.score import Score
 from zoo.data.source import Source
 from zoo.model.backbone import Backbone
-from zoo.train.checkpoint import Checkpoint, save_checkpoint
+from zoo.train.checkpoint import Checkpoint, Commit, save_checkpoint
 from zoo.train.contention import Contention
 from zoo.train.engine.agreement import check_buffers_agree
 from zoo.train.engine.ranks import Ranks
@@ -23,6 +20,7 @@ from zoo.train.optimizer import decay_begins, learning_rate
 from zoo.train.run_directory import RunDirectory
 from zoo.train.saver import Saver
 from zoo.train.settings import Settings
+from zoo.train.shards import save_shards
 from zoo.train.step import NotFiniteError, TrainingStep
 
 
@@ -167,25 +165,26 @@ class Trainer:
         """Write a checkpoint of this moment, unless one was just written."""
         if self._saved_step == self.step:
             return
-        state, progress = self.training_step.engine.state(self.optimizer), self._progress()
+        engine, settings = self.training_step.engine, self.settings
+        keep = {"keep": settings.keep_checkpoints, "keep_also": decay_begins(settings)}
         check_buffers_agree(self.model, self.ranks)
-        if self.ranks.is_first:
-            self._saver.save(partial(self._write, self.step, state, progress))
+        if engine.saves_shards:
+            commit = Commit(self.run.checkpoints, self.step, progress=self._progress(), **keep)
+            save_shards(commit, engine.parts(self.optimizer), self.ranks)
+        else:
+            state, progress = engine.state(self.optimizer), self._progress()
+            write = partial(save_checkpoint, self.run.checkpoints, self.step, tensors=state, progress=progress, **keep)
+            if self.ranks.is_first:
+                self._saver.save(write)
         self._saved_step = self.step
-
-    def _write(self, step: int, state: Mapping[str, Mapping[str, Tensor]], progress: Mapping[str, Any]) -> None:
-        save_checkpoint(
-            self.run.checkpoints,
-            step,
-            tensors=state,
-            progress=progress,
-            keep=self.settings.keep_checkpoints,
-            keep_also=decay_begins(self.settings),
-        )
 
     def restore(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """Go on from a checkpoint; returns the logs that hold less than they did then."""
-        self.training_step.engine.load_state(checkpoint.tensors, self.optimizer)
+        engine = self.training_step.engine
+        if checkpoint.shards is not None and engine.sharded:
+            engine.load_parts(checkpoint.shards, self.optimizer)
+        else:
+            engine.load_state(checkpoint.tensors, self.optimizer)
         progress = checkpoint.progress
         self.step, self.seconds = checkpoint.step, progress["seconds"]
         self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]

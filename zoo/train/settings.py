@@ -98,6 +98,9 @@ class Settings(BaseModel):
     final_evaluation_tokens: Size | None = Field(None, description="in the last evaluation; none takes all")
     sample_tokens: int = Field(256, ge=0, description="of text sampled at each evaluation; 0 for no sample")
     checkpoint_every: Size = Field(250, description="steps between checkpoints")
+    checkpoints: Literal["gathered", "sharded"] = Field(
+        "gathered", description="of engine=fsdp: written by one process, or by each of them its own part"
+    )
     keep_checkpoints: Size = Field(2, description="older ones are removed")
 
     # What the texts say; they are parsed nowhere else, and saved as they were written. Nothing is cached, since

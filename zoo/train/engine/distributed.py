@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -14,9 +15,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from zoo.model.backbone import Backbone, ModelOutput
+from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.engine.engine import Engine
 from zoo.train.engine.layers import layers_of_their_own
+from zoo.train.optimizer import load_optimizer_tensors
 from zoo.train.settings import Settings
+from zoo.train.shards import load_shards
 
 
 class _Distributed(Engine):
@@ -90,6 +94,30 @@ class Sharded(_Distributed):
         """Copies on the CPU of rank 0; the ranks hold their parts alone before and after."""
         self._fsdp.reshard()  # a forward pass without a backward one, as in an evaluation, leaves the root whole
         return super().state(optimizer)
+
+    @property
+    def saves_shards(self) -> bool:  # type: ignore[override]
+        """Whether each rank writes its own part of a checkpoint."""
+        return self.settings.checkpoints == "sharded"
+
+    def parts(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+        """What this rank holds of what a checkpoint holds."""
+        self._fsdp.reshard()
+        return Engine.state(self, optimizer)
+
+    def load_parts(self, path: Path, optimizer: torch.optim.Optimizer) -> None:
+        """Put back what any number of ranks wrote, each rank its own part."""
+        model, parameters = state_tensors(self.model), dict(self.model.named_parameters())
+
+        def find(stem: str, name: str, shape: tuple[int, ...]) -> Tensor | None:
+            if stem == "model":
+                return model[name]
+            parameter = parameters[name.rpartition("|")[0]]
+            return torch.zeros_like(parameter) if tuple(parameter.shape) == shape else None
+
+        loaded = load_shards(path, find, alone=False)
+        load_state_tensors(self.model, loaded["model"])
+        load_optimizer_tensors(self.model, optimizer, loaded.get("optimizer", {}))
 
     def _wrap(self) -> Callable[..., ModelOutput]:
         model = self.model

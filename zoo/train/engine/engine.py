@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from zoo.model.shared import load_state_tensors, state_tensors
 from zoo.train.engine.ranks import Ranks
 from zoo.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from zoo.train.settings import Settings
+from zoo.train.shards import load_shards
 
 
 class Engine:
@@ -23,10 +25,12 @@ class Engine:
 
     Attributes:
         forward: of the model, to be called by each rank with micro-batches of its own.
+        saves_shards: whether each rank writes its own part of a checkpoint.
         sharded: whether a rank holds only a part of the model, so that all of them must take part in what it does.
     """
 
     sharded = False
+    saves_shards = False
 
     def __init__(self, model: Backbone, settings: Settings, ranks: Ranks | None = None) -> None:
         self.model, self.settings, self.ranks = model, settings, ranks or Ranks()
@@ -54,6 +58,14 @@ class Engine:
         """Put back what `state` gave on rank 0, of however many ranks it was then; the others' is not looked at."""
         load_state_tensors(self.model, tensors["model"])
         load_optimizer_tensors(self.model, optimizer, tensors["optimizer"])
+
+    def parts(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+        """What this rank holds of `state`."""
+        return self.state(optimizer)
+
+    def load_parts(self, path: Path, optimizer: torch.optim.Optimizer) -> None:
+        """Put back what any number of ranks wrote in parts."""
+        self.load_state(load_shards(path), optimizer)
 
     def _wrap(self) -> Callable[..., ModelOutput]:
         if not self.settings.compile:
