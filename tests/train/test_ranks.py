@@ -310,7 +310,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"accumulate": 3}, "3 processes|2 processes cannot share evenly: set `accumulate`=4"),
+        ({"accumulate": 3}, "2 processes cannot evenly share 3 micro-batches a step: use `accumulate`=4"),
         ({"accumulate": 2, "engine": "single"}, "`engine`=single trains in one process"),
         ({"accumulate": 2, "device": "cuda:1"}, "one device for 2 processes: say cuda"),
     ],

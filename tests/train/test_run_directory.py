@@ -249,6 +249,19 @@ def test_offsets_are_those_of_the_files_and_each_is_synced(run, monkeypatch):
     assert {(run.path / name).stat().st_ino for name in names} | {run.path.stat().st_ino} == set(synced)
 
 
+def test_a_log_in_which_a_bit_has_changed_is_named(run):
+    log_steps(run, [1, 2, 3])
+    offsets = run.log_offsets()
+    checksums = run.log_checksums(offsets)
+    log_steps(run, [4])
+    assert run.truncate_logs(offsets, checksums) == ()
+    content = bytearray((run.path / "metrics.jsonl").read_bytes())
+    content[5] ^= 1
+    (run.path / "metrics.jsonl").write_bytes(content)
+    assert run.truncate_logs(offsets, checksums) == ("metrics.jsonl",)
+    assert run.truncate_logs(offsets) == ()  # as of a checkpoint of an earlier version
+
+
 def test_a_log_that_lost_lines_is_named_and_left_with_whole_lines(run):
     log_steps(run, [1, 2, 3])
     offsets = run.log_offsets()

@@ -40,6 +40,16 @@ def test_a_run_that_comes_back_after_its_end_measures_them_again(run):
     assert (folder / FILE).read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_bit_that_has_changed_is_found(run):
+    _, folder = run
+    content = bytearray((folder / FILE).read_bytes())
+    content[-3] ^= 1
+    (folder / FILE).write_bytes(content)
+    with pytest.raises(UsageError, match="has changed since it was written"):
+        read_scores(folder)
+
+
 def test_none_and_damaged_ones(tmp_path):
     assert read_scores(tmp_path) is None
     (tmp_path / FILE).write_bytes(b"\x00" * 20)

@@ -153,14 +153,14 @@ def test_resuming_with_other_data_is_refused(tiny, text, tmp_path):
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monkeypatch):
     backward, seen = TrainingStep._backward, {"calls": 0}
 
-    def poisoned(self, batch, weight):
-        loss, metrics = backward(self, batch, weight)
+    def poisoned(self, own, weights):
+        pairs = backward(self, own, weights)
         seen["calls"] += 1
-        if seen["calls"] == 8:
-            seen["weights"] = {name: value.clone() for name, value in self.model.state_dict().items()}
-            seen["model"] = self.model
-            loss.fill_(math.nan)
-        return loss, metrics
+        if seen["calls"] < 8:
+            return pairs
+        seen["weights"] = {name: value.clone() for name, value in self.model.state_dict().items()}
+        seen["model"] = self.model
+        return [(math.nan, metrics) for _, metrics in pairs]
 
     monkeypatch.setattr(TrainingStep, "_backward", poisoned)
     with pytest.raises(ZooError, match="the loss of step 8 is not finite") as caught:

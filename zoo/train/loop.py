@@ -192,9 +192,10 @@ class Trainer:
         self.validation_loss = _number(progress["validation_loss"])
         self.validation_accuracy = _number(progress.get("validation_accuracy"))
         self._saved_step = checkpoint.step
-        return self.run.truncate_logs(progress["logs"])
+        return self.run.truncate_logs(progress["logs"], progress.get("log_sha256"))
 
     def _progress(self) -> dict[str, Any]:
+        offsets = self.run.log_offsets()
         return {
             "seconds": self.seconds,
             "loss_sum": self._loss_sum,
@@ -202,7 +203,8 @@ class Trainer:
             "train_loss": self.train_loss,
             "validation_loss": self.validation_loss,
             "validation_accuracy": self.validation_accuracy,
-            "logs": self.run.log_offsets(),
+            "logs": offsets,
+            "log_sha256": self.run.log_checksums(offsets),
         }
 
     def _timed_update(self) -> None:

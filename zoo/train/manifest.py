@@ -49,7 +49,7 @@ def decode_manifest(raw: bytes) -> dict[str, Any]:
     return dict(content)
 
 
-def write_sealed(folder: Path, name: str, text: str) -> None:
+def write_sealed(folder: Path, name: str, content: str | bytes) -> None:
     """Write a file and its checksum into a folder, in place of an earlier one; a kill at any moment damages nothing.
 
     The manifest accepts the new file before that is written, and the old one until it is. Where the folder has no
@@ -59,12 +59,12 @@ def write_sealed(folder: Path, name: str, text: str) -> None:
         ZooError: the disk is full, or the place is not writable.
         UsageError: the manifest is damaged.
     """
-    new = sha256_of(text.encode())
+    new = sha256_of(content.encode() if isinstance(content, str) else content)
     accepted = _accepted(folder)
     known = _adopted(folder) if accepted is None else accepted
     earlier = known.get(name, [])
     _write(folder, known | {name: list(dict.fromkeys([*earlier, new]))})
-    write_atomically(folder / name, text)
+    write_atomically(folder / name, content)
     if earlier:
         _write(folder, known | {name: [new]})
 

@@ -50,7 +50,15 @@ class ReadOnlyRun(RunDirectory):
         """None: no log is kept."""
         return {}
 
-    def truncate_logs(self, offsets: Mapping[str, int]) -> tuple[str, ...]:  # noqa: ARG002
+    def log_checksums(self, offsets: Mapping[str, int]) -> dict[str, str]:  # noqa: ARG002
+        """None either."""
+        return {}
+
+    def truncate_logs(
+        self,
+        offsets: Mapping[str, int],  # noqa: ARG002
+        checksums: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> tuple[str, ...]:
         """Nothing is cut."""
         return ()
 

@@ -26,7 +26,7 @@ from zoo.files.atomic import (
 )
 from zoo.files.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
 from zoo.files.strict_json import to_json
-from zoo.train.manifest import read_sealed, write_sealed
+from zoo.train.manifest import read_sealed, sha256_of, write_sealed
 from zoo.train.shell import quote
 from zoo.train.summary import Summary, read_summary
 
@@ -187,17 +187,31 @@ class RunDirectory:
             sync_folder(self.path)
         return offsets
 
-    def truncate_logs(self, offsets: Mapping[str, int]) -> tuple[str, ...]:
+    def log_checksums(self, offsets: Mapping[str, int]) -> dict[str, str]:
+        """The checksum of each log up to these offsets. A checkpoint keeps them."""
+        return {name: self._log_checksum(name, size) for name, size in offsets.items()}
+
+    def truncate_logs(self, offsets: Mapping[str, int], checksums: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """Cut the logs back to where a checkpoint saw them, so that the steps after it can be taken again.
 
         Args:
             offsets: what `log_offsets` gave at the checkpoint.
+            checksums: what `log_checksums` gave then; earlier versions kept none.
 
         Returns:
-            The logs that had lost lines from before that point: they were changed by hand.
+            The logs that are not what they were then: they were changed by hand, or damaged.
         """
+        known = checksums or {}
         sizes = {name: cut_lines(self.path / name, offsets[name]) for name in LOGS if name in offsets}
-        return tuple(name for name, size in sizes.items() if size < offsets[name])
+        return tuple(
+            name
+            for name, size in sizes.items()
+            if size < offsets[name] or (name in known and self._log_checksum(name, size) != known[name])
+        )
+
+    def _log_checksum(self, name: str, size: int) -> str:
+        with writing(self.path / name), (self.path / name).open("rb") as file:
+            return sha256_of(file.read(size))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, the oldest first."""

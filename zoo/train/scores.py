@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from zoo.data.score import Score
 from zoo.errors import UsageError
-from zoo.files.atomic import write_atomically
+from zoo.train.manifest import read_sealed, write_sealed
 
 FILE = "scores.safetensors"
 
@@ -28,7 +28,7 @@ def write_scores(run: Path, score: Score) -> None:
     from safetensors.torch import save
 
     table = torch.cat(score.sequences)
-    write_atomically(run / FILE, save({name: table[:, i].contiguous() for i, name in enumerate(_COLUMNS)}))
+    write_sealed(run, FILE, save({name: table[:, i].contiguous() for i, name in enumerate(_COLUMNS)}))
 
 
 def read_scores(run: Path) -> dict[str, NDArray[np.float64]] | None:
@@ -41,7 +41,7 @@ def read_scores(run: Path) -> dict[str, NDArray[np.float64]] | None:
     from safetensors.numpy import load
 
     try:
-        table: dict[str, NDArray[np.float64]] = load((run / FILE).read_bytes())
+        table: dict[str, NDArray[np.float64]] = load(read_sealed(run, FILE))
         return {name: table[name] for name in _COLUMNS}
     except FileNotFoundError:
         return None

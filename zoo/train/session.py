@@ -214,7 +214,7 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: 
     going_back = partial(before_the_decay, run, checkpoint, saved, settings, listener)
     checkpoint = ranks.first(going_back, without_tensors)
     for log in trainer.restore(checkpoint):
-        listener.notice(f"{log} had lost lines from before the checkpoint: it was changed")
+        listener.notice(f"{log} is not what it was at the checkpoint: it was changed since")
     report_rise(run, saved, settings, checkpoint.step, listener)
     run.write_config(settings.model_dump())
     return trainer

@@ -101,9 +101,8 @@ class ProcessGroup(Ranks):
         if settings.accumulate % self.count:
             fitting = -(-settings.accumulate // self.count) * self.count
             raise UsageError(
-                f"a step has `accumulate`={settings.accumulate} micro-batches of `batch`={settings.batch} sequences, "
-                f"which {self.count} processes cannot share evenly: set `accumulate`={fitting}, with a smaller `batch` "
-                "if a step is to stay as large"
+                f"{self.count} processes cannot evenly share {settings.accumulate} micro-batches a step: use "
+                f"`accumulate`={fitting}, with a `batch` below {settings.batch} if a step is to stay as large"
             )
 
     @contextmanager
