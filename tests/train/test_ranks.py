@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from zoo.errors import ElsewhereError, PluginError
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.continuing import start_or_resume
 from zoo.train.engine.launch import is_launched
-from zoo.train.engine.process_group import ProcessGroup
+from zoo.train.engine.process_group import LostError, ProcessGroup
 from zoo.train.engine.ranks import Ranks
 from zoo.train.interrupts import Interrupts
 from zoo.train.run_directory import RunDirectory
@@ -322,6 +323,22 @@ def test_settings_for_several_processes_are_checked(tiny, changes, text):
         group.check(tiny(**changes))
 
 
+@pytest.mark.parametrize(
+    ("error", "is_loss"),
+    [
+        (RuntimeError("[/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:2965"), True),
+        (torch.distributed.DistBackendError("NCCL error: remote process exited"), True),
+        (RuntimeError("cannot restore the connection of this mixer"), False),
+        (UsageError("gloo"), False),
+    ],
+)
+def test_only_what_torch_says_of_a_lost_rank_is_taken_for_that(error, is_loss):
+    group = object.__new__(ProcessGroup)
+    group.rank, group.count = 0, 2
+    with pytest.raises(LostError if is_loss else type(error)), group.watched():
+        raise error
+
+
 # Coming back
 
 
@@ -338,18 +355,26 @@ def test_continue_starts_and_resumes(tiny, tmp_path):
 
 
 def test_continue_starts_again_what_was_killed_before_its_first_checkpoint(tiny, tmp_path):
-    settings = tiny()
-    (tmp_path / "run/checkpoints/.partial-step-00000000").mkdir(parents=True)
-    (tmp_path / "run/config.json").write_text("{")
-    assert start_or_resume(settings, tmp_path / "run", pages=False).steps == 20
+    settings, out = tiny(), tmp_path / "run"
+    train(settings, out)
+    for path in [*(out / "checkpoints").iterdir(), out / "summary.json", out / "scores.safetensors"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (out / "checkpoints/.partial-step-00000000").mkdir()
+    (out / ".env.json.partial").write_text("{")
+    assert start_or_resume(settings, out, pages=False).steps == 20
+    shutil.rmtree(out)
+    out.mkdir()
+    assert start_or_resume(settings, out, pages=False).steps == 20
 
 
-def test_continue_touches_nothing_that_is_no_run(tiny, tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis/chapter.tex").write_text("x")
-    with pytest.raises(UsageError, match=r"holds no run but chapter.tex"):
+@pytest.mark.parametrize("name", ["chapter.tex", "config.json", ".git", "events.jsonl", "checkpoints/best.pt"])
+def test_continue_touches_nothing_that_is_no_run(tiny, tmp_path, name):
+    path = tmp_path / "thesis" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"compilerOptions": {}}')
+    with pytest.raises(UsageError, match=f"holds no run but {name}"):
         start_or_resume(tiny(), tmp_path / "thesis")
-    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+    assert path.exists()
 
 
 def test_a_rank_that_is_killed_costs_no_more_than_the_steps_since_the_last_checkpoint(tiny, tmp_path):

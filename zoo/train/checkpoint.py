@@ -21,11 +21,13 @@ from zoo.train.verify import FORMAT, UnusableError, verify
 if TYPE_CHECKING:
     from torch import Tensor
 
+STAGED = ".partial-"
+"""Before the name of a checkpoint that is being written."""
+
 ASIDE = ".decayed"
 """Behind the name of a checkpoint that `set_aside` has renamed."""
 
 _NAME = re.compile(r"step-(\d{8,})(\.old)?")
-_HIDDEN = ".partial-"
 _PROGRESS, _TENSORS = "progress.json", ".safetensors"
 
 
@@ -105,14 +107,14 @@ class Commit:
         assert keep is None or keep >= 1
         self.root, self.step, self.progress, self.keep, self.keep_also = root, step, progress, keep, keep_also
         self.path = root / f"step-{step:08d}"
-        self.staging = root / f"{_HIDDEN}{self.path.name}"
+        self.staging = root / f"{STAGED}{self.path.name}"
 
     def begin(self) -> None:
         """Make the folder in which files are written."""
         with self.telling():
             self.root.mkdir(parents=True, exist_ok=True)
             sync_folder(self.root.parent)
-            for leftover in self.root.glob(f"{_HIDDEN}*"):
+            for leftover in self.root.glob(f"{STAGED}*"):
                 shutil.rmtree(leftover)
             self.staging.mkdir()
 

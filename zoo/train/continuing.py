@@ -1,16 +1,19 @@
 """A run that is started where there is none and resumed where there is one, by the same command."""
 
+import json
 import shutil
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from zoo.errors import UsageError
+from zoo.train.checkpoint import STAGED
 from zoo.train.engine.ranks import Ranks
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.machine import resolve_auto
 from zoo.train.manifest import MANIFEST
-from zoo.train.run_directory import LOGS, RunDirectory
+from zoo.train.run_directory import CHECKPOINTS, LOGS, RunDirectory
 from zoo.train.session import resume, start
 from zoo.train.settings import Settings
 from zoo.train.summary import Summary
@@ -18,15 +21,8 @@ from zoo.train.summary import Summary
 OF_THE_MACHINE = ("engine", "device", "precision", "threads", "compile")
 """Settings that a run keeps as it was started with, whatever machine it is continued on."""
 
-_BEFORE_THE_FIRST_CHECKPOINT = {
-    "config.json",
-    "env.json",
-    "tokenizer.json",
-    "events.jsonl",
-    "checkpoints",
-    MANIFEST,
-    *LOGS,
-}
+_BESIDE_SETTINGS = {"env.json", "tokenizer.json", "events.jsonl", MANIFEST, *LOGS}
+"""What a start writes after config.json and before the first checkpoint."""
 
 
 def start_or_resume(
@@ -63,16 +59,37 @@ def _has_started(out: Path, settings: Settings, ranks: Ranks) -> bool:
     if any(run.checkpoints.glob("step-*")):
         _check_the_same(RunDirectory.open(out), resolve_auto(settings, ranks))
         return True
-    strange = [path.name for path in out.iterdir() if not _is_of_a_start(path)]
+    strange = sorted(str(path.relative_to(out)) for path in _files(out) if not _is_of_a_start(path, out))
     if strange:
-        raise UsageError(f"{out} holds no run but {min(strange)}: choose another `out`")
+        raise UsageError(f"{out} holds no run but {strange[0]}: choose another `out`")
     with run.lock():  # nobody is just starting it
         shutil.rmtree(out)
     return False
 
 
-def _is_of_a_start(path: Path) -> bool:
-    return path.name.startswith(".") or path.name in _BEFORE_THE_FIRST_CHECKPOINT
+def _files(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, and what lies in its folder of checkpoints."""
+    for path in folder.iterdir():
+        yield from path.iterdir() if path.name == CHECKPOINTS and path.is_dir() else (path,)
+
+
+def _is_of_a_start(path: Path, out: Path) -> bool:
+    """Whether a start that was cut off has left it, and nothing else could have."""
+    if path.parent != out:
+        return path.name.startswith(STAGED)
+    if path.name == "config.json":
+        return _holds_settings(path)
+    if path.name in _BESIDE_SETTINGS:
+        return _holds_settings(out / "config.json")
+    return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(".partial"))
+
+
+def _holds_settings(path: Path) -> bool:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and "mixer" in values and values.keys() <= Settings.model_fields.keys()
 
 
 def _check_the_same(run: RunDirectory, settings: Settings) -> None:

@@ -33,6 +33,9 @@ from zoo.train.summary import Summary, read_summary
 LOGS = ("metrics.jsonl", "samples.txt", "timings.jsonl")
 """What grows during a run, and is cut back to the checkpoint on resuming."""
 
+CHECKPOINTS = "checkpoints"
+"""The folder within a run in which its checkpoints lie."""
+
 SAVED_BY = "saved_by"
 """In env.json of a run that ``zoo train`` did not make: what did."""
 
@@ -87,7 +90,7 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints lie."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     @property
     def config(self) -> dict[str, Any]:

@@ -238,14 +238,14 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
     caught = interrupts or Interrupts(
         lambda: trainer.listener.notice("stopping after this step; Ctrl-C again stops now")
     )
-    with ranks.watched(), explaining(), caught:
+    with explaining(), caught, ranks.watched():
         run.append_event(kind, step=trainer.step, ranks=ranks.count)
         finished = trainer.train(caught)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)
     if not finished:
         raise Interrupted(run.path, trainer.step)
-    with ranks.watched(), explaining():
+    with explaining(), ranks.watched():
         scores = trainer.final_score
         summary = summarize(trainer, earlier + time.perf_counter() - began)
     ranks.first(partial(_write_results, run, scores, summary, pages=pages))

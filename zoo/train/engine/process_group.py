@@ -19,9 +19,6 @@ from zoo.train.settings import Settings
 
 T = TypeVar("T")
 
-_SIGNS_OF_LOSS = ("gloo", "nccl", "connection", "socket", "process group", "store")
-"""One of them stands in the text of every error that torch raises where another rank is gone."""
-
 
 class LostError(ZooError):
     """Another rank is gone, and this one cannot go on without it."""
@@ -89,7 +86,14 @@ class ProcessGroup(Ranks):
 
     def place(self, device: str) -> str:
         """The GPU of this rank among those of its node."""
-        return f"{device}:{self.local_rank}" if device == "cuda" else device
+        if device != "cuda":
+            return device
+        if self.local_rank >= torch.cuda.device_count():
+            raise UsageError(
+                f"this is process {self.local_rank + 1} of a machine with {torch.cuda.device_count()} GPUs: start one "
+                "for each, or train on `device`=cpu"
+            )
+        return f"cuda:{self.local_rank}"
 
     def check(self, settings: Settings) -> None:
         """Refuse settings with which these ranks cannot train."""
@@ -110,8 +114,9 @@ class ProcessGroup(Ranks):
         """Tell in one line that another rank is gone."""
         try:
             yield
-        except RuntimeError as error:  # torch has no exception of its own for all of them
-            if isinstance(error, ZooError) or not any(sign in str(error).lower() for sign in _SIGNS_OF_LOSS):
+        except RuntimeError as error:
+            # torch's own exception is for NCCL and the store; what gloo says is known by its text alone
+            if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
                 raise
             raise LostError(
                 f"rank {self.rank} of {self.count} lost the connection to another one, which has stopped; every step "
@@ -130,16 +135,12 @@ def joined() -> Iterator[Ranks]:
     """The ranks of which this process is one, as its environment says: itself alone, unless torchrun started it.
 
     Raises:
-        UsageError: it has no GPU of its own.
         LostError: the others do not answer.
     """
     if not is_launched():
         yield Ranks()
         return
-    if torch.cuda.is_available():
-        local_rank, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local_rank >= devices:
-            raise UsageError(f"this is process {local_rank + 1} of a machine with {devices} GPUs: start one for each")
+    if (local_rank := int(os.environ.get("LOCAL_RANK", "0"))) < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
     _initialize()
     try:

@@ -68,7 +68,11 @@ class Ranks:
         yield from tensors.items()
 
     def place(self, device: str) -> str:
-        """Where the tensors of this rank lie, of a run whose settings say ``device``."""
+        """Where the tensors of this rank lie, of a run whose settings say ``device``.
+
+        Raises:
+            UsageError: there is no GPU for it.
+        """
         return device
 
     def check(self, settings: Settings) -> None:
