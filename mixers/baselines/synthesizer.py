@@ -10,13 +10,17 @@ from mixers.ops.attention import head_size, merge_heads
 from mixers.ops.attention_chunks import softmax_weights
 from zoo import Panel
 
+SCALE = 10.0
+"""Of the logits over the numbers of the table. Adam moves a number by the learning rate at most, however clear its
+gradient is: a logit has to go further in a thousand steps than a weight has."""
+
 
 class Synthesizer(CachedAttention):
     """Attention that never looks: where a token attends to depends on its position alone, by a learned table.
 
-        y_t = sum_{s <= t} softmax_s( R[h, t, s] ) v_s        write_t = W_out y_t        v = W_in x
+        y_t = sum_{s <= t} softmax_s( 10 R[h, t, s] ) v_s        write_t = W_out y_t        v = W_in x
 
-    R: a logit for each head and each pair of positions, of which the lower triangle counts. A shorter text uses the
+    10 R: a logit for each head and each pair of positions, of which the lower triangle counts. A shorter text uses the
     leading block. What attention gains over this is what its queries and keys do.
 
     Options:
@@ -48,7 +52,7 @@ class Synthesizer(CachedAttention):
 
     def reset_parameters(self) -> None:
         """Draw the logits with a deviation of 1, so that the heads start apart."""
-        nn.init.normal_(self.logits)
+        nn.init.normal_(self.logits, std=1 / SCALE)
 
     def panels(self, x: Tensor) -> list[Panel]:
         """The learned attention of the first tokens, of any text."""
@@ -66,6 +70,6 @@ class Synthesizer(CachedAttention):
         context = self.logits.shape[1]
         if stop > context:
             raise ValueError(f"{stop} tokens are more than its context={context}: build it with a longer one")
-        logits = self.logits[:, start:stop, :stop]
+        logits = SCALE * self.logits[:, start:stop, :stop]
         query, key = torch.arange(start, stop, device=logits.device), torch.arange(stop, device=logits.device)
         return softmax_weights(logits, query[:, None] >= key)
