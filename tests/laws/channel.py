@@ -28,6 +28,10 @@ def in_the_channel_place(mixer: type) -> type[nn.Module]:
         def forward(self, x):
             return self.inner(x)
 
+        def after_update(self, metrics):
+            if hasattr(self.inner, "after_update"):
+                self.inner.after_update(metrics)
+
     Channel.__name__ = mixer.__name__
     return Channel
 
