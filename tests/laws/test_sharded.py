@@ -76,9 +76,9 @@ def test_members_without_parameters_are_not_asked():
 @pytest.mark.slow
 def test_the_command_starts_the_processes_itself():
     command = [sys.executable, "-m", "zoo", "check", "--ranks", "2"]
-    kept = subprocess.run([*command, "correlation", "--json"], check=False, capture_output=True, text=True, timeout=120)
+    kept = subprocess.run([*command, "correlation", "--json"], check=False, capture_output=True, text=True, timeout=300)
     assert kept.returncode == 0, kept.stderr
     assert [law["status"] for law in json.loads(kept.stdout)["laws"]] == ["passed"]
-    refused = subprocess.run([*command, "no-such-mixer"], check=False, capture_output=True, text=True, timeout=120)
+    refused = subprocess.run([*command, "no-such-mixer"], check=False, capture_output=True, text=True, timeout=300)
     assert refused.returncode == 2
     assert refused.stderr.count("error:") == 1

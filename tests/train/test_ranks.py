@@ -418,14 +418,14 @@ def test_torchrun_starts_the_ranks_again(text, tmp_path):
     for name, value in {"accumulate": 2, "threads": 1, "checkpoint_every": 20, "sample_tokens": 8}.items():
         settings += ["--set", f"{name}={value}"]
     run_it = [*command, "train", "--continue", *settings, "--out"]
-    subprocess.run([*run_it, str(tmp_path / "whole")], check=True, capture_output=True, timeout=120)
+    subprocess.run([*run_it, str(tmp_path / "whole")], check=True, capture_output=True, timeout=300)
     process = subprocess.Popen([*run_it, str(tmp_path / "cut")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not list((tmp_path / "cut/checkpoints").glob("step-000000[2-9]0")):
         time.sleep(0.01)
         assert process.poll() is None
     ranks = [path for path in Path("/proc").glob("[0-9]*/environ") if _is_rank(path, process.pid)]
     os.kill(int(ranks[-1].parent.name), signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
     assert b"lost the connection to another one" in err
