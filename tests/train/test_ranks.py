@@ -19,7 +19,7 @@ from torch import nn
 
 import zoo
 from zoo import TokenMixer, UsageError
-from zoo.errors import ElsewhereError, PluginError
+from zoo.errors import ElsewhereError, PluginError, ZooError
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.continuing import start_or_resume
 from zoo.train.engine.launch import is_launched
@@ -162,6 +162,26 @@ def test_parts_that_two_ranks_wrote_are_read_by_any_number(tiny, tmp_path, count
         assert first.tensors[stem].keys() == second.tensors[stem].keys()
         apart = max((value - second.tensors[stem][name]).abs().max() for name, value in first.tensors[stem].items())
         assert apart <= (0 if count == 2 else 1e-5)
+
+
+def test_a_disk_that_is_full_for_one_part_is_told_in_a_line(tiny, tmp_path, monkeypatch):
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter as Writer
+
+    settings = tiny(accumulate=2, engine="fsdp", checkpoints="sharded", steps=5)
+    write = Writer.write_data
+
+    def told(ranks):
+        def full(self, *given, **named):
+            if ranks.rank == 1:
+                raise OSError(28, "No space left on device")
+            return write(self, *given, **named)
+
+        monkeypatch.setattr(Writer, "write_data", full)
+        with pytest.raises(ZooError if ranks.is_first else ElsewhereError, match=r"No space left|another process"):
+            train(settings, tmp_path / "run", ranks)
+
+    assert run(2, told) == [0, 0]
+    assert not list(tmp_path.glob("run/checkpoints/step-*"))
 
 
 def test_a_part_that_has_changed_is_found_out(tiny, tmp_path):

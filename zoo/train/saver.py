@@ -1,4 +1,4 @@
-"""Writes checkpoints, at once or behind training's back."""
+"""Writes checkpoints, at once or in the background."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

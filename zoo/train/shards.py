@@ -43,6 +43,7 @@ def save_shards(commit: "Commit", tensors: "Mapping[str, Mapping[str, Tensor]]",
     Raises:
         ZooError: the disk of one of them is full or does not take it. The earlier checkpoints are untouched.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -57,6 +58,9 @@ def save_shards(commit: "Commit", tensors: "Mapping[str, Mapping[str, Tensor]]",
             seals = {path.name: _seal(path) for path in own}
         except OSError as error:
             raise ZooError(f"cannot save a part of the checkpoint {commit.path}: {reason(error)}") from error
+        except CheckpointException as error:  # what went wrong on any rank, on all of them; no Exception
+            first = next((cause for cause, _ in error.failures.values()), error)
+            raise ZooError(f"cannot save a part of the checkpoint {commit.path}: {first}") from error
     files = {name: seal for of_rank in ranks.gather(seals) for name, seal in of_rank.items()}
     ranks.first(partial(commit.finish, files))
 

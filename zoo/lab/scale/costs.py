@@ -1,8 +1,7 @@
 """What a model costs, measured on tensors without memory: a model of any size is built and run in no space."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
@@ -14,8 +13,10 @@ from zoo.errors import UsageError
 from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters, count_parameters
+from zoo.plugin.isolation import random_numbers_kept
 from zoo.plugin.registry import get_registry
 from zoo.train.engine.layers import layers_of_their_own
+from zoo.train.evaluate import autocast
 from zoo.train.optimizer import state_bytes
 from zoo.train.plan import Activations, record_activations
 from zoo.train.session import model_of
@@ -124,7 +125,7 @@ def _line(at_zero: Costs, at_one: Costs, place: float) -> Costs:
 
 
 def _measure(settings: Settings, vocab_size: int, length: int) -> Costs:
-    with FakeTensorMode(), _random_state_kept():
+    with random_numbers_kept(), FakeTensorMode():
         model = model_of(settings, get_registry(), vocab_size=vocab_size)
         if model.max_length is not None and length > model.max_length:
             raise UsageError(f"`context`={length} is longer than the {model.max_length} tokens that the model takes")
@@ -170,7 +171,7 @@ def _largest_layer(kept: Activations) -> int:
 
 def _forward_flops(model: Backbone, tokens: torch.Tensor, settings: Settings) -> int:
     def run() -> None:
-        with torch.no_grad(), _autocast(settings):
+        with torch.no_grad(), autocast(torch.device("cpu"), settings.precision):
             model(tokens)
 
     model.eval()
@@ -179,19 +180,9 @@ def _forward_flops(model: Backbone, tokens: torch.Tensor, settings: Settings) ->
 
 def _training_flops(model: Backbone, tokens: torch.Tensor, settings: Settings) -> int:
     def run() -> None:
-        with _autocast(settings):
+        with autocast(torch.device("cpu"), settings.precision):
             loss = model(tokens, tokens).loss
         loss.backward()
 
     model.train()
     return count_flops(run)
-
-
-def _autocast(settings: Settings) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16")
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        yield

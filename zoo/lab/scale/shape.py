@@ -7,6 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.errors import UsageError
 from zoo.model.parameters import count_parameters
+from zoo.plugin.isolation import random_numbers_kept
 from zoo.plugin.registry import get_registry
 from zoo.train.engine.layers import layers_of_their_own
 from zoo.train.session import model_of
@@ -87,7 +88,7 @@ def _measure(settings: Settings, vocab_size: int, dim: int, head_size: int) -> R
     """One round of the pattern at a width; None if a mixer does not take that."""
     once = {"dim": dim, "heads": dim // head_size, "layers": len(settings.pattern.layers())}
     try:
-        with FakeTensorMode():
+        with random_numbers_kept(), FakeTensorMode():
             model = model_of(settings.model_copy(update=once), get_registry(), vocab_size=vocab_size)
             layers = sum(map(count_parameters, layers_of_their_own(model)))
             return Round(layers, count_parameters(model) - layers) if layers else None
