@@ -85,7 +85,7 @@ def save_checkpoint(
     """
     commit = Commit(root, step, progress=progress, keep=keep, keep_also=keep_also)
     commit.begin()
-    with commit.telling():
+    with commit.reporting():
         files = {f"{stem}{_TENSORS}": commit.write(f"{stem}{_TENSORS}", _content(tensors[stem])) for stem in tensors}
     commit.finish(files)
     return commit.path
@@ -111,7 +111,7 @@ class Commit:
 
     def begin(self) -> None:
         """Make the folder in which files are written."""
-        with self.telling():
+        with self.reporting():
             self.root.mkdir(parents=True, exist_ok=True)
             sync_folder(self.root.parent)
             for leftover in self.root.glob(f"{STAGED}*"):
@@ -129,7 +129,7 @@ class Commit:
         Args:
             files: what the manifest is to say of each file that was written.
         """
-        with self.telling():
+        with self.reporting():
             progress = self.write(_PROGRESS, to_json(dict(self.progress)).encode())
             content = {"format": FORMAT, "step": self.step, "files": {**files, _PROGRESS: progress}}
             write_synced(self.staging / MANIFEST, encode_manifest(content))
@@ -140,7 +140,7 @@ class Commit:
         _prune(self.root, self.path, self.keep, self.keep_also)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
+    def reporting(self) -> Iterator[None]:
         """Tell a failure to write in a line, and leave nothing of what was staged."""
         try:
             yield

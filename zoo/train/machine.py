@@ -82,7 +82,7 @@ def prepare_machine(settings: Settings, ranks: Ranks | None = None) -> torch.dev
     """
     ranks = ranks or Ranks()
     ranks.check(settings)
-    device = ranks.place(settings.device)
+    device = ranks.local_device(settings.device)
     check_device(device)
     if settings.threads:
         torch.set_num_threads(settings.threads)

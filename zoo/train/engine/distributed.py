@@ -49,7 +49,7 @@ class _Distributed(Engine):
     def _parts(
         self, tensors: Mapping[str, Tensor], find: Callable[[str], Tensor | None]
     ) -> Iterator[tuple[str, Tensor]]:
-        for name, whole in self.ranks.spread(tensors):
+        for name, whole in self.ranks.broadcast(tensors):
             yield name, _part(whole, find(name))
 
 

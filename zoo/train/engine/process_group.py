@@ -48,16 +48,16 @@ class ProcessGroup(Ranks):
     def first(self, work: Callable[[], T], tell: Callable[[T], T] = unchanged) -> T:
         """What rank 0 gets from some work that it alone does; the others wait for it."""
         if not self.is_first:
-            value, code = self._broadcast(None)
+            value, code = self._broadcast_object(None)
             if code is not None:
                 raise ElsewhereError(code)
             return cast(T, value)
         try:
             value = work()
         except Exception as error:
-            self._broadcast((None, exit_code(error)))
+            self._broadcast_object((None, exit_code(error)))
             raise
-        self._broadcast((tell(value), None))
+        self._broadcast_object((tell(value), None))
         return value
 
     @contextmanager
@@ -75,8 +75,8 @@ class ProcessGroup(Ranks):
         if failed:
             raise ElsewhereError(cast(int, codes[failed[0]]))
 
-    def spread(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """The tensors of rank 0 on all ranks, on the CPU, one after the other."""
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Broadcast the tensors of rank 0, onto the CPU of each rank, one after the other."""
         shapes = self.first(lambda: {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()})
         for name, (shape, dtype) in shapes.items():
             tensor = tensors[name].cpu().contiguous() if self.is_first else torch.empty(shape, dtype=dtype)
@@ -84,7 +84,7 @@ class ProcessGroup(Ranks):
                 dist.broadcast(tensor, src=0, group=self._control)
             yield name, tensor
 
-    def place(self, device: str) -> str:
+    def local_device(self, device: str) -> str:
         """The GPU of this rank among those of its node."""
         if device != "cuda":
             return device
@@ -123,7 +123,7 @@ class ProcessGroup(Ranks):
                 "up to the last checkpoint is saved, and the same command goes on from there with `continuing`"
             ) from error
 
-    def _broadcast(self, said: tuple[Any, int | None] | None) -> tuple[Any, int | None]:
+    def _broadcast_object(self, said: tuple[Any, int | None] | None) -> tuple[Any, int | None]:
         box: list[Any] = [said]
         with self.watched():
             dist.broadcast_object_list(box, src=0, group=self._control)

@@ -63,11 +63,11 @@ class Ranks:
         """
         yield
 
-    def spread(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """The tensors of rank 0 on all ranks, on the CPU, one by one; those of the others are not looked at."""
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Broadcast the tensors of rank 0 onto the CPU of each rank, one by one; the others hand in none."""
         yield from tensors.items()
 
-    def place(self, device: str) -> str:
+    def local_device(self, device: str) -> str:
         """Where the tensors of this rank lie, of a run whose settings say ``device``.
 
         Raises:
