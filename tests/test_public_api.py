@@ -14,7 +14,7 @@ from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import HOST
 
 PUBLIC = {
-    "Backbone", "ChannelMixer", "Corpus", "Examples", "Hybrid", "IGNORE", "Mixed", "Panel", "RMSNorm",
+    "Backbone", "ChannelMixer", "Corpus", "Examples", "Executor", "Hybrid", "IGNORE", "Mixed", "Panel", "RMSNorm",
     "Residual", "State", "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "bench", "build_model",
     "compare", "create_mixer", "generate", "hookimpl", "list_mixers", "load_data", "load_run", "register",
     "save_run", "watch_stream",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zoo.data.load import load_data as load_data
     from zoo.errors import UsageError as UsageError
     from zoo.errors import ZooError as ZooError
+    from zoo.executor import Executor as Executor
     from zoo.hybrid import Hybrid as Hybrid
     from zoo.lab.api import bench as bench
     from zoo.lab.api import compare as compare
@@ -39,6 +40,7 @@ _HOME = {
     "ChannelMixer": "zoo.contract",
     "Corpus": "zoo.corpus",
     "Examples": "zoo.task",
+    "Executor": "zoo.executor",
     "Hybrid": "zoo.hybrid",
     "IGNORE": "zoo.task",
     "Mixed": "zoo.contract",

@@ -9,15 +9,15 @@ import pytest
 
 from zoo.cli import compare_display
 from zoo.cli.compare_display import Board, Lines, live_listener
-from zoo.lab.compare import grid
-from zoo.lab.compare.plan import make_plan
+from zoo.lab.compare.planning import make_plan
+from zoo.lab.compare.pool import Pool
+from zoo.lab.compare.progress import RunProgress
 from zoo.lab.compare.request import Request
-from zoo.lab.compare.trial import Outcome, run_trial
-from zoo.lab.compare.workers import RunProgress
-from zoo.train.interrupts import Interrupts
-from zoo.train.listener import Listener
+from zoo.lab.compare.trial import Outcome
 from zoo.train.loop import Trainer
 from zoo.train.summary import summary_from_json
+
+from ..executors import in_this_process  # noqa: TID252 - pytest finds the parts of the tests by where they are
 
 COPY = "delayed-copy(length=12, vocab=4, delay=2)"
 SEVEN_HEADS = "dot-product(heads=7)"
@@ -50,38 +50,10 @@ BAD = """
 """
 
 
-class InThisProcess:
-    """Makes one run after the other without other processes, which take seconds to begin."""
-
-    def __init__(self, *_):
-        self.waiting = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.waiting.clear()
-
-    def submit(self, job):
-        self.waiting.append(job)
-
-    def stop(self):
-        self.waiting.clear()
-
-    @property
-    def are_busy(self):
-        return bool(self.waiting)
-
-    def poll(self):
-        job = self.waiting.pop(0)
-        outcome = run_trial(job.folder, job.settings, listener=Listener(), interrupts=Interrupts(), text=job.text)
-        return [(job, outcome)], [RunProgress(job.trial, 2, 4, 0.5, 1.25)]
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Other processes and pictures are tried elsewhere."""
-    monkeypatch.setattr(grid, "working", InThisProcess)
+    in_this_process(monkeypatch)
     monkeypatch.setattr(Trainer, "test", lambda self: {"length": {"12": self.validation_accuracy}})
     monkeypatch.setattr("zoo.lab.compare.report.pictures_of", lambda results, _: {r.data: [] for r in results.data})
 
@@ -289,7 +261,7 @@ def test_a_place_that_cannot_be_written(zoo, tmp_path):
 
 @pytest.mark.slow
 def test_a_stop_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(InThisProcess, "poll", lambda self: (self.stop(), ([], []))[1])
+    monkeypatch.setattr(Pool, "poll", lambda self: (self.stop(), ([], []))[1])
     out = tmp_path / "a folder"
     result = zoo("compare", "correlation", *TINY, "--out", out)
     assert (result.code, result.out) == (130, "")
@@ -302,7 +274,7 @@ def test_a_full_disk_prints_how_to_go_on(zoo, tmp_path, monkeypatch):
     def full(self):
         raise ZooError("cannot write x: No space left on device")
 
-    monkeypatch.setattr(InThisProcess, "poll", full)
+    monkeypatch.setattr(Pool, "poll", full)
     result = zoo("compare", "correlation", *TINY, "--out", tmp_path / "out")
     assert result.code == 1
     assert result.err.splitlines()[-2:] == [

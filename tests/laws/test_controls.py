@@ -17,6 +17,7 @@ from . import (
     broken_state,
     channel,
     corpus,
+    executor,
     hybrid,
     optimizer,
     residual,
@@ -37,6 +38,7 @@ KINDS = {
     "tokenizer": tokenizer,
     "optimizer": optimizer,
     "hybrid": hybrid,
+    "executor": executor,
 }
 BROKEN_OF = {"mixer": BROKEN} | {kind: module.BROKEN for kind, module in KINDS.items()}
 CONTROLS = [(kind, *pair) for kind, pairs in BROKEN_OF.items() for pair in pairs]
@@ -54,6 +56,12 @@ THIN += [pair for pair in PAIRS if pair.values[0] not in EVERYDAY][::8]
 THIN = [pair for pair in THIN if pair.values[1] not in SLOW]
 THIN_SOUND = [pair for pair in SOUND if pair[0] in EVERYDAY][::12]
 THIN_SOUND += [("task", task.ScoresTheLast), ("tokenizer", tokenizer.Pairs), ("corpus", corpus.Endless)]
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch):
+    """Executors that never answer are given up soon: sound ones answer within a second."""
+    monkeypatch.setattr("zoo.testing.laws.executor.PATIENCE", 10.0)
 
 
 def verdict(kind, cls, law, **how):
@@ -121,5 +129,13 @@ def test_a_sound_member_compiles(kind, cls):
 
 def test_the_grades():
     finish = {name for suite in SUITES.values() for name, law in suite.laws.items() if law.grade == "finish"}
-    assert finish == {"state-growth", "meta-device", "options-refused", "documentation", "paper", "shown", "symbols"}
+    assert finish == {
+        "state-growth",
+        "meta-device",
+        "options-refused",
+        "documentation",
+        "paper",
+        "shown",
+        "symbols",
+    } | {"starts-nothing"}
     assert {LAWS[name].grade for name in ("causality", "streaming", "purity", "gradients", "compile")} == {"sound"}

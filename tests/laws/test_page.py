@@ -17,6 +17,7 @@ PARTS = {
     "tokenizer": "Tokenizers",
     "optimizer": "Optimizers",
     "hybrid": "Hybrids",
+    "executor": "Executors",
 }
 """The part of the page for each kind but mixers, which have what comes before."""
 

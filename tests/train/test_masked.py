@@ -10,7 +10,7 @@ from torch import nn
 
 import zoo
 from zoo.errors import UsageError
-from zoo.lab.compare.plan import make_plan as plan_comparison
+from zoo.lab.compare.planning import make_plan as plan_comparison
 from zoo.lab.compare.request import Request
 from zoo.plugin.registry import get_registry
 from zoo.train.evaluate import evaluate

@@ -66,10 +66,14 @@ def compare(
         list[str] | None, _Model("--set", metavar="KEY=VALUE", help="Any setting of a run. Repeatable.")
     ] = None,
     jobs: Annotated[int | None, _Run(metavar="N", show_default="a core each", help="Runs at a time.")] = None,
+    on: Annotated[
+        str | None,
+        _Run(metavar="EXECUTOR", show_default="processes", help="What makes the runs, see zoo list --kind executor."),
+    ] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The folder. [comparisons/<time>-…]")] = None,
     resume: Annotated[
         Path | None,
-        _Run(metavar="DIR", parser=folder_argument, help="Resume a comparison, or latest; alone, or with --json."),
+        _Run(metavar="DIR", parser=folder_argument, help="Resume a comparison, or latest; alone or with --on, --json."),
     ] = None,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show sizes, steps and runs. Train nothing.")] = False,
@@ -86,9 +90,10 @@ def compare(
     """
     if resume is not None:
         _refuse_beside_resume(command)
-        _resume(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"), json=json)
+        _resume(resolve_latest(resume, COMPARISONS, sign="comparison.json", what="comparison"), on, json=json)
         return
     from zoo.lab.compare import request as asked
+    from zoo.lab.compare.executors import DEFAULT, read_executor
     from zoo.train.resolve import read_assignments
 
     model = {"layers": layers, "dim": dim, "heads": heads, "channel_mixer": channel_mixer, "residual": residual}
@@ -105,6 +110,7 @@ def compare(
         settings=settings,
         jobs=jobs,
         min_effects=asked.read_min_effects(min_effect or ()),
+        on=read_executor(on or DEFAULT),
     )
     if dry_run:
         _show_plan(request, json=json)
@@ -113,7 +119,7 @@ def compare(
 
 
 def _refuse_beside_resume(command: typer.Context) -> None:
-    given = given_flags(command, but={"resume", "allow_changed", "json"})
+    given = given_flags(command, but={"resume", "on", "allow_changed", "json"})
     if given:
         raise UsageError(f"--resume goes on with the comparison as it was planned: leave out {', '.join(given)}")
 
@@ -125,14 +131,15 @@ def _start(request: "Request", out: Path | None, *, json: bool) -> None:
     _report(folder, _watched(plan, folder), json=json)
 
 
-def _resume(path: Path, *, json: bool) -> None:
+def _resume(path: Path, on: str | None, *, json: bool) -> None:
+    from zoo.lab.compare.executors import read_executor
     from zoo.lab.compare.session import open_comparison
 
     plan, folder = open_comparison(path)
-    _report(folder, _watched(plan, folder), json=json)
+    _report(folder, _watched(plan, folder, None if on is None else read_executor(on)), json=json)
 
 
-def _watched(plan: "Plan", folder: "Folder") -> "Results":
+def _watched(plan: "Plan", folder: "Folder", on: str | None = None) -> "Results":
     """Make the runs before the eyes of the user, who may stop them."""
     from zoo.cli.compare_display import live_listener
     from zoo.lab.compare.session import GridInterrupted, run_comparison
@@ -140,7 +147,7 @@ def _watched(plan: "Plan", folder: "Folder") -> "Results":
     further = f"resume with: zoo compare --resume {quote(str(folder.path))}"
     try:
         with live_listener() as listener:
-            return run_comparison(plan, folder, listener)
+            return run_comparison(plan, folder, listener, on=on)
     except GridInterrupted:
         say(f"stopped, every run saved; {further}")
         raise typer.Exit(INTERRUPTED) from None

@@ -12,9 +12,9 @@ from zoo.cli.progress import Speaker
 from zoo.lab.compare.format import format_value
 from zoo.lab.compare.grid import GridListener
 from zoo.lab.compare.plan import Arm, Plan, Trial
+from zoo.lab.compare.progress import RunProgress
 from zoo.lab.compare.results import metric_of
 from zoo.lab.compare.trial import Outcome
-from zoo.lab.compare.workers import RunProgress
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,6 +9,10 @@ from pathlib import Path
 from zoo.errors import UsageError, ZooError
 
 
+class BusyError(UsageError):
+    """Another process is at work in a folder."""
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that, whatever happens, its old or its new content is there whole.
 
@@ -18,6 +22,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with writing(path):
         try:
+            partial.unlink(missing_ok=True)  # what a kill has left, or a link, through which nothing is written
             write_synced(partial, _encoded(content) if isinstance(content, str) else content)
             partial.replace(path)
         except OSError:
@@ -101,7 +106,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder. The lock falls with the process, however that ends.
 
     Raises:
-        UsageError: another process has it.
+        BusyError: another process has it.
     """
     from filelock import FileLock, Timeout
 
@@ -110,7 +115,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise UsageError(f"another process is at work in {folder}: wait until it ends, or stop it") from None
+            raise BusyError(f"another process is at work in {folder}: wait until it ends, or stop it") from None
     try:
         yield
     finally:

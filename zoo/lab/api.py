@@ -13,6 +13,7 @@ from zoo.lab.bench.request import Request as BenchRequest
 from zoo.lab.bench.result import Bench
 from zoo.lab.bench.session import make_ready, run_bench
 from zoo.lab.bench.write import new_folder, write_bench
+from zoo.lab.compare.executors import DEFAULT, read_executor
 from zoo.lab.compare.format import format_guess, verdict
 from zoo.lab.compare.request import Request, read_budget, read_data, read_match, read_patterns
 from zoo.lab.compare.results import Results
@@ -50,6 +51,7 @@ def compare(
     match: str = "none",
     budget: str | None = None,
     jobs: int | None = None,
+    on: str = DEFAULT,
     out: str | Path | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -66,7 +68,8 @@ def compare(
         lrs: learning rates to try; None for those of the tier.
         match: what is made equal: ``"none"``, ``"params"``, ``"flops"`` or ``"state"``.
         budget: ``"steps:2000"``, ``"seconds:90"`` or ``"flops:1e13"``; None for the steps of the tier.
-        jobs: runs at a time; None for as many as the machine has cores.
+        jobs: runs at a time; None for as many as the machine has cores, or for all where others make them.
+        on: the executor that makes the runs: ``"processes"``, or that of a plugin, ``"dask:tcp://HOST:PORT"``.
         out: the folder; None for a new one in ``comparisons/``.
         settings: of every run, by name: ``dim=64, layers=2``.
 
@@ -84,6 +87,7 @@ def compare(
             budget=None if budget is None else read_budget(budget),
             settings=settings,
             jobs=jobs,
+            on=read_executor(on),
         )
         plan, folder = create_comparison(request, root=Path("comparisons"), out=None if out is None else Path(out))
         return Comparison(folder.path, run_comparison(plan, folder))

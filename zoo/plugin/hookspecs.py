@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from zoo.contract import ChannelMixer, TokenMixer
     from zoo.corpus import Corpus
+    from zoo.executor import Executor
     from zoo.hybrid import Hybrid
     from zoo.residual import Residual
     from zoo.task import Task
@@ -63,3 +64,8 @@ def zoo_optimizers() -> "dict[str, type[Optimizer]]":  # type: ignore[empty-body
 @hookspec
 def zoo_hybrids() -> "dict[str, type[Hybrid]]":  # type: ignore[empty-body]
     """Hybrids by name, for ``--mixer`` in place of a pattern. Built with ``cls(**options)``."""
+
+
+@hookspec
+def zoo_executors() -> "dict[str, type[Executor]]":  # type: ignore[empty-body]
+    """Executors by name, for ``zoo compare --on``. Built with ``cls(jobs=…, **options)``."""

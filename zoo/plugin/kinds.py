@@ -60,9 +60,10 @@ TASK = Kind("task", "tasks", "zoo.task:Task")
 CORPUS = Kind("corpus", "corpora", "zoo.corpus:Corpus")
 TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.tokenizer:Tokenizer")
 HYBRID = Kind("hybrid", "hybrids", "zoo.hybrid:Hybrid")
+EXECUTOR = Kind("executor", "executors", "zoo.executor:Executor", frozenset({"jobs"}))
 OPTIMIZER = Kind("optimizer", "optimizers", "torch.optim:Optimizer", frozenset({"params", "lr", "weight_decay"}))
 
-KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID)
+KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID, EXECUTOR)
 """All of them, in the order in which they are listed."""
 
 

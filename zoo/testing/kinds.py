@@ -22,6 +22,7 @@ from zoo.testing.law import Law
 from zoo.testing.laws import LAWS
 from zoo.testing.laws.channel import CHANNEL_LAWS
 from zoo.testing.laws.corpus import CORPUS_LAWS, CorpusCase
+from zoo.testing.laws.executor import EXECUTOR_LAWS, ExecutorCase
 from zoo.testing.laws.hybrid import HYBRID_LAWS, HybridCase
 from zoo.testing.laws.optimizer import OPTIMIZER_LAWS
 from zoo.testing.laws.residual import RESIDUAL_LAWS
@@ -102,9 +103,11 @@ CORPUS = _of_members(kinds.CORPUS, CORPUS_LAWS, CorpusCase)
 TOKENIZER = _of_members(kinds.TOKENIZER, TOKENIZER_LAWS, TokenizerCase)
 OPTIMIZER = _of_members(kinds.OPTIMIZER, OPTIMIZER_LAWS, OptimizerCase)
 HYBRID = _of_members(kinds.HYBRID, HYBRID_LAWS, HybridCase)
+EXECUTOR = _of_members(kinds.EXECUTOR, EXECUTOR_LAWS, ExecutorCase)
 
 SUITES: Mapping[str, Suite] = {
-    suite.kind.name: suite for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID)
+    suite.kind.name: suite
+    for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID, EXECUTOR)
 }
 """By the names of their kinds."""
 

@@ -11,6 +11,7 @@ from zoo.lab.compare import trial as trial_module
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import Grid, GridListener, chosen_lr
 from zoo.lab.compare.plan import Trial
+from zoo.lab.compare.pool import Pool
 from zoo.lab.compare.request import Budget
 from zoo.lab.compare.results import gather
 from zoo.lab.compare.session import GridInterrupted, create_comparison, open_comparison, run_comparison
@@ -20,7 +21,6 @@ from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
 from zoo.train.summary import summary_from_json
 
-from .conftest import InThisProcess
 from .samples import COPY, TINY, plan, request, summary, write_run
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -114,7 +114,7 @@ def test_what_is_there_is_not_made_again(tmp_path, monkeypatch):
     run_comparison(*open_comparison(folder.path), recorder)
     assert [entry[-1] for entry in recorder.told].count(False) == 1
     assert saved(folder) == whole
-    monkeypatch.setattr(InThisProcess, "submit", lambda self, job: pytest.fail("it was made again"))
+    monkeypatch.setattr(Pool, "submit", lambda self, job: pytest.fail("it was made again"))
     run_comparison(*open_comparison(folder.path))
     assert saved(folder) == whole
 
@@ -125,7 +125,7 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
     request_ = {"lrs": (1e-3, 1e-2)}
     made, folder = started(tmp_path / "whole", **request_)
     run_comparison(made, folder)
-    whole, poll, count = saved(folder), InThisProcess.poll, iter(range(100))
+    whole, poll, count = saved(folder), Pool.poll, iter(range(100))
 
     def interrupted(self):
         if next(count) == ended:
@@ -133,13 +133,13 @@ def test_an_interrupted_one_ends_as_a_whole_one(tmp_path, monkeypatch, ended):
             return [], []
         return poll(self)
 
-    monkeypatch.setattr(InThisProcess, "poll", interrupted)
+    monkeypatch.setattr(Pool, "poll", interrupted)
     made, folder = started(tmp_path / "cut", **request_)
     with pytest.raises(GridInterrupted):
         run_comparison(made, folder)
     assert f"Not finished: {ended} of 8 runs have ended" in (folder.path / "report.html").read_text()
     assert json.loads((folder.path / "results.json").read_text())["command"] == made.command
-    monkeypatch.setattr(InThisProcess, "poll", poll)
+    monkeypatch.setattr(Pool, "poll", poll)
     run_comparison(*started(tmp_path / "cut", **request_))
     assert saved(folder) == whole
     assert "Not finished" not in (folder.path / "report.html").read_text()

@@ -7,8 +7,9 @@ import torch
 import zoo
 from zoo.data.task_data import TaskData
 from zoo.errors import PluginError, UsageError
-from zoo.lab.compare import plan as plan_module
-from zoo.lab.compare.plan import make_plan, plan_as_json, plan_from_json
+from zoo.lab.compare import planning
+from zoo.lab.compare.plan import plan_as_json, plan_from_json
+from zoo.lab.compare.planning import make_plan
 from zoo.lab.compare.request import Budget
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.compare.trial import run_trial
@@ -129,14 +130,14 @@ def test_one_that_no_width_satisfies_takes_the_nearest():
     ],
 )
 def test_a_mistake_in_any_pattern_is_refused_before_anything_is_measured(monkeypatch, patterns, told, match):
-    monkeypatch.setattr(plan_module, "_sized", None)
+    monkeypatch.setattr(planning, "_sized", None)
     with pytest.raises(UsageError) as error:
         make_plan(request(*patterns, match=match))
     assert told in str(error.value).replace("a valid", "valid")
 
 
 def test_a_task_or_setting_that_there_is_not_is_refused_at_once(monkeypatch):
-    monkeypatch.setattr(plan_module, "_sized", None)
+    monkeypatch.setattr(planning, "_sized", None)
     with pytest.raises(UsageError, match=r"there is no setting 'dimm' \(did you mean 'dim'\?\)"):
         make_plan(request("dot-product", settings={"dimm": 8}))
     with pytest.raises(UsageError, match=r"there is no data 'mqarr'"):
@@ -171,7 +172,7 @@ class Asks(zoo.TokenMixer):
 @pytest.mark.slow
 @pytest.mark.parametrize(("cls", "told"), [(Raises, "RuntimeError: not today"), (Asks, "out of memory")])
 def test_whatever_a_mixer_does_the_others_go_on(monkeypatch, cls, told):
-    whole = plan_module._build
+    whole = planning._build
 
     def build(source, settings):
         if settings.mixer != "involution":
@@ -180,7 +181,7 @@ def test_whatever_a_mixer_does_the_others_go_on(monkeypatch, cls, told):
         model.layers[0].mixers[0] = cls(dim=16)
         return model
 
-    monkeypatch.setattr(plan_module, "_build", build)
+    monkeypatch.setattr(planning, "_build", build)
     made = make_plan(request("dot-product", "involution", "correlation"))
     assert [arm.error is None for arm in made.arms] == [True, False, True]
     assert told in made.arms[1].error
@@ -199,7 +200,7 @@ def test_a_budget_of_floating_point_operations_gives_each_as_many():
 
 @pytest.mark.slow
 def test_a_budget_of_seconds_is_divided_by_what_a_step_takes(monkeypatch):
-    monkeypatch.setattr(plan_module, "measure_step_seconds", lambda settings, source: 0.004)
+    monkeypatch.setattr(planning, "measure_step_seconds", lambda settings, source: 0.004)
     made = make_plan(request(budget=Budget("seconds", 0.5)))
     assert [arm.settings.steps for arm in made.arms] == [125, 125]
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.files.atomic import cannot_make, locked, write_atomically
+from zoo.files.atomic import cannot_make, locked, write_atomically, writing
 from zoo.files.strict_json import to_json
 from zoo.lab.compare.plan import Plan, Trial, plan_as_json, plan_from_json
 from zoo.train.manifest import read_sealed, write_sealed
 
 PLAN = "comparison.json"
+STOP = "stop"
+"""A file of this name asks all runs to save and end after their step, wherever they are made."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,21 @@ class Folder:
         """
         with locked(self.path):
             yield
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether the runs were asked to save and end."""
+        return (self.path / STOP).exists()
+
+    def ask_to_stop(self) -> None:
+        """Ask the runs to save and end after their step."""
+        with writing(self.path / STOP):
+            (self.path / STOP).touch()
+
+    def forget_stop(self) -> None:
+        """Let runs go on."""
+        with writing(self.path / STOP):
+            (self.path / STOP).unlink(missing_ok=True)
 
     def trial(self, plan: Plan, trial: Trial) -> Path:
         """Where a run lies."""

@@ -1,37 +1,18 @@
 """A comparison worked out: the settings, the size and the steps of every arm, and the runs that it takes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
-import torch
-
-from zoo.data.source import Metric, Source
-from zoo.errors import PluginError, UsageError
+from zoo.data.source import Metric
+from zoo.errors import UsageError
+from zoo.lab.compare.executors import DEFAULT
 from zoo.lab.compare.judge import MIN_EFFECT
-from zoo.lab.compare.request import Budget, Request
-from zoo.lab.compare.speed import measure_step_seconds
-from zoo.lab.match import match
-from zoo.lab.size import Size, measure_size
-from zoo.lab.tier import Tier, find_tier
-from zoo.model.backbone import Backbone
-from zoo.model.build import check_pattern
-from zoo.model.faults import describe_error, explain
-from zoo.plugin.registry import get_registry
-from zoo.train.causality import check_causal_classes
-from zoo.train.find_data import source_of, text_path
-from zoo.train.machine import resolve_auto
-from zoo.train.optimizer import check_optimizer
-from zoo.train.plugins import plugins_of
-from zoo.train.session import model_for
+from zoo.lab.size import Size
 from zoo.train.settings import Settings, validate
 
 FORMAT = 1
 """Counts the ways in which a comparison was written down."""
-
-_EVALUATIONS = 8
-"""So often at least a run is evaluated, if it has as many steps: a curve needs some points."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +58,7 @@ class Plan:
         sweep_seed: on which learning rates are tried.
         lrs: to be tried, if more than one; with one, or none, there is nothing to try.
         jobs: runs at a time.
+        on: the executor that makes them, with its options.
         arms: data by data, in the order of the patterns.
         checksums: of each text or task, by its name.
         plugins: what gives each mixer and task, as `zoo.train.plugins.plugins_of` records it.
@@ -96,6 +78,7 @@ class Plan:
     plugins: Mapping[str, Mapping[str, str]]
     min_effects: Mapping[Metric, float] = field(default_factory=lambda: dict(MIN_EFFECT))
     paths: Mapping[str, str] = field(default_factory=dict)
+    on: str = DEFAULT
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -132,37 +115,6 @@ class Plan:
         )
 
 
-def make_plan(request: Request) -> Plan:
-    """Work a request out: build each model once, measure it, and match it.
-
-    Raises:
-        UsageError: a mistake in the request, data that is not available, or a first pattern that cannot be built.
-        PluginError: a mixer's or a task's plugin is broken or missing.
-    """
-    tier = find_tier(request.tier)
-    seeds = tier.seeds if request.seeds is None else request.seeds
-    lrs = tier.lrs if request.lrs is None else request.lrs
-    sources = _check_all(request, tier)
-    device = resolve_auto(tier.settings(request.patterns[0], request.data[0], request.settings)).device
-    jobs = _jobs(request.jobs, device)
-    threads = max(1, torch.get_num_threads() // jobs)
-    arms = [arm for data, source in sources.items() for arm in _arms_of(request, tier, source, data, threads)]
-    return Plan(
-        command=request.command,
-        tier=tier.name,
-        match=request.match,
-        seeds=tuple(range(seeds)),
-        sweep_seed=seeds,
-        lrs=tuple(lrs),
-        jobs=jobs,
-        arms=tuple(arms),
-        checksums={data: source.sha256 for data, source in sources.items()},
-        plugins={name: origin for arm in arms if arm.settings for name, origin in plugins_of(arm.settings).items()},
-        min_effects={**MIN_EFFECT, **request.min_effects},
-        paths={data: path for data in request.data if (path := text_path(data)) is not None},
-    )
-
-
 def plan_as_json(plan: Plan) -> dict[str, Any]:
     """A plan as JSON has it."""
     saved = asdict(plan) | {"format": FORMAT}
@@ -195,105 +147,3 @@ def plan_from_json(saved: Mapping[str, Any]) -> Plan:
         return Plan(**values | sequences | {"arms": arms})
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the comparison's plan is damaged ({type(error).__name__}: {error})") from None
-
-
-def _jobs(asked: int | None, device: str) -> int:
-    """Runs at a time: on a CPU one for each core, elsewhere one after the other."""
-    if asked is not None:
-        return asked
-    return torch.get_num_threads() if device == "cpu" else 1
-
-
-def _check_all(request: Request, tier: Tier) -> dict[str, Source]:
-    """Refuse a mistake in any pattern, text, task or setting, before the search for sizes, which takes a while.
-
-    Returns:
-        The texts and tasks by name.
-    """
-    sources = {}
-    for data in request.data:
-        for pattern in request.patterns:
-            settings = tier.settings(pattern, data, request.settings)
-            check_pattern(
-                pattern, layers=settings.layers, channel_mixer=settings.channel_mixer, residual=settings.residual
-            )
-            check_causal_classes(settings, get_registry())
-        resolved = resolve_auto(tier.settings(request.patterns[0], data, request.settings))
-        check_optimizer(resolved)
-        sources[data] = source_of(resolved)
-    return sources
-
-
-def _arms_of(request: Request, tier: Tier, source: Source, data: str, threads: int) -> Iterator[Arm]:
-    """The arms of one text or task. One that cannot be built keeps the reason; the first one has to be built."""
-    target = None
-    for index, pattern in enumerate(request.patterns):
-        try:
-            settings = resolve_auto(tier.settings(pattern, data, {**request.settings, "threads": threads}))
-            settings, size, ratio = _sized(request, settings, source, target)
-            settings = settings.model_copy(update=_length(request.budget, settings, source, size))
-            kept = {name: value for name, value in _kept(settings, source).items() if name not in request.settings}
-            settings = settings.model_copy(update=kept)
-        except Exception as error:  # whatever a mixer does, the others go on
-            cause = describe_error(error)
-            if index == 0:
-                kind = PluginError if isinstance(explain(error) or error, PluginError) else UsageError
-                raise kind(
-                    f"the first pattern, {pattern}, with which the others are compared, cannot be built: {cause}"
-                ) from error
-            yield Arm(pattern, data, None, None, error=cause)
-            continue
-        if target is None and request.match != "none":
-            target = _quantity(size, request.match)
-        yield Arm(pattern, data, settings, size, ratio)
-
-
-def _sized(
-    request: Request, settings: Settings, source: Source, target: float | None
-) -> tuple[Settings, Size, float | None]:
-    """The settings at the width that was asked for, or at which the model is as big as the target."""
-    build, targets = partial(_build, source), _targets(source, settings)
-    if target is None or request.match == "none":
-        size = measure_size(build(settings), length=settings.context, targets=targets)
-        return settings, size, None if request.match == "none" else 1.0
-    matched = match(build, settings, quantity=request.match, target=target, length=settings.context, targets=targets)
-    return matched.settings, matched.size, matched.ratio
-
-
-def _build(source: Source, settings: Settings) -> Backbone:
-    return model_for(source, settings, get_registry())
-
-
-def _targets(source: Source, settings: Settings) -> int | None:
-    """At how many positions of a sequence there is something to predict, on average; None for nearly all."""
-    batch = source.draw(context=settings.context, batch=64, seed=0, step=0)
-    return None if batch.where is None else round(len(batch.where) / 64)
-
-
-def _quantity(size: Size, what: str) -> float:
-    value = {"params": size.parameters, "flops": size.training_flops, "state": size.state}[what]
-    if not value:
-        raise UsageError("the first pattern has no state that others could match; choose another `match`")
-    return float(value)
-
-
-def _kept(settings: Settings, source: Source) -> dict[str, Any]:
-    """What a run of a comparison leaves behind: one checkpoint, to go on from, and a curve; and no samples of text."""
-    samples = settings.sample_tokens if source.metric == "accuracy" else 0
-    often = min(settings.evaluate_every, max(1, settings.steps // _EVALUATIONS))
-    return {"keep_checkpoints": 1, "sample_tokens": samples, "evaluate_every": often, "log_every": often}
-
-
-def _length(budget: Budget | None, settings: Settings, source: Source, size: Size) -> dict[str, Any]:
-    """How many steps the budget allows."""
-    if budget is None:
-        return {}
-    if budget.kind == "steps":
-        steps = budget.amount
-    elif budget.kind == "flops":
-        steps = budget.amount / (size.training_flops * settings.batch * settings.accumulate * settings.context)
-    else:
-        steps = budget.amount / measure_step_seconds(settings, source)
-    if steps < 1:
-        raise UsageError(f"the budget {budget} is over before the first step; give more")
-    return {"steps": int(steps)}

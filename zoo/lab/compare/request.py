@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from zoo.data.load import task_call
 from zoo.data.source import Metric
 from zoo.errors import UsageError
+from zoo.lab.compare.executors import DEFAULT, create_executor
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import parse
 from zoo.plugin.registry import get_registry
@@ -21,6 +22,7 @@ Match: TypeAlias = Literal["none", "params", "flops", "state"]
 MAX_PATTERNS = 64
 MAX_SEEDS = 1000
 MAX_STEPS = 10**9
+MAX_JOBS = 256
 
 # What the command line has a word of its own for, or what belongs to the comparison and not to a run.
 _NOT_FOR_RUNS = {
@@ -30,7 +32,6 @@ _NOT_FOR_RUNS = {
     "lr": "write `lrs`",
     "steps": "write `budget`=steps:…",
     "max_time": "write `budget`=seconds:…",
-    "threads": "write `jobs`, among which the cores are shared",
 }
 
 
@@ -57,7 +58,8 @@ class Request:
         match: what is made equal.
         budget: None for the steps of the tier.
         settings: over those of the tier, by name.
-        jobs: runs at a time; None for as many as the machine has cores.
+        jobs: runs at a time; None for as many as the machine has cores, or for all where others make them.
+        on: the executor that makes the runs, with its options.
         min_effects: by metric, the difference below which one is called small; the usual one where it is left out.
     """
 
@@ -71,6 +73,7 @@ class Request:
     settings: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
     min_effects: dict[Metric, float] = field(default_factory=dict)
+    on: str = DEFAULT
 
     @property
     def command(self) -> str:
@@ -91,6 +94,8 @@ class Request:
             words += ["--set", _assignment(name, value)]
         if self.jobs is not None:
             words += ["--jobs", str(self.jobs)]
+        if self.on != DEFAULT:
+            words += ["--on", self.on]
         for metric, least in sorted(self.min_effects.items()):
             words += ["--min-effect", f"{_exact(100 * least)}%" if metric == "accuracy" else _exact(least)]
         return join(words)
@@ -116,11 +121,24 @@ def check_request(request: Request) -> None:
             raise UsageError(f"the {what} {double[0]!r} is named twice; name it once")
     if request.seeds is not None and not 1 <= request.seeds <= MAX_SEEDS:
         raise UsageError(f"`seeds`={request.seeds} should be from 1 to {MAX_SEEDS}")
-    if request.jobs is not None and not 1 <= request.jobs <= 256:
-        raise UsageError(f"`jobs`={request.jobs} should be from 1 to 256")
+    if request.jobs is not None and not 1 <= request.jobs <= MAX_JOBS:
+        raise UsageError(f"`jobs`={request.jobs} should be from 1 to {MAX_JOBS}")
     for name in request.settings:
         if name in _NOT_FOR_RUNS:
             raise UsageError(f"the setting {name} is not for a comparison: {_NOT_FOR_RUNS[name]}")
+    _check_place(request)
+
+
+def _check_place(request: Request) -> None:
+    """Refuse what the executor makes no sense of: threads are shared here, and seconds are measured here."""
+    local = create_executor(request.on, jobs=request.jobs or 1).local
+    if local and "threads" in request.settings:
+        raise UsageError("the setting threads is not for a comparison: write `jobs`, among which the cores are shared")
+    if not local and request.budget is not None and request.budget.kind == "seconds":
+        raise UsageError(
+            "a budget of seconds is measured on this machine, and the runs are made on others: write "
+            "`budget`=steps:… or flops:…"
+        )
 
 
 def read_match(text: str) -> Match:

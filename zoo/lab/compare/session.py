@@ -5,7 +5,8 @@ from pathlib import Path
 from zoo.errors import UsageError
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import Grid, GridInterrupted, GridListener
-from zoo.lab.compare.plan import Plan, make_plan
+from zoo.lab.compare.plan import Plan
+from zoo.lab.compare.planning import make_plan
 from zoo.lab.compare.report import write_results
 from zoo.lab.compare.request import Request, check_request
 from zoo.lab.compare.results import Results, gather
@@ -55,8 +56,16 @@ def open_comparison(path: Path) -> tuple[Plan, Folder]:
     return folder.plan, folder
 
 
-def run_comparison(plan: Plan, folder: Folder, listener: GridListener | None = None) -> Results:
+def run_comparison(
+    plan: Plan, folder: Folder, listener: GridListener | None = None, *, on: str | None = None
+) -> Results:
     """Make the runs that are missing, and write what all of them say.
+
+    Args:
+        plan: of the comparison.
+        folder: of the comparison.
+        listener: is called as it goes.
+        on: the executor that makes the runs, with its options; None for that of the plan.
 
     Raises:
         GridInterrupted: Ctrl-C; every run was saved, and what there is was written.
@@ -64,7 +73,7 @@ def run_comparison(plan: Plan, folder: Folder, listener: GridListener | None = N
     """
     with folder.lock():
         listener = listener or GridListener()
-        grid = Grid(plan, folder, listener)
+        grid = Grid(plan, folder, listener, on)
         try:
             grid.run()
         except GridInterrupted:

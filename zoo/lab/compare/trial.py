@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import PluginError, UsageError, ZooError
-from zoo.files.atomic import write_atomically
+from zoo.files.atomic import BusyError, write_atomically
+from zoo.files.claim import LostClaimError
 from zoo.files.strict_json import to_json
 from zoo.model.faults import describe_error, explain
 from zoo.train.find_data import find_source
@@ -85,6 +86,11 @@ def run_trial(
 
     Returns:
         What became of it; an `Outcome` that is not over if it was interrupted, and then it is saved.
+
+    Raises:
+        BusyError, LostClaimError: another process makes it.
+        StuckError: it was started, and cannot be resumed.
+        ZooError: what is not the fault of the run, e.g. a full disk.
     """
     outcome = read_outcome(folder)
     if outcome.is_over or interrupts.requested:
@@ -93,7 +99,7 @@ def run_trial(
         _bring_to_its_end(folder, settings, listener, interrupts, text)
     except Interrupted:
         return Outcome()
-    except StuckError:
+    except (StuckError, BusyError, LostClaimError):
         raise
     except Exception as error:
         if _is_no_fault_of_the_run(error):
@@ -109,6 +115,8 @@ def _bring_to_its_end(
         try:
             data = None if text is None else text.path
             resume(folder, data=data, listener=listener, interrupts=interrupts, pages=False)
+        except BusyError:
+            raise
         except UsageError as error:
             raise StuckError(f"cannot resume the run in {folder}: {error}; {_again(folder)}") from error
         return
