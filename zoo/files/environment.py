@@ -24,6 +24,7 @@ def describe_environment(*, plugins: Mapping[str, Any], data_sha256: str, device
         "python": platform.python_version(),
         "torch": torch.__version__,
         "plugins": dict(plugins),
+        "host": platform.node(),
         "platform": platform.platform(),
         "cpu": {"name": cpu_name(), "cores": os.cpu_count(), "capability": torch.backends.cpu.get_cpu_capability()},
         "threads": {"intra_op": torch.get_num_threads(), "inter_op": torch.get_num_interop_threads()},

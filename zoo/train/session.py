@@ -1,6 +1,7 @@
 """A training run from beginning to end: started from settings, or resumed from its directory."""
 
 import math
+import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +28,7 @@ from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.optimizer import check_optimizer
-from zoo.train.plugins import check_plugins, plugins_of, with_recorded_origins
+from zoo.train.plugins import check_plugins, plugins_of, recorded_plugins, with_recorded_origins
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.read_only import seen_by
 from zoo.train.report import finish
@@ -201,7 +202,7 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: 
     checkpoint = ranks.first(partial(find_checkpoint, run, saved, steps, listener), without_tensors)
     settings = saved.model_copy(update={"steps": steps or saved.steps})
     with ranks.together():
-        changed = check_plugins(run.environment["plugins"])
+        changed = check_plugins(recorded_plugins(run))
         registry = with_recorded_origins(run.environment)
         source, place = find_run_source(run, settings, registry, given=data)
         model = model_for(source, settings, registry).to(device)
@@ -215,6 +216,7 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: 
     checkpoint = ranks.first(going_back, without_tensors)
     for log in trainer.restore(checkpoint):
         listener.notice(f"{log} is not what it was at the checkpoint: it was changed since")
+    ranks.first(run.metrics, lambda _rows: [])  # a line that cannot be read is reported before the run, not at its end
     report_rise(run, saved, settings, checkpoint.step, listener)
     run.write_config(settings.model_dump())
     return trainer
@@ -239,7 +241,7 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
         lambda: trainer.listener.notice("stopping after this step; Ctrl-C again stops now")
     )
     with explaining(), caught, ranks.watched():
-        run.append_event(kind, step=trainer.step, ranks=ranks.count)
+        run.append_event(kind, step=trainer.step, ranks=ranks.count, host=platform.node())
         finished = trainer.train(caught)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)

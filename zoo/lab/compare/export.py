@@ -44,6 +44,7 @@ def results_as_json(results: Results) -> dict[str, Any]:
             for result in results.data
         ],
         "changed_plugins": [_changed_as_json(plugin) for plugin in results.changed],
+        "machines": [asdict(kind) | {"runs": runs, "hosts": hosts} for kind, runs, hosts in results.machines.kinds],
     }
 
 

@@ -78,6 +78,7 @@ def _page(
         name=folder.path.resolve().name,
         incomplete=incomplete,
         changed=[str(plugin) for plugin in results.changed],
+        machines=str(results.machines) if results.machines.differ else "",
         command=plan.command,
         seeds=f"on {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else "on one seed",
         matching=_matching(results),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo.data.load import create_task, task_call
 from zoo.data.source import Metric, Source
@@ -11,6 +11,7 @@ from zoo.lab.compare.changed import ChangedPlugin, changed_plugins
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
 from zoo.lab.compare.judge import Judgement, is_above_guessing, judge
+from zoo.lab.compare.machines import Machines, machines_of
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
 from zoo.lab.statistics import Estimate, Sample, Scores, differences, estimate, half_width
@@ -87,18 +88,21 @@ class Results:
 
     Attributes:
         changed: the mixers and tasks that are not the same in all runs.
+        machines: on which the runs were made.
     """
 
     plan: Plan
     data: tuple[DataResult, ...]
     changed: tuple[ChangedPlugin, ...] = ()
+    machines: Machines = field(default_factory=Machines)
 
 
 def gather(plan: Plan, folder: Folder) -> Results:
     """Read the outcomes of the runs."""
     data = tuple(_data_result(plan, folder, data) for data in plan.data)
     trials = [trial for result in data for arm in result.arms for trial in (*arm.sweep, *arm.runs)]
-    return Results(plan, data, changed_plugins(folder.trial(plan, trial) for trial in trials))
+    runs = [folder.trial(plan, trial) for trial in trials]
+    return Results(plan, data, changed_plugins(runs), machines_of(runs))
 
 
 def metric_of(data: str) -> Metric:

@@ -84,6 +84,8 @@ def run_comparison(
         write_results(results, folder)
         for plugin in results.changed:
             listener.notice(f"not all runs are of the same code: {plugin}")
+        if results.machines.differ:
+            listener.notice(f"not all machines were alike: {results.machines}")
         return results
 
 
