@@ -542,3 +542,14 @@ def test_one_distribution_that_gives_a_task_twice_is_told_so(folder):
     folder.install("acme", {"first": "one", "second": "two"}, one=COUNTING, two=COUNTING)
     cause = "PluginError: it gives task 'counting', and so does entry point 'first' of the same distribution"
     assert causes(discover()) == {"acme:second": cause}
+
+
+@pytest.mark.parametrize("text", [b"[zoo]\nno equals sign\n", b"\xff\xfe", b"= = =\n[\n"])
+def test_metadata_of_anybody_that_cannot_be_read_harm_no_other(folder, text):
+    folder.install("acme", {"acme": "acme_plugin"}, acme_plugin=giving("mean"))
+    for name in ("aaa", "zzz"):
+        broken = folder.path / f"{name}-1.0.dist-info"
+        broken.mkdir()
+        (broken / "METADATA").write_bytes(b"Name: \xff\xfe\n")
+        (broken / "entry_points.txt").write_bytes(text)
+    assert "mean" in [entry.name for entry in discover()[MIXER].entries]

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from zoo.files.strict_json import to_json
+from zoo.files.strict_json import from_json, to_json
 
 
 def refuse(word):
@@ -18,3 +18,10 @@ def test_json_has_no_other_word_for_what_is_no_number(indent):
     }  # fmt: skip
     assert text.endswith("}\n")
     assert (text.count("\n") == 1) == (indent is None)
+
+
+@pytest.mark.parametrize("text", ["{", "", b"\xff", "[" * 100_000, '{"a":' * 100_000, "9" * 5000])
+def test_what_cannot_be_read_is_one_kind_of_error(text):
+    with pytest.raises(ValueError, match=r"."):
+        from_json(text)
+    assert from_json('{"a": [1]}') == {"a": [1]}

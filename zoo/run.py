@@ -15,10 +15,11 @@ from zoo.model.generate import sample_tokens
 from zoo.model.shared import load_state_tensors
 from zoo.tokenizer import Tokenizer
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.plugins import check_plugins, with_recorded_origins
+from zoo.train.plugins import check_plugins, recorded_plugins, with_recorded_origins
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import model_of
 from zoo.train.settings import Settings, validate
+from zoo.train.verify import fitting
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Run:
         """
         if self.tokenizer is None:
             raise UsageError(
-                f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; how it "
-                "predictions is in samples.txt there"
+                f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; what it "
+                "predicts is in samples.txt there"
             )
         if not self.settings.text_objective.causal:
             raise UsageError(
@@ -118,7 +119,7 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
     """
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
-    changed = check_plugins(directory.environment["plugins"], allow_changed=allow_changed)
+    changed = check_plugins(recorded_plugins(directory), allow_changed=allow_changed)
     registry = with_recorded_origins(directory.environment)
     tokenizer = None
     call = None if directory.learned_text else task_call(settings.data, registry)
@@ -131,7 +132,8 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         model = model_of(settings, registry, vocab_size=tokenizer.vocab_size + extra)
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
-    load_state_tensors(model, checkpoint.tensors["model"])
+    with fitting():
+        load_state_tensors(model, checkpoint.tensors["model"])
     damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, (*damaged, *changed.values()))
 

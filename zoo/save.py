@@ -31,6 +31,7 @@ from zoo.train.find_data import text_path
 from zoo.train.plugins import plugins_of
 from zoo.train.run_directory import SAVED_BY, RunDirectory, run_name
 from zoo.train.settings import validate
+from zoo.train.verify import MisfitError
 
 _TOKENS = 16
 """Tokens of which the saved model is asked whether it predicts what the model predicts."""
@@ -188,9 +189,8 @@ def _check_saved(run: RunDirectory, model: Backbone, tokenizer: Tokenizer | None
     """Refuse a run that is something else than the model when it is loaded."""
     try:
         loaded = load_run(run.path)
-    except RuntimeError as error:  # of load_state_dict
-        line = " ".join(str(error).split())
-        raise UsageError(f"the model is not what zoo.build_model built any more: {line}") from None
+    except MisfitError as misfit:
+        raise UsageError(f"the model is not what zoo.build_model built any more: {misfit.cause}") from None
     if tokenizer is not None and (loaded.tokenizer is None or loaded.tokenizer.pieces != tokenizer.pieces):
         raise UsageError(f"{type(tokenizer).__name__}.from_json makes another tokenizer of what its to_json gives")
     weight = model.embedding.weight

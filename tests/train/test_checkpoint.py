@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zoo.errors import UsageError, ZooError
 from zoo.train import checkpoint as checkpoint_module
 from zoo.train.checkpoint import load_checkpoint, save_checkpoint
-from zoo.train.manifest import encode_manifest
+from zoo.train.manifest import encode_manifest, sha256_of
 
 FILES = ("model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json")
 
@@ -184,9 +184,28 @@ def come_from_the_future(path):
     (path / "manifest.json").write_bytes(encode_manifest(content))
 
 
+def list_nothing(path):
+    (path / "manifest.json").write_bytes(encode_manifest({"format": 1, "step": 2, "files": {"progress.json": 3}}))
+
+
+def be_of_no_format(path):
+    (path / "manifest.json").write_bytes(encode_manifest({"step": 2, "files": {}}))
+
+
+def hold_a_number(path):
+    (path / "progress.json").write_text("7")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["progress.json"] = {"size": 1, "sha256": sha256_of(b"7")}
+    del manifest["sha256"]
+    (path / "manifest.json").write_bytes(encode_manifest(manifest))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
+        (list_nothing, "manifest.json lists no checksums"),
+        (be_of_no_format, "manifest.json has changed since it was written"),
+        (hold_a_number, "cannot be read: 'int' object is not iterable"),
         (remove, "progress.json is missing"),
         (add, "notes.txt does not belong there"),
         (shorten, "model.safetensors has 375 bytes instead of 376"),

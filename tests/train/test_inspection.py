@@ -45,7 +45,12 @@ def test_a_picture_that_is_gone_is_told(run):
     assert figure == Figure("overview", "Read. The picture is missing: run `zoo inspect` again.")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", json.dumps(TABLE | {"parts": [1]})])
+DAMAGE = [{"parts": [1]}, {"metrics": []}, {"accuracy": 10**400}, {"panels": [3]}]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", "null", "[" * 9999, *(json.dumps(TABLE | damage) for damage in DAMAGE)]
+)
 def test_a_damaged_index_is_no_inspection(run, content):
     (run / FOLDER / INDEX).write_text(content)
     assert read_inspection(run) is None

@@ -65,6 +65,15 @@ def test_a_run_without_a_manifest_is_read_and_sealed_when_it_is_written_to(run):
         tables(run)
 
 
+@pytest.mark.parametrize(
+    "content", [{}, {"format": "1\n2"}, {"format": 1}, {"format": 1, "files": [1]}, {"format": 1, "files": {"a": 2}}]
+)
+def test_a_manifest_of_another_shape_is_damaged_whatever_its_checksum(run, content):
+    (run.path / MANIFEST).write_bytes(encode_manifest(content))
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged: it .*; put back a good copy, or remove it"):
+        tables(run)
+
+
 class Killed(BaseException):
     pass
 

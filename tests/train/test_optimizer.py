@@ -270,6 +270,22 @@ def test_the_state_goes_through_named_tensors_and_back(name, registered):
     assert torch.equal(models[0].bias, models[1].bias)
 
 
+def test_state_that_a_fused_kernel_would_read_beyond_is_refused():
+    model = nn.Linear(3, 2, bias=False)
+    optimizer = make_optimizer(model, Settings(optimizer="adamw"))
+    step(model, optimizer)
+    state = optimizer_tensors(model, optimizer)
+    load_optimizer_tensors(model, optimizer, state)
+    empty, whole = torch.zeros(0), torch.ones(2, 3)
+    for change in ({"exp_avg": empty}, {"exp_avg_sq": whole[0]}, {"exp_avg": whole.long()}, {"step": empty}):
+        changed = state | {f"weight|{name}": value for name, value in change.items()}
+        with pytest.raises(ValueError, match=r"^weight\|\w+ is torch\.\w+ of shape \(.*\) in the checkpoint$"):
+            load_optimizer_tensors(model, optimizer, changed)
+    optimizer.state.clear()
+    with pytest.raises(ValueError, match="the optimizer's exp_avg_sq, step of a parameter is missing"):
+        load_optimizer_tensors(model, optimizer, {"weight|exp_avg": whole})
+
+
 def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     model(torch.ones(1, 3)).square().sum().backward()
     optimizer.step()

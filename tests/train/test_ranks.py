@@ -20,8 +20,9 @@ from torch import nn
 import zoo
 from zoo import TokenMixer, UsageError
 from zoo.errors import ElsewhereError, PluginError, ZooError
+from zoo.train import manifest
 from zoo.train.checkpoint import load_checkpoint
-from zoo.train.continuing import start_or_resume
+from zoo.train.continuing import _has_started, start_or_resume
 from zoo.train.engine.launch import is_launched
 from zoo.train.engine.process_group import LostError, ProcessGroup
 from zoo.train.engine.ranks import Ranks
@@ -385,6 +386,55 @@ def test_continue_starts_again_what_was_killed_before_its_first_checkpoint(tiny,
     shutil.rmtree(out)
     out.mkdir()
     assert start_or_resume(settings, out, pages=False).steps == 20
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_continue_starts_again_what_was_killed_while_it_wrote_its_settings(tiny, tmp_path, monkeypatch, writes):
+    whole, made = manifest.write_atomically, []
+
+    def write(path, content):
+        if len(made) == writes:
+            raise Killed
+        made.append(path)
+        whole(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write_atomically", write)
+        patch.setattr(RunDirectory, "remove", lambda run: None)  # as a kill removes nothing
+        with pytest.raises(Killed):
+            start_or_resume(tiny(), tmp_path / "run")
+    assert (tmp_path / "run").is_dir()
+    assert start_or_resume(tiny(), tmp_path / "run", pages=False).steps == 20
+
+
+def test_continue_starts_again_what_was_killed_while_it_was_removed(tiny, tmp_path, monkeypatch):
+    settings, out, unlink, removed = tiny(), tmp_path / "run", Path.unlink, []
+    train(settings, out)
+    for path in [*(out / "checkpoints").iterdir(), out / "summary.json", out / "scores.safetensors"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def remove_one(path, **given):
+        if removed:
+            raise Killed
+        removed.append(path)
+        unlink(path, **given)
+
+    kills = 0
+    while True:
+        removed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", remove_one)
+            try:
+                RunDirectory(out).remove()
+                break
+            except Killed:
+                kills += 1
+        assert not _has_started(shutil.copytree(out, tmp_path / f"copy-{kills}"), settings, Ranks())
+    assert kills > 4
 
 
 @pytest.mark.parametrize("name", ["chapter.tex", "config.json", ".git", "events.jsonl", "checkpoints/best.pt"])

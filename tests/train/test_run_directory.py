@@ -138,6 +138,14 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, mo
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nothing_is_written_through_a_link_in_the_place_of_a_file_on_its_way(tmp_path):
+    path, victim = tmp_path / "file", tmp_path / "victim"
+    victim.write_text("old")
+    (tmp_path / ".file.partial").symlink_to(victim)
+    write_atomically(path, "new")
+    assert (path.read_text(), victim.read_text(), path.is_symlink()) == ("new", "old", False)
+
+
 HOLD = """
 import sys
 from pathlib import Path
@@ -161,6 +169,13 @@ def test_two_processes_cannot_share_a_run_and_a_killed_one_lets_go(run):
         holder.wait()
         with run.lock() as held:
             assert held is run
+
+
+def test_a_start_does_not_remove_the_folder_in_which_another_process_is_at_work(run):
+    other = RunDirectory(run.path)
+    with run.lock(), pytest.raises(UsageError, match="another process"), other.discarded_on_failure(), other.lock():
+        pass
+    assert run.config == CONFIG
 
 
 def test_a_lock_is_free_again_after_an_error(run):
@@ -197,9 +212,18 @@ def test_a_row_being_written_is_left_out_and_a_damaged_one_is_told(run):
     log = run.path / "metrics.jsonl"
     log.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert [row["step"] for row in run.metrics()] == [1, 2]
-    log.write_text('{"step": 1}\nwhat\n')
-    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged in line 2: fix or remove that line"):
-        run.metrics()
+    for line in ("what", '{"stap": 2}', '{"step": "2"}', '{"step": 2, "lr": "1"}', "[" * 9999, "3", "{}"):
+        log.write_text(f'{{"step": 1}}\n{line}\n')
+        with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged in line 2: fix or remove that line"):
+            run.metrics()
+
+
+@pytest.mark.parametrize("change", [{"time": 3}, {"event": None}, {"seconds": "1.5"}])
+def test_an_event_without_what_every_event_has_is_told(run, change):
+    event = {"time": "2025-01-31T00:00:00Z", "event": "finished", "seconds": 1.5}
+    (run.path / "events.jsonl").write_text(f"{json.dumps(event)}\n{json.dumps(event | change)}\n")
+    with pytest.raises(UsageError, match=r"events\.jsonl is damaged in line 2: fix or remove that line"):
+        run.events()
 
 
 @given(samples=st.lists(st.tuples(st.integers(0, 10**6), st.text(st.characters(codec="utf-8")))))
@@ -214,6 +238,13 @@ def test_samples_are_told_apart_whatever_the_model_wrote(tmp_path_factory, sampl
 def test_half_of_a_character_in_a_sample_does_not_stop_the_run(run):
     run.append_sample(1, "a\udc80b")
     assert run.samples() == [Sample(1, "a?b")]
+
+
+def test_a_header_with_thousands_of_digits_is_none(run):
+    run.append_sample(1, "ab")
+    with (run.path / "samples.txt").open("a") as log:
+        log.write(f"=== step {'9' * 5000}, 2 characters ===\nab\n\n")
+    assert run.samples() == [Sample(1, "ab")]
 
 
 def log_steps(run, steps):

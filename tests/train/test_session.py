@@ -7,6 +7,8 @@ import torch
 import zoo
 from mixers.dot_product import DotProduct
 from zoo.errors import UsageError, ZooError
+from zoo.train import report
+from zoo.train.checkpoint import load_checkpoint, save_checkpoint
 from zoo.train.listener import Listener
 from zoo.train.run_directory import RunDirectory
 from zoo.train.session import Interrupted, resume, start
@@ -129,6 +131,34 @@ def test_resuming_falls_back_over_a_damaged_checkpoint_and_says_so(tiny, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("page", ["write_metrics_csv", "draw_curve", "write_report"])
+def test_a_kill_while_the_pages_are_made_costs_none_of_them(tiny, tmp_path, monkeypatch, page):
+    class Killed(BaseException):
+        pass
+
+    def die(*args, **given):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory if page == "write_metrics_csv" else report, page, die)
+        with pytest.raises(Killed):
+            start(tiny(), root=tmp_path, out=tmp_path / "run")
+    assert resume(tmp_path / "run").steps == 20
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files >= {"summary.json", "metrics.csv", "loss.png", "report.html"}
+
+
+def test_a_log_that_cannot_be_read_is_reported_before_the_first_step(tiny, tmp_path):
+    with pytest.raises(Interrupted):
+        start(tiny(), root=tmp_path, out=tmp_path / "run", listener=Recording(stop_at=10), pages=False)
+    log, listener = tmp_path / "run" / "metrics.jsonl", Recording()
+    log.write_text(log.read_text().replace('"step"', '"stap"', 1))
+    with pytest.raises(UsageError, match=r"metrics\.jsonl is damaged in line 1: fix or remove that line"):
+        resume(tmp_path / "run", listener=listener)
+    assert listener.losses == []
+
+
+@pytest.mark.slow
 def test_a_run_can_go_on_beyond_its_last_step_but_not_back(tiny, tmp_path):
     start(tiny(), root=tmp_path, out=tmp_path / "run")
     with pytest.raises(UsageError, match="already made 20 steps; `steps`=10 would go back"):
@@ -206,6 +236,60 @@ def test_a_context_that_the_data_cannot_fill(tiny, tmp_path):
     with pytest.raises(UsageError, match="context=100000 is too long"):
         start(tiny(context=100_000), root=tmp_path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stem", "change"),
+    [
+        ("model", {"embedding.weight": torch.zeros(3, 5)}),
+        ("model", {"of.another.model": torch.zeros(1)}),
+        ("optimizer", {"of.another.model|exp_avg": torch.zeros(1)}),
+        ("optimizer", {"embedding.weight|exp_avg": torch.zeros(0)}),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_told_in_a_line(tiny, tmp_path, stem, change):
+    start(tiny(steps=2), root=tmp_path, out=tmp_path / "run", pages=False)
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints")
+    tensors = {**checkpoint.tensors, stem: {**checkpoint.tensors[stem], **change}}
+    given = {"tensors": tensors, "progress": checkpoint.progress, "keep": 1}
+    save_checkpoint(tmp_path / "run" / "checkpoints", 2, **given)
+    text = r"^the checkpoint does not fit the model that its settings and plugins build now: .+$"
+    with pytest.raises(UsageError, match=text):
+        resume(tmp_path / "run", steps=3)
+    if stem == "model":
+        with pytest.raises(UsageError, match=text):
+            zoo.load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", [{"seconds": "1"}, {"loss_sum": None}, {"logs": []}, {"train_loss": "x"}])
+def test_progress_of_another_shape_is_told_in_a_line(tiny, tmp_path, change):
+    start(tiny(steps=2), root=tmp_path, out=tmp_path / "run", pages=False)
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints")
+    given = {"tensors": checkpoint.tensors, "progress": {**checkpoint.progress, **change}, "keep": 1}
+    save_checkpoint(tmp_path / "run" / "checkpoints", 2, **given)
+    with pytest.raises(UsageError, match="step-00000002 holds no progress of a run: put back a good copy, or remove"):
+        resume(tmp_path / "run", steps=3)
+
+
+@pytest.mark.parametrize(
+    "plugins", [None, [], {"x": 1}, {"x": {"version": "1"}}, {"x": {"distribution": 1, "version": "1"}}]
+)
+def test_an_environment_that_records_no_plugins_is_told_in_a_line(tiny, tmp_path, plugins):
+    start(tiny(steps=2), root=tmp_path, out=tmp_path / "run", pages=False)
+    run = RunDirectory.open(tmp_path / "run")
+    run.write_environment(run.environment | {"plugins": plugins})
+    for read in (zoo.load_run, lambda path: resume(path, steps=3)):
+        with pytest.raises(UsageError, match=r"env\.json is damaged \(it records no plugins\): put back a good copy"):
+            read(tmp_path / "run")
+
+
+@pytest.mark.parametrize("change", [{"data_path": 3.5}, {"data_sha256": None}])
+def test_an_environment_that_records_no_data_is_told_in_a_line(tiny, tmp_path, change):
+    start(tiny(steps=2), root=tmp_path, out=tmp_path / "run", pages=False)
+    run = RunDirectory.open(tmp_path / "run")
+    run.write_environment(run.environment | change)
+    with pytest.raises(UsageError, match=r"env\.json is damaged \(it records no data\): put back a good copy"):
+        resume(tmp_path / "run", steps=3)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from zoo.errors import UsageError
-from zoo.train.resolve import list_presets, load_preset, read_file, resolve
+from zoo.train.resolve import list_presets, load_preset, read_assignments, read_file, resolve
 from zoo.train.settings import Settings, validate
 
 
@@ -100,6 +100,11 @@ def test_what_cannot_be_is_told_in_one_line(assignment, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, "{a=" * 100_000], ids=["list", "number", "table"])
+def test_a_value_that_no_toml_holds_is_text(value):
+    assert read_assignments([f"data={value}"]) == {"data": value}
+
+
 def test_unknown_presets_and_unreadable_files(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'nanogpt'"):
         resolve(preset="nanogtp")
@@ -108,6 +113,10 @@ def test_unknown_presets_and_unreadable_files(tmp_path):
     (tmp_path / "bad.toml").write_text("steps = = 3")
     with pytest.raises(UsageError, match="is not a settings file"):
         resolve(file=tmp_path / "bad.toml")
+    for name in ("deep.toml", "deep.json"):
+        (tmp_path / name).write_text(f"{'x = ' * name.endswith('toml')}{'[' * 100_000}")
+        with pytest.raises(UsageError, match="is not a settings file"):
+            resolve(file=tmp_path / name)
     (tmp_path / "list.json").write_text("[1, 2]")
     with pytest.raises(UsageError, match="holds no table"):
         resolve(file=tmp_path / "list.json")

@@ -40,6 +40,12 @@ def test_it_reads_back_as_it_was(tmp_path):
     assert (WHOLE.value, WHOLE.guess) == (0.5, 0.125)
 
 
+@pytest.mark.parametrize("change", [{"parameters": "many"}, {"mixer": None}, {"unit": 3}, {"writes_text": 1}])
+def test_a_figure_of_another_type_is_noticed(change):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} should be of type "):
+        summary_from_json(json.loads(row_line(asdict(WHOLE))) | change)
+
+
 def test_a_changed_bit_is_noticed(tmp_path):
     write_summary(tmp_path, WHOLE)
     path = tmp_path / "summary.json"

@@ -3,16 +3,16 @@
 import csv
 import io
 import itertools
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.errors import UsageError
-from zoo.files.strict_json import to_json
+from zoo.files.strict_json import from_json, to_json
 
-_HEADER = re.compile(r"=== step (\d+), (\d+) characters ===\n")
+# As many digits as any step has: Python makes no number of thousands.
+_HEADER = re.compile(r"=== step (\d{1,18}), (\d{1,18}) characters ===\n")
 
 
 class Sample(NamedTuple):
@@ -27,8 +27,12 @@ def row_line(row: Mapping[str, Any]) -> str:
     return to_json(dict(row), indent=None)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, is_sound: Callable[[dict[str, Any]], bool] = lambda _row: True) -> list[dict[str, Any]]:
     """The rows of a log, the oldest first; none where there is no file.
+
+    Args:
+        path: of the log.
+        is_sound: whether a row is one of this log. What a bit has changed may still be JSON.
 
     Raises:
         UsageError: a line is damaged.
@@ -37,10 +41,33 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(dict(json.loads(line)))
+            row = dict(from_json(line))
+            if not is_sound(row):
+                raise ValueError("no row of this log")
         except (ValueError, TypeError):
             raise UsageError(f"{path} is damaged in line {number}: fix or remove that line") from None
+        rows.append(row)
     return rows
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl, as `read_rows` gives them: numbers by name, and always the step."""
+    return read_rows(path, _is_of_metrics)
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The rows of events.jsonl, as `read_rows` gives them: always what happened, and when."""
+    return read_rows(path, _is_event)
+
+
+def _is_of_metrics(row: Mapping[str, Any]) -> bool:
+    numbers = all(value is None or isinstance(value, int | float) for value in row.values())
+    return numbers and isinstance(row.get("step"), int)
+
+
+def _is_event(row: Mapping[str, Any]) -> bool:
+    texts = isinstance(row.get("time"), str) and isinstance(row.get("event"), str)
+    return texts and isinstance(row.get("seconds", 0.0), int | float)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The one way to write JSON: text that every parser reads."""
+"""The one way to write JSON: text that every parser reads; and to read it from a file that anyone may have written."""
 
 import json
 import math
@@ -21,6 +21,18 @@ def to_json(content: Any, *, indent: int | None = 2) -> str:
     """
     text = json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value that JSON text holds.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 def _finite(content: Any) -> Any:

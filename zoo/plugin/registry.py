@@ -5,7 +5,7 @@ import inspect
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
@@ -153,7 +153,7 @@ def forget_added() -> None:
 
 def _entry_points(environ: Mapping[str, str]) -> Iterator[tuple[importlib.metadata.EntryPoint, Origin]]:
     allowed, blocked = environ.get("ZOO_PLUGINS"), _names(environ.get("ZOO_BLOCK_PLUGINS", ""))
-    points = importlib.metadata.entry_points(group=hookspecs.GROUP)
+    points = _installed_points()
     distributions = {id(point.dist): point.dist for point in points}
     named = {key: _name_and_version(distribution) for key, distribution in distributions.items()}  # each is parsed once
     found = [(point, Origin(*named[id(point.dist)], point.name)) for point in points]
@@ -162,6 +162,19 @@ def _entry_points(environ: Mapping[str, str]) -> Iterator[tuple[importlib.metada
         wanted = allowed is None or owner in _names(allowed) | {HOST}
         if wanted and owner not in blocked:
             yield point, origin
+
+
+def _installed_points() -> list[importlib.metadata.EntryPoint]:
+    """The entry points of the group. A distribution whose metadata cannot be read, of whomever it is, gives none."""
+    try:
+        return list(importlib.metadata.entry_points(group=hookspecs.GROUP))
+    except Exception:  # whatever a parser raises
+        found: dict[str, list[importlib.metadata.EntryPoint]] = {}
+        for distribution in importlib.metadata.distributions():
+            with suppress(Exception):
+                points = list(distribution.entry_points.select(group=hookspecs.GROUP))
+                found.setdefault(normal_name(distribution.name), points)  # the first one on the path counts
+        return [point for points in found.values() for point in points]
 
 
 def _load(
@@ -224,9 +237,12 @@ def _check_hides_nothing(plugin: Plugin, others: Iterable[Plugin]) -> None:
 
 
 def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    # What pip leaves behind when it is cut short has neither.
-    metadata = getattr(distribution, "metadata", None) or {}
-    return metadata.get("Name") or "unknown", metadata.get("Version") or "0"
+    # What pip leaves behind when it is cut short has neither, or cannot be read.
+    try:
+        metadata = getattr(distribution, "metadata", None) or {}
+        return str(metadata.get("Name") or "unknown"), str(metadata.get("Version") or "0")
+    except (OSError, ValueError):
+        return "unknown", "0"
 
 
 def _file(plugin: object) -> str | None:

@@ -1,6 +1,5 @@
 """Checkpoints that a kill at any moment leaves intact, and that show by themselves when a bit of them has changed."""
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.files.atomic import reason, sync_folder, write_synced, writing
-from zoo.files.strict_json import to_json
+from zoo.files.strict_json import from_json, to_json
 from zoo.train.manifest import MANIFEST, encode_manifest, sha256_of
 from zoo.train.renames import with_current_names
 from zoo.train.shards import PREFIX, WholeTensors
@@ -255,8 +254,8 @@ def _read(path: Path, device: str) -> Checkpoint:
 
 def _progress(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((path / _PROGRESS).read_bytes()))
-    except (OSError, ValueError) as error:
+        return dict(from_json((path / _PROGRESS).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
         raise UnusableError(f"cannot be read: {error}") from None
 
 

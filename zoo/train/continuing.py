@@ -1,18 +1,17 @@
 """A run that is started where there is none and resumed where there is one, by the same command."""
 
-import json
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from zoo.errors import UsageError
+from zoo.files.strict_json import from_json
 from zoo.train.checkpoint import STAGED
 from zoo.train.engine.ranks import Ranks
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.machine import resolve_auto
-from zoo.train.manifest import MANIFEST
+from zoo.train.manifest import MANIFEST, DamagedError, decode_manifest
 from zoo.train.run_directory import CHECKPOINTS, LOGS, RunDirectory
 from zoo.train.session import resume, start
 from zoo.train.settings import Settings
@@ -63,7 +62,7 @@ def _has_started(out: Path, settings: Settings, ranks: Ranks) -> bool:
     if strange:
         raise UsageError(f"{out} holds no run but {strange[0]}: choose another `out`")
     with run.lock():  # nobody is just starting it
-        shutil.rmtree(out)
+        run.remove()
     return False
 
 
@@ -79,14 +78,24 @@ def _is_of_a_start(path: Path, out: Path) -> bool:
         return path.name.startswith(STAGED)
     if path.name == "config.json":
         return _holds_settings(path)
+    if path.name == MANIFEST and not (out / "config.json").exists():
+        return _is_of_settings_alone(path)
     if path.name in _BESIDE_SETTINGS:
         return _holds_settings(out / "config.json")
     return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(".partial"))
 
 
+def _is_of_settings_alone(path: Path) -> bool:
+    """Whether it is the manifest that a start writes first of all, just before config.json."""
+    try:
+        return list(decode_manifest(path.read_bytes())["files"]) == ["config.json"]
+    except (OSError, DamagedError, KeyError, TypeError):
+        return False
+
+
 def _holds_settings(path: Path) -> bool:
     try:
-        values = json.loads(path.read_bytes())
+        values = from_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and "mixer" in values and values.keys() <= Settings.model_fields.keys()

@@ -95,12 +95,14 @@ def find_run_source(
     """The data of a run, see `find_source`.
 
     Raises:
-        UsageError: as there, or the run was saved without its data.
+        UsageError: as there, or the run was saved without its data, or records something else in their place.
     """
     if not settings.data:
         raise UsageError(f"{run.path} was saved without its data: zoo.save_run(…, data=zoo.load_data(…)) names them")
     environment = run.environment
     checksum, recorded = environment.get("data_sha256", ""), environment.get("data_path")
+    if not isinstance(checksum, str) or not isinstance(recorded, str | None):
+        raise UsageError(f"{run.path / 'env.json'} is damaged (it records no data): put back a good copy")
     return find_source(settings, sha256=checksum, recorded=recorded, given=given, registry=registry)
 
 

@@ -1,11 +1,11 @@
 """What ``zoo inspect`` left in the folder of a run, read for the report."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.files.strict_json import from_json
 from zoo.pages.picture import svg_of
 
 FOLDER = "inspection"
@@ -55,7 +55,7 @@ def read_inspection(run: Path) -> Section | None:
     try:
         table = read_index(run)
         return _section(table, run / FOLDER)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
         return None
 
 
@@ -66,7 +66,7 @@ def read_index(run: Path) -> dict[str, Any]:
         OSError: there is none, or it cannot be read.
         ValueError: it is damaged.
     """
-    table = json.loads((run / FOLDER / INDEX).read_text(encoding="utf-8"))
+    table = from_json((run / FOLDER / INDEX).read_text(encoding="utf-8"))
     if not isinstance(table, dict):
         raise ValueError("not an object")
     return table

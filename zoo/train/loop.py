@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.data.score import Score
 from zoo.data.source import Source
+from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
 from zoo.train.checkpoint import Checkpoint, Commit, save_checkpoint
 from zoo.train.contention import Contention
@@ -179,7 +180,12 @@ class Trainer:
         self._saved_step = self.step
 
     def restore(self, checkpoint: Checkpoint) -> tuple[str, ...]:
-        """Go on from a checkpoint; returns the logs that hold less than they did then."""
+        """Go on from a checkpoint; returns the logs that hold less than they did then.
+
+        Raises:
+            UsageError: it is of another model, or holds no progress.
+        """
+        _check_progress(checkpoint)
         engine = self.training_step.engine
         if checkpoint.shards is not None and engine.sharded:
             engine.load_parts(checkpoint.shards, self.optimizer)
@@ -188,8 +194,8 @@ class Trainer:
         progress = checkpoint.progress
         self.step, self.seconds = checkpoint.step, progress["seconds"]
         self._loss_sum, self._loss_count = progress["loss_sum"], progress["loss_count"]
-        self.train_loss = _number(progress["train_loss"])
-        self.validation_loss = _number(progress["validation_loss"])
+        self.train_loss = _number(progress.get("train_loss"))
+        self.validation_loss = _number(progress.get("validation_loss"))
         self.validation_accuracy = _number(progress.get("validation_accuracy"))
         self._saved_step = checkpoint.step
         return self.run.truncate_logs(progress["logs"], progress.get("log_sha256"))
@@ -246,6 +252,18 @@ class Trainer:
                 row["unigram_loss"] = self._unigram_loss
         self.run.append_metrics(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
+
+
+def _check_progress(checkpoint: Checkpoint) -> None:
+    progress = checkpoint.progress
+    numbers = [progress.get(name) for name in ("seconds", "loss_sum", "loss_count")]
+    numbers += [progress.get(name, 0.0) or 0.0 for name in ("train_loss", "validation_loss", "validation_accuracy")]
+    offsets, checksums = progress.get("logs"), progress.get("log_sha256") or {}
+    if isinstance(offsets, dict):
+        numbers += offsets.values()
+    tables = isinstance(offsets, dict) and isinstance(checksums, dict)
+    if not tables or not all(isinstance(value, int | float) for value in numbers):
+        raise UsageError(f"{checkpoint.path} holds no progress of a run: put back a good copy, or remove it")
 
 
 def _number(value: float | None) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.files.atomic import reason, write_atomically
+from zoo.files.strict_json import from_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -39,10 +40,10 @@ def decode_manifest(raw: bytes) -> dict[str, Any]:
         DamagedError: a bit of it has changed.
     """
     try:
-        content = json.loads(raw)
+        content = from_json(raw)
         content.pop("sha256")
-        intact = raw == encode_manifest(content)
-    except (ValueError, AttributeError, KeyError, TypeError):
+        intact = raw == encode_manifest(content) and isinstance(content["format"], int)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         intact = False
     if not intact:
         raise DamagedError(CHANGED)
@@ -117,7 +118,10 @@ def _accepted(folder: Path) -> dict[str, list[str]] | None:
         ) from None
     if content["format"] != FORMAT:
         raise UsageError(f"{path} has format {content['format']}; this version of zoo reads format {FORMAT}")
-    return {str(name): list(sums) for name, sums in content["files"].items()}
+    files = content.get("files")
+    if not isinstance(files, dict) or not all(isinstance(sums, list) for sums in files.values()):
+        raise UsageError(f"{path} is damaged: it lists no checksums; put back a good copy, or remove it")
+    return files
 
 
 def _adopted(folder: Path) -> dict[str, list[str]]:

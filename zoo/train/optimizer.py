@@ -16,6 +16,9 @@ from zoo.plugin.registry import Registry, get_registry
 from zoo.train.parameter_groups import parameter_groups
 from zoo.train.settings import Settings
 
+_OF_ADAMW = {"step", "exp_avg", "exp_avg_sq"}
+"""What torch keeps of each parameter that it has updated."""
+
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """The optimizer that the settings name, on the parameters of a model.
@@ -129,11 +132,30 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
 
 def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        KeyError: of a parameter that the model has not.
+        ValueError: of another shape or type than an optimizer of torch has it.
+    """
     parameters = dict(model.named_parameters())
     for key, value in tensors.items():
-        name, quantity = key.rsplit("|", 1)
+        name, _, quantity = key.rpartition("|")
+        _check_state(optimizer, parameters[name], key, value)
         optimizer.state[parameters[name]][quantity] = value.clone()
+    if isinstance(optimizer, torch.optim.AdamW):
+        for parameter in optimizer.state:
+            if missing := _OF_ADAMW - optimizer.state[parameter].keys():
+                raise ValueError(f"the optimizer's {', '.join(sorted(missing))} of a parameter is missing")
+
+
+def _check_state(optimizer: torch.optim.Optimizer, parameter: Tensor, key: str, value: Tensor) -> None:
+    """Torch's fused kernels take state as it is, and read beyond its end where it is smaller than the parameter."""
+    if not isinstance(optimizer, torch.optim.AdamW | torch.optim.SGD):
+        return
+    shape, dtype = ((), torch.float32) if key.endswith("|step") else (parameter.shape, parameter.dtype)
+    if value.shape != shape or value.dtype != dtype:
+        raise ValueError(f"{key} is {value.dtype} of shape {tuple(value.shape)} in the checkpoint")
 
 
 def _make(groups: list[dict[str, Any]], settings: Settings) -> torch.optim.Optimizer:

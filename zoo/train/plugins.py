@@ -16,6 +16,7 @@ from zoo.plugin.kinds import CORPUS, MIXER, OPTIMIZER, RESIDUAL, TASK, TOKENIZER
 from zoo.plugin.local import LOCAL
 from zoo.plugin.registry import Registry, get_registry
 from zoo.plugin.source_code import file_sha256, source_file, source_sha256
+from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
 
 ALLOW_CHANGED = "ZOO_ALLOW_CHANGED"
@@ -41,6 +42,24 @@ def plugins_of(settings: Settings, *, with_data: bool = True, with_optimizer: bo
         name = settings.optimizer_call.name
         used.append((name, registry[OPTIMIZER].find(name)))
     return dict(sorted((_recorded_name(entry.kind, name), _record(entry)) for name, entry in used))
+
+
+def recorded_plugins(run: RunDirectory) -> dict[str, dict[str, str]]:
+    """What `plugins_of` recorded for a run.
+
+    Raises:
+        UsageError: something else stands there.
+    """
+    recorded = run.environment.get("plugins")
+    if not isinstance(recorded, dict) or not all(map(_is_record, recorded.values())):
+        raise UsageError(f"{run.path / 'env.json'} is damaged (it records no plugins): put back a good copy")
+    return recorded
+
+
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict) or not {"distribution", "version"} <= record.keys():
+        return False
+    return all(isinstance(value, str) for value in record.values())
 
 
 def check_plugins(recorded: Mapping[str, Mapping[str, str]], *, allow_changed: bool = False) -> dict[str, str]:

@@ -17,11 +17,14 @@ _MAX_COLUMNS = 16
 
 
 def finish(run: RunDirectory, summary: Summary) -> None:
-    """Write what is left when a run has ended: summary.json, metrics.csv, loss.png and report.html."""
-    write_summary(run.path, summary)
+    """Write what is left when a run has ended: metrics.csv, loss.png, report.html and summary.json.
+
+    The summary comes last: a run that has one counts as finished, and nothing would write the rest after a kill.
+    """
     run.write_metrics_csv()
     draw_curve(run.metrics(), run.path / "loss.png", title=summary.mixer, **_levels(summary))
     write_report(run, summary)
+    write_summary(run.path, summary)
 
 
 def write_report(run: RunDirectory, summary: Summary) -> Path:

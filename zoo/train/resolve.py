@@ -1,6 +1,5 @@
 """Where the settings of a run come from: presets, files, assignments and flags, one over the other."""
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
+from zoo.files.strict_json import from_json
 from zoo.plugin.options import did_you_mean
 from zoo.train.settings import OF_ADAMW, Settings, modernize, validate
 
@@ -94,12 +94,12 @@ def read_file(path: Path) -> dict[str, Any]:
     """Settings from a TOML file, or from the config.json of a run."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        values = from_json(text) if path.suffix == ".json" else tomllib.loads(text)
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder; a run's settings are in {path / 'config.json'}") from None
     except OSError as error:
         raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a settings file (TOML, or a run's config.json): {error}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path} is not a settings file: it holds no table of settings")
@@ -126,5 +126,5 @@ def _value(text: str) -> Any:
     """A TOML value; what is no TOML is taken as text, so that ``positions=learned`` needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also of numbers too long, and brackets too deep, to be read
         return text

@@ -15,6 +15,7 @@ from typing import Any
 
 from zoo.errors import UsageError
 from zoo.files.atomic import (
+    BusyError,
     append,
     cannot_make,
     cut_lines,
@@ -24,8 +25,9 @@ from zoo.files.atomic import (
     write_atomically,
     writing,
 )
-from zoo.files.logs import Sample, read_rows, read_samples, row_line, sample_entry, table
-from zoo.files.strict_json import to_json
+from zoo.files.claim import LostClaimError
+from zoo.files.logs import Sample, read_events, read_metrics, read_samples, row_line, sample_entry, table
+from zoo.files.strict_json import from_json, to_json
 from zoo.train.manifest import read_sealed, sha256_of, write_sealed
 from zoo.train.shell import quote
 from zoo.train.summary import Summary, read_summary
@@ -149,10 +151,24 @@ class RunDirectory:
         """Remove the folder of a new run that fails before its first checkpoint: there is nothing to go on from."""
         try:
             yield
+        except (BusyError, LostClaimError):
+            raise  # another process works in it
         except BaseException:
             if not self.checkpoints.is_dir() or not any(self.checkpoints.glob("step-*")):
-                shutil.rmtree(self.path, ignore_errors=True)
+                with suppress(OSError):
+                    self.remove()
             raise
+
+    def remove(self) -> None:
+        """Remove the folder, its settings last: what a kill leaves of it can still be known as that of a run."""
+        kept = {self.path / "config.json", self.path / ".lock"}
+        for path in set(self.path.iterdir()) - kept:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        (self.path / "config.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path)
 
     @contextmanager
     def lock(self) -> Iterator["RunDirectory"]:
@@ -217,12 +233,12 @@ class RunDirectory:
             return sha256_of(file.read(size))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl, the oldest first."""
-        return read_rows(self.path / "metrics.jsonl")
+        """The rows of metrics.jsonl, the oldest first; `UsageError` where a line is damaged."""
+        return read_metrics(self.path / "metrics.jsonl")
 
     def events(self) -> list[dict[str, Any]]:
-        """The events of the run, the oldest first."""
-        return read_rows(self.path / "events.jsonl")
+        """The events of the run, the oldest first; `UsageError` where a line is damaged."""
+        return read_events(self.path / "events.jsonl")
 
     def samples(self) -> list[Sample]:
         """The samples, the oldest first. Where the file was edited, those from there on are left out."""
@@ -267,7 +283,7 @@ def _make_folder(path: Path) -> Path:
 def _read_table(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     try:
-        table = json.loads(read_sealed(folder, name))
+        table = from_json(read_sealed(folder, name))
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: put it back, or start a new run") from None
     except UsageError:

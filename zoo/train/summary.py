@@ -1,6 +1,5 @@
 """The figures of a run that has ended, and how they are read back."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +11,7 @@ from zoo.data.masked import MaskedText
 from zoo.data.source import Metric
 from zoo.data.task_data import TaskData
 from zoo.files.logs import row_line
+from zoo.files.strict_json import from_json
 from zoo.train.manifest import read_sealed, write_sealed
 
 SUMMARY = "summary.json"
@@ -85,7 +85,7 @@ def read_summary(folder: Path) -> Summary | None:
         content = read_sealed(folder, SUMMARY)
     except FileNotFoundError:
         return None
-    return summary_from_json(json.loads(content))
+    return summary_from_json(from_json(content))
 
 
 def summary_from_json(saved: Any) -> Summary:
@@ -103,6 +103,8 @@ def summary_from_json(saved: Any) -> Summary:
     for field in fields(Summary):
         if field.type is float:
             values[field.name] = _number(field.name, values.get(field.name))
+        elif field.type in {int, str, bool} and not isinstance(values[field.name], field.type):
+            raise ValueError(f"{field.name} should be of type {field.type.__name__}")
     return Summary(**values)
 
 

@@ -1,10 +1,13 @@
-"""Whether a checkpoint is whole, and as it was written."""
+"""Whether a checkpoint is whole, as it was written, and one of the model that it is for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
+from zoo.errors import UsageError, ZooError, is_out_of_memory
 from zoo.files.atomic import reason
 from zoo.train.manifest import CHANGED, MANIFEST, DamagedError, decode_manifest
 
@@ -14,6 +17,33 @@ FORMAT = 1
 
 class UnusableError(Exception):
     """Why a checkpoint cannot be used."""
+
+
+class MisfitError(UsageError):
+    """A checkpoint holds other tensors than the model has that its settings build now.
+
+    Attributes:
+        cause: which, in a line.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the checkpoint does not fit the model that its settings and plugins build now: {cause}")
+        self.cause = cause
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Report tensors that the block cannot put into a model or an optimizer.
+
+    Raises:
+        MisfitError: names, shapes or types are not those that are wanted.
+    """
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, ZooError) or is_out_of_memory(error):
+            raise
+        raise MisfitError(shorten(str(error), 300, placeholder=" …")) from None
 
 
 def verify(path: Path, step: int) -> dict[str, Any]:
@@ -47,9 +77,16 @@ def _read_manifest(path: Path, step: int) -> dict[str, Any]:
         raise UnusableError(f"{MANIFEST} {damage}") from None
     if manifest["format"] != FORMAT:
         raise UnusableError(f"it has format {manifest['format']}, and this version of zoo reads format {FORMAT}")
-    if manifest["step"] != step:
-        raise UnusableError(f"it is of step {manifest['step']}, whatever its name says")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not all(_is_described(entry) for entry in files.values()):
+        raise UnusableError(f"{MANIFEST} lists no checksums")
+    if manifest.get("step") != step:
+        raise UnusableError(f"it is of step {manifest.get('step')!r}, whatever its name says")
     return manifest
+
+
+def _is_described(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("size"), int) and isinstance(entry.get("sha256"), str)
 
 
 def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from zoo.train.engine.ranks import Ranks
 from zoo.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from zoo.train.settings import Settings
 from zoo.train.shards import load_shards
+from zoo.train.verify import fitting
 
 
 class Engine:
@@ -56,8 +57,9 @@ class Engine:
 
     def load_state(self, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
         """Put back what `state` gave on rank 0, of however many ranks it was then; the others' is not looked at."""
-        load_state_tensors(self.model, tensors["model"])
-        load_optimizer_tensors(self.model, optimizer, tensors["optimizer"])
+        with fitting():
+            load_state_tensors(self.model, tensors["model"])
+            load_optimizer_tensors(self.model, optimizer, tensors["optimizer"])
 
     def parts(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
         """What this rank holds of `state`."""
