@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import einops  # noqa: F401 - built-ins need it, and where nothing installed is seen it has to be there already
 import pytest
 import torch
 
@@ -553,3 +554,11 @@ def test_metadata_of_anybody_that_cannot_be_read_harm_no_other(folder, text):
         (broken / "METADATA").write_bytes(b"Name: \xff\xfe\n")
         (broken / "entry_points.txt").write_bytes(text)
     assert "mean" in [entry.name for entry in discover()[MIXER].entries]
+
+
+def test_a_name_of_a_damaged_file_stays_in_its_line(folder):
+    folder.install_built_ins()
+    with pytest.raises(PluginError) as error:
+        discover()[MIXER].find("a\nb\r:\x1b[31m")
+    assert str(error.value).isprintable()
+    assert "needs the distribution" in str(error.value)

@@ -168,9 +168,12 @@ class Catalogue(Generic[Member]):
             origin, error = suspects[0].origin, suspects[0].error
             return PluginError(f"{self.kind} {name!r} should come from {origin}, which is broken: {error}")
         if owner and not any(_same(plugin.origin.distribution, owner) for plugin in self.plugins):
+            shown, install = f"{owner}:{name}", f": pip install {owner}"
+            if not shown.isprintable():  # a damaged file may name anything
+                shown, install = repr(shown), ""
             return PluginError(
-                f"{self.kind} {owner}:{name} needs the distribution {owner!r}, which is not installed or not allowed "
-                f"by ZOO_PLUGINS and ZOO_BLOCK_PLUGINS: pip install {owner}"
+                f"{self.kind} {shown} needs the distribution {owner!r}, which is not installed or not allowed by "
+                f"ZOO_PLUGINS and ZOO_BLOCK_PLUGINS{install}"
             )
         names = ", ".join(self.names) or "none (is mixer-zoo installed? try `zoo plugins`)"
         text = f"no {self.kind} is named {name!r}{did_you_mean(name, self.names)}; there are: {names}"
