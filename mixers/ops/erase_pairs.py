@@ -46,6 +46,8 @@ def scalar_pairs(a: Tensor, query: Tensor, columns: Tensor, log_decay: Tensor) -
     """
     through = log_decay.cumsum(-1)
     before = through - log_decay
+    # Not as through[..., -1:]: inductor then generates code for a CPU that gets the gradient of the decays wrong.
+    _, whole = through.split([log_decay.shape[-1] - 1, 1], dim=-1)
     # Masked before exp: the differences of later tokens are positive, without bound.
     gap = torch.stack([before, through], dim=-2)[..., None] - through[..., None, None, :]
     gap = gap.masked_fill(_later(log_decay.shape[-1], a.device), -torch.inf)
@@ -53,8 +55,8 @@ def scalar_pairs(a: Tensor, query: Tensor, columns: Tensor, log_decay: Tensor) -
         _products(a, query, columns) * gap[:, :, :, :, None].exp(),
         a * before[..., None].exp(),
         query * through[..., None].exp(),
-        columns * (through[..., -1:] - through)[..., None, :, None].exp(),
-        through[..., -1:].exp(),
+        columns * (whole - through)[..., None, :, None].exp(),
+        whole.exp(),
     )
 
 

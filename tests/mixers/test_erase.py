@@ -1,4 +1,5 @@
 import math
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mixers.ops import erase_chunks
 from mixers.ops.delta_product import delta_product
 from mixers.ops.erase import erase, erase_reference
+from mixers.ops.erase_pairs import scalar_pairs
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 FORMS = {
@@ -305,3 +307,21 @@ def test_shapes_of_several_steps_that_do_not_fit_are_refused():
         delta_product(query, query, query, query[..., 0])
     with pytest.raises(ValueError, match=r"beta has the shape \(2, 4, 3\): expected \(2, 4, 3, 2\)"):
         delta_product(query, key, key, key[..., 0, 0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler
+def test_the_decays_of_several_chunks_get_their_gradient_when_compiled():
+    """Inductor gets it wrong for a slice of the running sum, which it stores over itself."""
+    a, query = torch.randn(2, 1, 1, 2, 32, 4)
+    columns, decay = torch.randn(1, 1, 2, 1, 32, 4), -torch.rand(1, 1, 2, 32)
+    torch._dynamo.reset()
+    gradients = []
+    for pairs in (scalar_pairs, torch.compile(scalar_pairs, fullgraph=True)):
+        leaf = decay.clone().requires_grad_()
+        outs = pairs(a, query, columns, leaf)
+        (gradient,) = torch.autograd.grad(sum(out.sin().sum() for out in outs), leaf)
+        gradients.append(gradient)
+    torch._dynamo.reset()
+    assert_close(*gradients, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,6 @@
+from zoo.testing import parametrize_with_laws
+
+
+@parametrize_with_laws(["slurm"], kind="executor")
+def test_laws(law):
+    law()
