@@ -94,6 +94,14 @@ def test_one_that_is_lost_at_the_same_place_again_and_again_ends_the_comparison(
     assert made[1].is_to_stop
 
 
+def test_an_executor_that_is_gone_is_told_in_a_line(made, monkeypatch):
+    executor = Scripted()
+    monkeypatch.setattr(executor, "submit", lambda *_: (_ for _ in ()).throw(ConnectionError("the\nscheduler is gone")))
+    with pytest.raises(ZooError, match=r"^the executor takes no more runs: the scheduler is gone$"):
+        to_the_end(executor, made)
+    assert executor.ended == "terminated"
+
+
 def test_one_that_comes_further_each_time_may_be_lost_more_often(made, monkeypatch):
     step = iter(range(1, 100))
     monkeypatch.setattr(pools, "newest_step", lambda folder: next(step))

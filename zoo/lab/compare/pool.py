@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from zoo.errors import ZooError
 from zoo.executor import Executor
@@ -63,7 +63,7 @@ class Pool:
         """Wait a moment; the runs that have ended since, and the progress of the others.
 
         Raises:
-            ZooError: a run was lost too often.
+            ZooError: a run was lost too often, or the executor takes no more.
             Exception: what a worker failed with that is not the fault of the run.
         """
         ended: list[tuple[Job, Outcome]] = []
@@ -79,7 +79,13 @@ class Pool:
     def _hand_out(self) -> None:
         while self._waiting and len(self._futures) < self._limit:
             job = self._waiting.popleft()
-            self._futures[self._executor.submit(make_run, job)] = job
+            try:
+                future = self._executor.submit(make_run, job)
+            except ZooError:
+                raise
+            except Exception as error:  # whatever a library says when its cluster is gone
+                raise ZooError(f"the executor takes no more runs: {_reason(error)}") from error
+            self._futures[future] = job
 
     def _outcome(self, job: Job, future: "Future[Outcome | Exception]") -> Outcome | None:
         """What became of a run; None if it was lost on the way and is handed in again.
@@ -98,7 +104,7 @@ class Pool:
         return made
 
     def _hand_in_again(self, job: Job, error: Exception) -> None:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = _reason(error)
         step = newest_step(job.folder)
         count, before = self._lost.get(job.trial, (0, step))
         count = count + 1 if step == before else 1
@@ -118,6 +124,10 @@ class Pool:
         return made
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @contextmanager
 def working(executor: Executor, folder: Folder, *, jobs: int, notice: Callable[[str], None]) -> Iterator[Pool]:
     """A pool of runs, of which none is under way any more when the block ends."""
@@ -126,7 +136,8 @@ def working(executor: Executor, folder: Folder, *, jobs: int, notice: Callable[[
     try:
         yield pool
     except BaseException:
-        folder.ask_to_stop()  # for what cannot be ended at once
+        with suppress(ZooError):  # the disk may be full, and what went wrong before is what counts
+            folder.ask_to_stop()  # for what cannot be ended at once
         executor.terminate()
         raise
     executor.shutdown()
