@@ -58,12 +58,6 @@ THIN_SOUND = [pair for pair in SOUND if pair[0] in EVERYDAY][::12]
 THIN_SOUND += [("task", task.ScoresTheLast), ("tokenizer", tokenizer.Pairs), ("corpus", corpus.Endless)]
 
 
-@pytest.fixture(autouse=True)
-def _little_patience(monkeypatch):
-    """Executors that never answer are given up soon: sound ones answer within a second."""
-    monkeypatch.setattr("zoo.testing.laws.executor.PATIENCE", 10.0)
-
-
 def verdict(kind, cls, law, **how):
     (result,) = check_member(kind, cls, only=[law], thorough=True, strict=True, **how)
     return result
