@@ -26,8 +26,8 @@ from .messages import MESSAGES
 
 FOLDER = Path(laws.__file__).parent
 ELSEWHERE = {"__init__", "ranks", "executor"}
-"""What has no laws; the law that several processes ask together, which test_sharded.py is about; and laws whose controls
-start processes and wait for them, minutes for each mutant."""
+"""What has no laws; the law that several processes ask together, which test_sharded.py is about; and laws whose
+controls start processes and wait for them, minutes for each mutant."""
 
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ELSEWHERE)
 
