@@ -112,10 +112,8 @@ class Ray(zoo.Executor):
         self._closed = True
         for call in tuple(self._calls):
             self._withdraw(call, force=True)
-        if not self.local:
-            concurrent.futures.wait(
-                tuple(self._calls), _SECONDS_TO_ANSWER
-            )  # so that the request is out before the connection ends
+        if not self.local:  # the request has to be out before the connection ends
+            concurrent.futures.wait(tuple(self._calls), _SECONDS_TO_ANSWER)
         self._disconnect()
 
     def _connect(self) -> Any:

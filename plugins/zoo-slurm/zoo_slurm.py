@@ -87,12 +87,9 @@ class Slurm(zoo.Executor):
         asked = {"partition": partition, "mem": memory, "account": account, "gpus_per_node": gpus}
         self._parameters: dict[str, Any] = {name: value for name, value in asked.items() if value}
         self._parameters |= {"time": time, "cpus_per_task": cpus, "nodes": 1, "job_name": "zoo", "use_srun": False}
-        self._parameters["setup"] = [
-            f"export OMP_NUM_THREADS={cpus}"
-        ]  # the node may have more cores than were asked for
-        self._parameters["additional_parameters"] = {
-            "no-requeue": True
-        }  # which run is made again is for the zoo to say
+        # The node may have more cores than were asked for, and which run is made again is for the zoo to say.
+        self._parameters["setup"] = [f"export OMP_NUM_THREADS={cpus}"]
+        self._parameters["additional_parameters"] = {"no-requeue": True}
         self._lock, self._ended = threading.RLock(), threading.Event()
         self._calls = dict[str, _Call]()
         self._folder = Path()
