@@ -226,7 +226,10 @@ class _ChunkReads(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores, write, total, out = ctx.saved_tensors
-        to_scores, to_write = torch.zeros_like(scores), torch.zeros_like(write)
+        to_scores = torch.zeros_like(scores)
+        # What each token reads of itself is where it begins. Zeros again would do, but of two buffers of zeros of one
+        # shape the compiler makes one, and writes into both.
+        to_write = scores.diagonal(dim1=1, dim2=2)[..., None] * gradient
         for size in sizes(write.shape[1]):
             since, until = square_decays(total, total, size)
             square = squares(scores, size).permute(0, 3, 1, 2).contiguous()
@@ -236,6 +239,7 @@ class _ChunkReads(torch.autograd.Function):
         writes, totals, gradients, to_writes = (triangles(x) for x in (write, total, gradient, to_write))
         for distance, here, there in distances(write.shape[1]):
             faded = gradients[:, :, here] * (totals[:, :, here] - totals[:, :, there]).exp()
-            to_writes[:, :, there].addcmul_(diagonals(scores, distance)[..., None], faded)
+            if distance:
+                to_writes[:, :, there].addcmul_(diagonals(scores, distance)[..., None], faded)
             diagonals(to_scores, distance).copy_((faded * writes[:, :, there]).sum(-1))
         return to_scores, to_write, gradient * out - write * to_write

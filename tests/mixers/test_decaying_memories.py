@@ -1,5 +1,6 @@
 """The operators on a decaying state that keep more than a plain one: slots, mLSTM, Mamba-3, normalised attention."""
 
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from torch.testing import assert_close
 from mixers.ops.features import elu, hedgehog, normalized, normalized_reference, rebased, taylor
 from mixers.ops.mamba3 import mamba3, mamba3_reference
 from mixers.ops.mlstm import mlstm, mlstm_reference
-from mixers.ops.slots import abc, gsa, gsa_reference
+from mixers.ops.slots import abc, gsa, gsa_reference, slot_memory
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 B, H, K, V, M, R = 2, 2, 6, 5, 3, 2
@@ -198,6 +199,18 @@ def test_compiles_whole(name):
         operator(**tensors, state=state, documents=documents),
         leaves,
     )
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler
+@pytest.mark.slow
+def test_as_many_slots_as_tokens_of_a_chunk_get_their_gradients_when_compiled():
+    """Inductor makes one buffer of two of zeros if they have one shape."""
+    query, key, write = drawn(1, 8, 1, 4), drawn(1, 8, 1, 4), drawn(1, 8, 1, 8)
+    leaves = [query, key, write, negative(1, 8, 1, 8)]
+    torch.compiler.reset()
+    agree(torch.compile(slot_memory, fullgraph=True)(*leaves), slot_memory(*leaves), leaves)
+    torch.compiler.reset()
 
 
 def test_taylor_features_have_the_kernel_of_the_series():
