@@ -77,24 +77,53 @@ def _compare(
         raise LawViolation(f"it writes {out.dtype} {where}")
     if not out.isfinite().all():
         raise LawViolation(f"its writes are not finite {where}")
-    expected, expected_slope = _with_gradient(exact, in_dtype(reads, torch.float64))
-    apart = (out.double() - expected).abs().amax(-1)
-    astray = _astray(apart > TOLERANCES[half] * max(1.0, float(expected.abs().max())))
+    exact_reads = in_dtype(reads, torch.float64)
+    expected, expected_slope = _with_gradient(exact, exact_reads)
+    astray = _astray(_writes_far(out, expected, half))
     if astray > STRAY:
-        raise LawViolation(f"{astray:.0%} of its writes lie far from those in float64 {where}: |Δ| = {apart.max():.2g}")
+        moved, _ = _with_gradient(_blurred(exact, half), exact_reads)
+        if astray > STRAY + _astray(_writes_far(moved, expected, half)):
+            apart = (out.double() - expected).abs().max()
+            raise LawViolation(f"{astray:.0%} of its writes lie far from those in float64 {where}: |Δ| = {apart:.2g}")
     if slope is None or expected_slope is None:
         return
     if not slope.isfinite().all():
         raise LawViolation(f"the gradient of its reads is not finite {where}")
-    by_token = (slope.double() - expected_slope).norm(dim=-1)
-    size = float(expected_slope.norm(dim=-1).square().mean().sqrt())
-    if _astray(by_token > HALF_GRADIENT * max(size, 1e-3)) > STRAY:
-        raise LawViolation(f"the gradient of its reads lies far from that in float64 {where}")
+    astray = _astray(_slopes_far(slope, expected_slope))
+    if astray > STRAY:
+        _, moved_slope = _with_gradient(_blurred(exact, half), exact_reads)
+        if moved_slope is None or astray > STRAY + _astray(_slopes_far(moved_slope, expected_slope)):
+            raise LawViolation(f"the gradient of its reads lies far from that in float64 {where}")
+
+
+def _writes_far(out: Tensor, expected: Tensor, half: torch.dtype) -> Tensor:
+    """Which tokens' writes ``(b, t)`` lie further off than rounding brings them."""
+    return (out.double() - expected).abs().amax(-1) > TOLERANCES[half] * max(1.0, float(expected.abs().max()))
+
+
+def _slopes_far(slope: Tensor, expected: Tensor) -> Tensor:
+    """Which tokens' gradients ``(b, t)`` lie further off than rounding brings them."""
+    size = float(expected.norm(dim=-1).square().mean().sqrt())
+    return (slope.double() - expected).norm(dim=-1) > HALF_GRADIENT * max(size, 1e-3)
 
 
 def _astray(far: Tensor) -> float:
     """The part of the tokens ``(b, t)`` that lie too far off, where it is largest: in one of four parts of the text."""
     return max(float(part.double().mean()) for part in far.chunk(4, dim=1))
+
+
+def _blurred(exact: TokenMixer, half: torch.dtype) -> TokenMixer:
+    """The same with each parameter off by up to one unit in the last place that `half` has for it.
+
+    What already this moves far is the problem's condition and no fault of how it is computed (a backward error, in
+    the sense of Wilkinson): in a model with a router in each layer, close choices add up over its depth.
+    """
+    blurred, generator = copy.deepcopy(exact), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in blurred.parameters():
+            off = 2 * torch.rand(value.shape, generator=generator, dtype=value.dtype) - 1
+            value.mul_(1 + torch.finfo(half).eps * off.to(value.device))
+    return blurred
 
 
 def _with_gradient(mixer: TokenMixer, reads: Tensor) -> tuple[Tensor, Tensor | None]:
