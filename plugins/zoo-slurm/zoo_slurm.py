@@ -29,6 +29,10 @@ _LINE = 120
 """Letters of the last line of a log that are shown."""
 
 _SECONDS_TO_ANSWER = 60.0
+_SECONDS_UNTIL_ASKED_AGAIN = (2.0, 10.0, 30.0)
+_BUSY = ("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "temporarily unavailable")
+"""What SLURM says of itself and not of the job. One that it took nevertheless finds that its run has a writer."""
+
 _ENDING = "CG"
 """The state of a job whose processes are gone, or are on a machine that does not answer."""
 
@@ -101,23 +105,19 @@ class Slurm(zoo.Executor):
         """Hand a job in.
 
         Raises:
-            UsageError: SLURM is not installed here, or does not take such a job.
+            UsageError: SLURM is not installed here, does not take such a job, or is too busy for half a minute.
             RuntimeError: after `shutdown`.
         """
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        with _interrupts_blocked():
-            if self._jobs is None:
-                self._jobs = self._prepare()
-            with _refusals_in_short():
-                job = self._jobs.submit(_make, partial(fn, *args, **kwargs)).job_id
-            call = _Call(job, self._withdraw)
-            with self._lock:
-                self._calls[job] = call
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, daemon=True)
-                self._thread.start()
-        return call
+        for wait in _SECONDS_UNTIL_ASKED_AGAIN:
+            try:
+                return self._hand_in(partial(fn, *args, **kwargs))
+            except zoo.UsageError as error:
+                if not any(text in str(error) for text in _BUSY):
+                    raise
+            time.sleep(wait)
+        return self._hand_in(partial(fn, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; by default wait for those that were taken."""
@@ -156,6 +156,20 @@ class Slurm(zoo.Executor):
         jobs = submitit.SlurmExecutor(folder=self._folder)
         jobs.update_parameters(**self._parameters)
         return jobs
+
+    def _hand_in(self, made: Callable[[], Any]) -> _Call:
+        with _interrupts_blocked():
+            if self._jobs is None:
+                self._jobs = self._prepare()
+            with _refusals_in_short():
+                job = self._jobs.submit(_make, made).job_id
+            call = _Call(job, self._withdraw)
+            with self._lock:
+                self._calls[job] = call
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, daemon=True)
+                self._thread.start()
+        return call
 
     def _tidy(self) -> None:
         """End the thread, and remove the files, unless they may say why a job was lost."""

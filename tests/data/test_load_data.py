@@ -49,6 +49,7 @@ def test_a_task_has_sequences_of_its_own():
     [
         ("tiny.txt", r"^there is no data 'tiny.txt': expected"),
         ("python-stdlb", r"^there is no data 'python-stdlb' \(did you mean 'python-stdlib'\?\)"),
+        ("a" * 300, "^cannot read the data 'a+': File name too long$"),
         (3, "^data is the name of a corpus or a task, or a path, not int$"),
         (Path("shakespeare"), r"^there is no data '/.*/shakespeare': expected"),
     ],

@@ -1,10 +1,11 @@
 """How members that are no modules are looked at: with which options, and what is told of them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import pytest
 
-from zoo import Corpus, Task, UsageError
+from zoo import Corpus, Executor, Task, UsageError
 from zoo.testing import check_member
 from zoo.testing.kinds import CORPUS, SUITES, find_subject
 from zoo.testing.member import MemberSubject, search_member
@@ -149,3 +150,34 @@ def test_every_mixture_of_sites_is_drawn_and_told():
         built = subject.build({}, dim=8, heads=1, seed=0, layer=layer)
         assert built.residual.sites == len(roles)
         assert subject.details(layer) == [f"roles={'+'.join(roles)}"]
+
+
+class Reserves(Executor):
+    """A thread at once, with GPUs of which there are none here."""
+
+    def __init__(self, *, gpus: int = 0, threads: int = 1):
+        if gpus < 0:
+            raise ValueError(f"gpus={gpus} should be 0 or more")
+        self.gpus, self.threads = gpus, threads
+
+    def submit(self, fn, /, *args, **kwargs):
+        if self.gpus:
+            raise UsageError(f"gpus={self.gpus}, and there are none")
+        with ThreadPoolExecutor(self.threads) as made:
+            return made.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        pass
+
+
+class ReservesNoFewer(Reserves):
+    def __init__(self, *, gpus: int = 0, threads: int = 1):
+        super().__init__(gpus=gpus, threads=threads)
+        if threads < 1:
+            raise ValueError(f"threads={threads} should be 1 or more")
+
+
+def test_a_value_for_which_something_is_missing_here_hides_no_other():
+    assert one("executor", ReservesNoFewer, "options-refused").status == "passed"
+    found = one("executor", Reserves, "options-refused")
+    assert found.message.startswith("threads=0 is taken, and fails when it is used: ValueError: max_workers must be")

@@ -78,7 +78,7 @@ def load_data(
         raise UsageError(f"data is the name of a corpus or a task, or a path, not {type(data).__name__}")
     name = str(data)
     is_named = isinstance(data, str) and (corpus_call(data) is not None or task_call(data) is not None)
-    if isinstance(data, Path) or (not is_named and Path(data).expanduser().exists()):
+    if isinstance(data, Path) or (not is_named and _exists(Path(data).expanduser())):
         name = str(Path(data).expanduser().absolute())
     return load_source(name, tokenizer=tokenizer, validation_fraction=validation_fraction, documents=documents)
 
@@ -99,7 +99,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
     bracket = bracket if data.rstrip().endswith(")") else ""  # a file may well be called "notes (1).txt"
     plain = name.strip().rpartition(":")[2].replace("_", "-")
     known = any(entry.name == plain for entry in tasks.entries)
-    if not known and Path(data).exists():
+    if not known and _exists(Path(data)):
         return None
     if not (known or bracket or ":" in name):
         try:
@@ -125,3 +125,11 @@ def create_task(task: str | Call, registry: Registry | None = None) -> Task:
         if not (isinstance(getattr(made, name, None), int) and getattr(made, name) >= 1):
             raise PluginError(f"{entry.name}, from {entry.origin}, has no {name} of 1 or more: its __init__ sets it")
     return made
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; there is none whose name is too long for one."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -13,5 +13,6 @@ def queue(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     monkeypatch.setattr(zoo_slurm, "_SECONDS_BETWEEN_LOOKS", 0.1)
     monkeypatch.setattr(zoo_slurm, "_SECONDS_FOR_FILES", 0.5)
+    monkeypatch.setattr(zoo_slurm, "_SECONDS_UNTIL_ASKED_AGAIN", (0.0, 0.0, 0.0))
     monkeypatch.chdir(tmp_path)
     return queue

@@ -30,6 +30,9 @@ def install(folder, queue):
 def sbatch(script):
     if (QUEUE / "refused").exists():
         sys.exit("sbatch: error: invalid partition specified: nowhere\nsbatch: error: Batch job submission failed")
+    for busy in (QUEUE / "busy").glob("*"):
+        busy.unlink()
+        sys.exit("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
     job = str(100 + len(list(QUEUE.glob("*.sh"))))
     (QUEUE / f"{job}.sh").write_text(Path(script).read_text())
     (QUEUE / job).write_text("PD")

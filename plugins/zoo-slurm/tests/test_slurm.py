@@ -92,6 +92,20 @@ def test_what_slurm_says_of_a_job_that_it_does_not_take(queue, executor):
         executor.submit(divmod, 7, 2)
 
 
+def busy(queue, times):
+    (queue / "busy").mkdir(exist_ok=True)
+    for number in range(times):
+        (queue / "busy" / str(number)).touch()
+
+
+def test_a_busy_controller_is_asked_again(queue, executor):
+    busy(queue, 3)
+    assert executor.submit(divmod, 7, 2).job == "100"
+    busy(queue, 4)
+    with pytest.raises(zoo.UsageError, match=r"^SLURM does not take a job: sbatch: error: .*Socket timed out"):
+        executor.submit(divmod, 7, 2)
+
+
 def test_a_machine_without_slurm(monkeypatch, executor):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(zoo.UsageError, match=r"^sbatch is not installed here: compare on a machine from which"):

@@ -15,8 +15,15 @@ def _check_refused(case: MemberCase) -> None:
     probes = [(option.name, value) for option in entry.options for value in options.probes_of(option)]
     if not probes:
         raise NotApplicable("it has no options that are numbers or text")
+    lacking = []
     for name, value in probes:
-        _check_value(dataclasses.replace(case, options={**case.options, name: value}), name, f"{name}={value!r}")
+        probe = dataclasses.replace(case, options={**case.options, name: value})
+        try:
+            _check_value(probe, name, f"{name}={value!r}")
+        except NotApplicable as reason:  # what it needs for this value is not here: more GPUs, say
+            lacking.append(reason)
+    if len(lacking) == len(probes):
+        raise lacking[0]
 
 
 def _check_value(case: MemberCase, name: str, spelt: str) -> None:
