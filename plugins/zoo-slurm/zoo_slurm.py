@@ -14,21 +14,17 @@ from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import zoo
 
 FOLDER = ".zoo-slurm"
 """In the working directory: what jobs are given, what they give back, and what they print."""
 
-_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_LOOKS, _SECONDS_TO_ANSWER = 2.0, 60.0
 _SECONDS_FOR_FILES = 10.0
 """A network file system shows the result of a job a while after the job has left the queue."""
 
-_LINE = 120
-"""Letters of the last line of a log that are shown."""
-
-_SECONDS_TO_ANSWER = 60.0
 _SECONDS_UNTIL_ASKED_AGAIN = (2.0, 10.0, 30.0)
 _BUSY = ("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "temporarily unavailable")
 """What SLURM says of itself and not of the job. One that it took nevertheless finds that its run has a writer."""
@@ -92,11 +88,9 @@ class Slurm(zoo.Executor):
         self._parameters: dict[str, Any] = {name: value for name, value in asked.items() if value}
         self._parameters |= {"time": time, "cpus_per_task": cpus, "nodes": 1, "job_name": "zoo", "use_srun": False}
         # The node may have more cores than were asked for, and which run is made again is for the zoo to say.
-        self._parameters["setup"] = [f"export OMP_NUM_THREADS={cpus}"]
-        self._parameters["additional_parameters"] = {"no-requeue": True}
+        self._parameters |= {"setup": [f"export OMP_NUM_THREADS={cpus}"], "additional_parameters": {"no-requeue": True}}
         self._lock, self._ended = threading.RLock(), threading.Event()
-        self._calls = dict[str, _Call]()
-        self._folder = Path()
+        self._calls, self._folder = dict[str, _Call](), Path()
         self._jobs: Any = None
         self._thread: threading.Thread | None = None
         self._closed, self._lost = False, False
@@ -110,22 +104,21 @@ class Slurm(zoo.Executor):
         """
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        made = partial(fn, *args, **kwargs)
         for wait in _SECONDS_UNTIL_ASKED_AGAIN:
             try:
-                return self._hand_in(partial(fn, *args, **kwargs))
+                return self._hand_in(made)
             except zoo.UsageError as error:
                 if not any(text in str(error) for text in _BUSY):
                     raise
             time.sleep(wait)
-        return self._hand_in(partial(fn, *args, **kwargs))
+        return self._hand_in(made)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; by default wait for those that were taken."""
-        self._closed = True
-        calls = tuple(self._calls.values())
-        if cancel_futures:
-            for call in calls:
-                call.cancel()
+        self._closed, calls = True, tuple(self._calls.values())
+        for call in calls if cancel_futures else ():
+            call.cancel()
         if wait and self._thread is not None:
             concurrent.futures.wait(calls)
             self._tidy()
@@ -214,9 +207,10 @@ class Slurm(zoo.Executor):
             (call.set_exception if failed else call.set_result)(result)
 
     def _what_is_known(self, call: _Call) -> str:
-        log, said = self._folder / f"{call.job}_0_log.err", ""
+        said = ""
         with suppress(OSError):
-            said = "".join(f": {line[:_LINE]}" for line in log.read_text(errors="replace").splitlines()[-1:])
+            lines = (self._folder / f"{call.job}_0_log.err").read_text(errors="replace").splitlines()
+            said = "".join(f": {line[:120]}" for line in lines[-1:])
         return f"the SLURM job {call.job} ended without a result{said}"
 
     def _results(self) -> set[str]:
@@ -260,8 +254,7 @@ def _read(path: Path) -> tuple[bool, Any]:
     except Exception as error:
         return True, RuntimeError(f"the result of a SLURM job cannot be read: {error}")
     if ended == "success":
-        failed, value = result
-        return failed, value
+        return cast(tuple[bool, Any], result)
     return True, RuntimeError(result.strip().splitlines()[-1])
 
 
@@ -276,8 +269,7 @@ def _states(jobs: Collection[str]) -> dict[str, str] | None:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=True)
-    return done.stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=True).stdout
 
 
 @contextmanager
@@ -287,8 +279,8 @@ def _refusals_in_short() -> Iterator[None]:
     try:
         yield
     except (FailedJobError, FailedSubmissionError, OSError, subprocess.SubprocessError) as error:
-        lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).strip().splitlines()
-        reason = lines[0].strip() if lines else type(error).__name__
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = next((line for line in said if "error:" in line), said[0]).strip()
         raise zoo.UsageError(f"SLURM does not take a job: {reason}") from None
 
 

@@ -52,6 +52,7 @@ def hostile(tally: Tally, *, count: int, seed: int, first: int = 0) -> None:
         (outside / "folder").mkdir(parents=True)
         for name in ("canary.txt", "folder/canary.txt"):
             (outside / name).write_text("alive\n")
+        shutil.copytree(run, outside / "run")
         before = files_of(outside)
         name, harm = chance.choice(list(_HARMS.items()))
         with tally.timed(name):
@@ -174,14 +175,17 @@ def _put_link(run: Path, outside: Path, chance: random.Random) -> str:
     written = [run / f".{path.name}.partial" for path in run.iterdir()]
     written += [run / "checkpoints/.partial-step-00000009", run / "checkpoints/step-00000009", run / ".lock"]
     path = chance.choice(chance.choice([there, written]))
-    to = chance.choice([outside / "canary.txt", outside / "folder", outside / "new.txt", path, Path("/dev/null")])
+    itself = outside / "run" / path.relative_to(run)
+    to = chance.choice(
+        [outside / "canary.txt", outside / "folder", outside / "new.txt", path, Path("/dev/null"), itself, itself]
+    )
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.symlink_to(to)
     if chance.random() < 0.5:
         (run / "summary.json").unlink(missing_ok=True)
-    if not path.is_relative_to(run / "checkpoints"):
+    if to != itself and not path.is_relative_to(run / "checkpoints"):
         _seal_if_possible(run)
     return f"{path.relative_to(run)} -> {to.name}"
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import UsageError, ZooError
+from zoo.files import atomic
 from zoo.files.atomic import write_atomically
 from zoo.files.logs import Sample
 from zoo.train.run_directory import RunDirectory
@@ -304,7 +305,23 @@ def test_a_log_that_lost_lines_is_named_and_left_with_whole_lines(run):
     assert run.samples() == [(4, "text 4 ü\n")]
 
 
-def test_a_full_disk_while_logging_is_told_in_one_line(run):
-    (run.path / "metrics.jsonl").symlink_to("/dev/full")
+def test_a_full_disk_while_logging_is_told_in_one_line(run, monkeypatch):
+    monkeypatch.setattr(atomic, "_itself", lambda path: Path("/dev/full").open("ab"))  # noqa: SIM115
     with pytest.raises(ZooError, match=r"cannot write .*metrics\.jsonl: No space left on device; what was saved"):
         run.append_metrics({"step": 1})
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system follows every link")
+def test_nothing_is_logged_through_a_link(run, tmp_path):
+    log_steps(run, [1, 2])
+    offsets = run.log_offsets()
+    log, victim = run.path / "metrics.jsonl", tmp_path / "victim"
+    log.rename(victim)
+    log.symlink_to(victim)
+    before = victim.read_text()
+    for write in (lambda: run.append_metrics({"step": 3}), lambda: run.truncate_logs(offsets), run.log_offsets):
+        with pytest.raises(
+            ZooError, match=r"^cannot write .*metrics\.jsonl: it is a link to another file: put that in"
+        ):
+            write()
+    assert victim.read_text() == before

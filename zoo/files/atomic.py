@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from zoo.errors import UsageError, ZooError
 
@@ -46,13 +47,13 @@ def write_synced(path: Path, content: bytes) -> None:
 
 def append(path: Path, text: str) -> None:
     """Add to the end of a file, for every process to see at once, without waiting for the disk."""
-    with writing(path), path.open("ab") as file:
+    with writing(path), _itself(path) as file:
         file.write(text.encode("utf-8", "replace"))
 
 
 def cut_lines(path: Path, size: int) -> int:
     """Cut a file after its last whole line within so many bytes, and return the size that it has then."""
-    with writing(path), path.open("a+b") as file:
+    with writing(path), _itself(path) as file:
         file.seek(0)
         end = file.read(size).rfind(b"\n") + 1
         file.truncate(end)
@@ -62,9 +63,23 @@ def cut_lines(path: Path, size: int) -> int:
 
 def sync_size(path: Path) -> int:
     """Wait until a file is on the disk, and return its size in bytes. One that is not there is made."""
-    with writing(path), path.open("ab") as file:
+    with writing(path), _itself(path) as file:
         os.fsync(file.fileno())
-        return file.tell()
+        return file.seek(0, os.SEEK_END)
+
+
+def _itself(path: Path) -> BinaryIO:
+    """A file to read and to add to. Through a link, which a folder from elsewhere may hold, nothing is written."""
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(error.errno, "it is a link to another file: put that in its place") from error
+            raise
+
+    return cast(BinaryIO, open(path, "a+b", opener=opener))
 
 
 def sync_folder(path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Pages to open in a browser: one file with one style, without scripts and without the network."""
+"""Pages to open in a browser: one file with one style, without scripts and without the network.
+
+A policy in the head of each enforces both: the pictures come from a folder, which somebody else may have made.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
