@@ -9,7 +9,7 @@ import pytest
 from zoo import compare
 from zoo.plugin import hookspecs
 from zoo.plugin.files import ENVIRONMENT, load_file
-from zoo.plugin.kinds import EXECUTOR, KINDS
+from zoo.plugin.kinds import EXECUTOR, KINDS, REPORTER
 from zoo.plugin.registry import forget, get_registry
 from zoo.testing import check_member
 from zoo.train.session import start
@@ -72,7 +72,7 @@ def test_the_example_of_a_recipe_is_a_member_that_says_what_it_is(kind, example)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not EXECUTOR], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (EXECUTOR, REPORTER)], ids=str)
 def test_the_example_of_a_recipe_trains(kind, example):
     path, entry = example(kind.name)
     Path("text.txt").write_text("1 and 2\n" * 60)
@@ -93,6 +93,14 @@ def test_the_example_of_an_executor_makes_the_runs_of_a_comparison(example):
     settings = {"dim": 16, "layers": 1, "evaluation_tokens": 64, "final_evaluation_tokens": 64, "device": "cpu"}
     made = compare(["dot-product"], data="parity(length=8)", on=entry.name, budget="steps:2", out="out", **settings)
     assert made.results.data[0].arms[0].estimate is not None
+
+
+@pytest.mark.slow
+def test_the_example_of_a_reporter_is_told_of_a_run(example):
+    _, entry = example("reporter")
+    Path("text.txt").write_text("1 and 2\n" * 60)
+    start(validate(TINY), root=Path(), out=Path("run"), pages=False, report=entry.name)
+    assert Path("run/lines.jsonl").read_text() == Path("run/metrics.jsonl").read_text()
 
 
 @pytest.mark.slow

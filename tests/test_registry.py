@@ -92,7 +92,7 @@ def discover(**environ):
 
 NO_HOOK = (
     "PluginError: it implements no hook: is @hookimpl missing above zoo_mixers, zoo_channel_mixers, zoo_residuals, "
-    "zoo_tasks, zoo_corpora, zoo_tokenizers, zoo_optimizers, zoo_hybrids or zoo_executors?"
+    "zoo_tasks, zoo_corpora, zoo_tokenizers, zoo_optimizers, zoo_hybrids, zoo_executors, zoo_reporters or zoo_commands?"
 )
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from zoo.panel import Panel as Panel
     from zoo.plugin.hookspecs import hookimpl as hookimpl
     from zoo.plugin.local import register as register
+    from zoo.reporter import ReportedRun as ReportedRun
+    from zoo.reporter import Reporter as Reporter
     from zoo.residual import Residual as Residual
     from zoo.run import load_run as load_run
     from zoo.save import save_run as save_run
@@ -46,6 +48,8 @@ _HOME = {
     "Mixed": "zoo.contract",
     "Panel": "zoo.panel",
     "RMSNorm": "zoo.model.norm",
+    "ReportedRun": "zoo.reporter",
+    "Reporter": "zoo.reporter",
     "Residual": "zoo.residual",
     "State": "zoo.contract",
     "Task": "zoo.task",

@@ -9,9 +9,9 @@ import pytest
 
 from zoo.cli import main
 from zoo.cli.streams import tolerate_narrow_encodings
+from zoo.plugin.commands import BUILT_IN
 
-COMMANDS = ["train", "generate", "list", "info", "check", "inspect", "bench", "compare", "plan", "tasks", "plugins"]
-COMMANDS += ["new-plugin"]
+COMMANDS = BUILT_IN
 HEAVY = ("torch", "pydantic", "pluggy", "lark", "matplotlib", "numpy", "jinja2", "mixers")
 
 

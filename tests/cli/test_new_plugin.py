@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zoo.plugin import kinds
-from zoo.plugin.kinds import EXECUTOR, HYBRID, KINDS, MIXER, TASK, Kind
+from zoo.plugin.kinds import EXECUTOR, HYBRID, KINDS, MIXER, REPORTER, TASK, Kind
 from zoo.plugin.registry import forget, get_registry
 from zoo.scaffold.names import check_free
 from zoo.scaffold.rendering import render
@@ -75,7 +75,7 @@ def test_the_member_is_found_through_its_entry_point_and_documented(installed, k
     assert get_registry().broken == ()
     entry = member_of(kind)
     assert Path(entry.origin.file) == installed / f"first_{kind.name.replace('-', '_')}" / "plugin.py"
-    assert entry.paper == ("" if kind is EXECUTOR else "unpublished")
+    assert entry.paper == ("" if kind in (EXECUTOR, REPORTER) else "unpublished")
     assert entry.options
     assert all(option.meaning for option in entry.options)
     assert "\n    " in entry.doc
@@ -106,8 +106,8 @@ def test_it_trains_as_the_last_line_says(zoo, installed, kind, tiny, place):
     result = zoo(command, *flags, *use, "--out", "run", "--json")
     assert result.code == 0, result.err
     assert json.loads(result.out)["steps"] == 3
-    config = json.loads((place / "run" / "config.json").read_text())
-    assert own_name(kind) in str(config) or kind is HYBRID  # of which a run holds the pattern
+    saved = json.loads((place / "run" / ("env.json" if kind is REPORTER else "config.json")).read_text())
+    assert own_name(kind) in str(saved) or kind is HYBRID  # of which a run holds the pattern
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from . import (
     executor,
     hybrid,
     optimizer,
+    reporter,
     residual,
     sound,
     sound_host,
@@ -39,6 +40,7 @@ KINDS = {
     "optimizer": optimizer,
     "hybrid": hybrid,
     "executor": executor,
+    "reporter": reporter,
 }
 BROKEN_OF = {"mixer": BROKEN} | {kind: module.BROKEN for kind, module in KINDS.items()}
 CONTROLS = [(kind, *pair) for kind, pairs in BROKEN_OF.items() for pair in pairs]

@@ -18,6 +18,7 @@ PARTS = {
     "optimizer": "Optimizers",
     "hybrid": "Hybrids",
     "executor": "Executors",
+    "reporter": "Reporters",
 }
 """The part of the page for each kind but mixers, which have what comes before."""
 

@@ -42,14 +42,31 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The program itself: its help lists the commands, each with the first line of its own."""
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command of the zoo, or of a plugin, which are loaded only for a name that the zoo does not have."""
+        if (found := super().get_command(ctx, cmd_name)) is None:
+            from zoo.cli.plugin_commands import find_command
+
+            return find_command(cmd_name)
+        return found
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND …\n\n")
         formatter.write_text(self.help or "")
         rows = [(name, (command.help or "").split("\n")[0]) for name, command in self.commands.items()]
         write_section(formatter, "Commands", rows)
+        write_section(formatter, "Commands of plugins", sorted(_commands_of_plugins().items()))
         write_section(formatter, "Options", [(_name(p), _meaning(p, {})) for p in self.get_params(ctx)])
         formatter.write(f"\n{self.epilog}\n" if self.epilog else "")
+
+
+def _commands_of_plugins() -> Mapping[str, str]:
+    """Those that were seen when the plugins were last loaded, for which the help does not wait."""
+    from zoo.plugin.listing import read_listing
+
+    listing = read_listing()
+    return listing.commands if listing else {}
 
 
 def write_section(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
@@ -71,7 +88,7 @@ def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.metavar)
     names = ", ".join(sorted(parameter.opts, key=len))
-    return names if parameter.is_flag else f"{names} {parameter.metavar}"
+    return names if parameter.is_flag else f"{names} {parameter.metavar or (parameter.name or '').upper()}"
 
 
 def _meaning(parameter: Any, defaults: Mapping[str, Any]) -> str:

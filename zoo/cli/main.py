@@ -24,7 +24,9 @@ from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.parameters import use_flags_of, with_flags
 from zoo.cli.plan import plan
+from zoo.cli.plugin_commands import remember_plugins
 from zoo.cli.plugins import plugins
+from zoo.cli.report import report
 from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
 from zoo.cli.threads import choose_waiting, count_others
@@ -56,6 +58,7 @@ app.command("check", cls=Command)(check)
 app.command("inspect", cls=Command)(inspect)
 app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
+app.command("report", cls=Command)(report)
 app.command("plan", cls=Command)(plan)
 app.command("tasks", cls=Command)(tasks)
 app.command("plugins", cls=Command)(plugins)
@@ -83,7 +86,7 @@ def options(
     """A zoo of token mixers: write one class, register it, and train, check and compare it."""
     context.obj.debug = debug
     if context.invoked_subcommand is not None:
-        use_flags_of(context.command.commands[context.invoked_subcommand])  # type: ignore[attr-defined]
+        use_flags_of(context.command.get_command(context, context.invoked_subcommand))  # type: ignore[attr-defined]
     if plugin and context.invoked_subcommand is not None:
         use_files(plugin)
     if version:
@@ -99,7 +102,10 @@ def main() -> None:
     if _COMPUTING & set(sys.argv[1:]):  # flags of `zoo` itself may stand before the command
         choose_waiting(os.environ, others=count_others())
         choose_log_level(os.environ)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "zoo.plugin.registry" in sys.modules:
+        remember_plugins()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

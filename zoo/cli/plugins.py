@@ -40,9 +40,9 @@ def _row(plugin: dict[str, Any]) -> tuple["str | Text", ...]:
     status = Text(f"broken: {plugin['error']}" if broken else "ok", style="red" if broken else "green")
     if changed:
         status.append(f"; its import changed global state, now restored: {', '.join(changed)}", style="yellow")
-    names = ("distribution", "version", "entry_point")
+    names, commands = ("distribution", "version", "entry_point"), plugin["commands"]
     return (
         *(str(plugin[name]) for name in names),
-        ", ".join(name for given in plugin["gives"].values() for name in given),
+        ", ".join([*(name for given in plugin["gives"].values() for name in given), *map("zoo {}".format, commands)]),
         status,
     )

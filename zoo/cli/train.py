@@ -104,6 +104,9 @@ def train(
         _Run(metavar="RUN", parser=folder_argument, help="Resume a run, or latest; alone or with --steps, --data."),
     ] = None,
     continuing: Annotated[bool, _Run("--continue", help="Resume the run in --out, or start it there.")] = False,
+    report: Annotated[
+        str | None, _Run(metavar="NAMES", help="Reporters, e.g. tensorboard, wandb; none for none.")
+    ] = None,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     dry_run: Annotated[bool, _Run("--dry-run", help="Show settings, parameters and memory. Train nothing.")] = False,
     json: Annotated[bool, _Run("--json", help="End with one JSON object on stdout.")] = False,
@@ -111,7 +114,7 @@ def train(
     """Train a model of a pattern of token mixers, on a text or task."""
     if resume is not None:
         _refuse_beside_resume(command)
-        _watched(partial(_resume, resume, steps, data), json=json)
+        _watched(partial(_resume, resume, steps, data, report), json=json)
         return
     flags = {
         "mixer": with_file_names(mixer) if mixer else mixer,
@@ -139,9 +142,9 @@ def train(
     if dry_run:
         show_plan(resolved(), json=json)
     elif continuing:
-        _watched(partial(_start_or_resume, resolved, _named(out)), json=json)
+        _watched(partial(_start_or_resume, resolved, _named(out), report), json=json)
     else:
-        _watched(partial(_start, resolved, out), json=json)
+        _watched(partial(_start, resolved, out, report), json=json)
 
 
 def latest_run(path: Path) -> Path:
@@ -150,11 +153,11 @@ def latest_run(path: Path) -> Path:
 
 
 def _refuse_beside_resume(command: typer.Context) -> None:
-    given = given_flags(command, but={"resume", "steps", "data", "allow_changed", "json"})
+    given = given_flags(command, but={"resume", "steps", "data", "report", "allow_changed", "json"})
     if given:
         raise UsageError(
-            f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps may change, "
-            "and --data where the text was moved"
+            f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps and --report "
+            "may change, and --data where the text was moved"
         )
 
 
@@ -183,30 +186,36 @@ def _watched(session: "Callable[[Ranks, Listener], Summary]", *, json: bool) -> 
             show_summary(summary, json=json)
 
 
-def _start(resolved: "Callable[[], Settings]", out: Path | None, ranks: "Ranks", listener: "Listener") -> "Summary":
+def _start(
+    resolved: "Callable[[], Settings]", out: Path | None, report: str | None, ranks: "Ranks", listener: "Listener"
+) -> "Summary":
     from zoo.train.session import start
 
     with ranks.together():
         settings = resolved()
-    return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks)
+    return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks, report=report)
 
 
-def _resume(run: Path, steps: int | None, data: str | None, ranks: "Ranks", listener: "Listener") -> "Summary":
+def _resume(  # noqa: PLR0917 - what is given, and what it is given to
+    run: Path, steps: int | None, data: str | None, report: str | None, ranks: "Ranks", listener: "Listener"
+) -> "Summary":
     from zoo.train.session import resume
 
     with ranks.together():
         if steps is not None and steps < 1:
             raise UsageError(f"--steps {steps} should be 1 or more")
     run = ranks.first(partial(latest_run, run))
-    return resume(run, steps=steps, data=data, listener=listener, ranks=ranks)
+    return resume(run, steps=steps, data=data, listener=listener, ranks=ranks, report=report)
 
 
-def _start_or_resume(resolved: "Callable[[], Settings]", out: Path, ranks: "Ranks", listener: "Listener") -> "Summary":
+def _start_or_resume(
+    resolved: "Callable[[], Settings]", out: Path, report: str | None, ranks: "Ranks", listener: "Listener"
+) -> "Summary":
     from zoo.train.continuing import start_or_resume
 
     with ranks.together():
         settings = resolved()
-    return start_or_resume(settings, out, listener=listener, ranks=ranks)
+    return start_or_resume(settings, out, listener=listener, ranks=ranks, report=report)
 
 
 def _named(out: Path | None) -> Path:

@@ -2,24 +2,20 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from filelock import FileLock
-from platformdirs import user_cache_path
+
+from zoo.files.cache_directory import cache_directory
+
+__all__ = ["cache_directory", "cached_folder"]
 
 _MANIFEST = "manifest.json"
 _LOCK_TIMEOUT = 600
 """Seconds to wait for another process that makes the same folder."""
-
-
-def cache_directory() -> Path:
-    """Where the zoo keeps what it can make again: ``ZOO_CACHE`` if that is set, else the user's cache directory."""
-    chosen = os.environ.get("ZOO_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("mixer-zoo", appauthor=False)
 
 
 def cached_folder(folder: Path, build: Callable[[Path], None]) -> Path | None:

@@ -19,6 +19,7 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
         "entry_point": origin.entry_point,
         "file": origin.file,
         "gives": {kind.name: [entry.name for entry in plugin.of(kind)] for kind in kinds.KINDS if plugin.of(kind)},
+        "commands": [command.name for command in plugin.commands],
         "status": "broken" if plugin.error else "ok",
         "error": plugin.error,
         "traceback": plugin.traceback,

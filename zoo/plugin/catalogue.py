@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from zoo.errors import PluginError, UsageError
+from zoo.plugin.commands import PluginCommand
 from zoo.plugin.kinds import MIXER, Kind
+from zoo.plugin.known import how_to_install
 from zoo.plugin.options import Option, check_options, did_you_mean, options_of
 
 Member = TypeVar("Member")
@@ -92,11 +94,13 @@ class Plugin:
 
     Attributes:
         members: what it gives, of all kinds.
+        commands: what it adds to the command line.
         changes: the global state that its code changed when it was imported, which was restored.
     """
 
     origin: Origin
     members: tuple[Entry[Any], ...] = ()
+    commands: tuple[PluginCommand, ...] = ()
     error: str | None = None
     traceback: str | None = None
     changes: tuple[str, ...] = ()
@@ -176,6 +180,8 @@ class Catalogue(Generic[Member]):
                 f"ZOO_PLUGINS and ZOO_BLOCK_PLUGINS{install}"
             )
         names = ", ".join(self.names) or "none (is mixer-zoo installed? try `zoo plugins`)"
+        if remedy := how_to_install(self.kind.name, name):
+            return PluginError(f"{self.kind} {name!r} comes with a plugin: {remedy}")
         text = f"no {self.kind} is named {name!r}{did_you_mean(name, self.names)}; there are: {names}"
         if broken:
             text += f"; not loaded: {', '.join(str(plugin.origin) for plugin in broken)}, see `zoo plugins`"

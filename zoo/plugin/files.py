@@ -20,6 +20,7 @@ from zoo.plugin import hookspecs, kinds
 from zoo.plugin.catalogue import Entry, Origin, Plugin
 from zoo.plugin.isolation import isolated
 from zoo.plugin.members import check_name, kind_of_class, members_of
+from zoo.plugin.names import GROUP
 
 ENVIRONMENT = "ZOO_PLUGIN_FILES"
 """Paths of files that every command loads, with the separator of PATH between them."""
@@ -110,7 +111,7 @@ def _members(module: ModuleType, origin: Origin, registered: Iterable[Entry[Any]
     """What a file registered and what its hooks give; without either, its classes."""
     by_name = {(entry.kind.name, entry.name): replace(entry, origin=origin) for entry in registered}
     yield from by_name.values()
-    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     try:

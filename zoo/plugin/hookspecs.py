@@ -1,26 +1,28 @@
-"""The hooks through which a plugin hands things to the zoo: one a kind, see `zoo.plugin.kinds`.
+"""The hooks through which a plugin hands things to the zoo: one a kind, see `zoo.plugin.kinds`, and one for commands.
 
-A hook returns a dict from names to classes. A name is made of lower-case letters, digits and ``-``, and starts with a
-letter. The value is the class itself: the zoo builds it, with the keyword parameters of its ``__init__`` as options.
+The hook of a kind returns a dict from names to classes. A name is made of lower-case letters, digits and ``-``, and
+starts with a letter. The value is the class itself: the zoo builds it, with the keyword parameters of its ``__init__``
+as options.
 """
 
 from typing import TYPE_CHECKING
 
 import pluggy
 
+from zoo.plugin.names import GROUP
+
 if TYPE_CHECKING:
+    import typer
     from torch.optim import Optimizer
 
     from zoo.contract import ChannelMixer, TokenMixer
     from zoo.corpus import Corpus
     from zoo.executor import Executor
     from zoo.hybrid import Hybrid
+    from zoo.reporter import Reporter
     from zoo.residual import Residual
     from zoo.task import Task
     from zoo.tokenizer import Tokenizer
-
-GROUP = "zoo"
-"""The entry-point group and the name of the pluggy project."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -69,3 +71,17 @@ def zoo_hybrids() -> "dict[str, type[Hybrid]]":  # type: ignore[empty-body]
 @hookspec
 def zoo_executors() -> "dict[str, type[Executor]]":  # type: ignore[empty-body]
     """Executors by name, for ``zoo compare --on``. Built with ``cls(jobs=…, **options)``."""
+
+
+@hookspec
+def zoo_reporters() -> "dict[str, type[Reporter]]":  # type: ignore[empty-body]
+    """Reporters by name, for ``--report``. Built with ``cls(**options)``."""
+
+
+@hookspec
+def zoo_commands(app: "typer.Typer") -> None:
+    """Commands of the program ``zoo``, which the plugin adds to `app`: ``app.command("export")(export)``.
+
+    `app` is empty, and the plugin's own. A command of the zoo cannot be replaced. One of another plugin that has the
+    same name is reached as ``zoo distribution:name``, and so is this one.
+    """

@@ -61,9 +61,21 @@ CORPUS = Kind("corpus", "corpora", "zoo.corpus:Corpus")
 TOKENIZER = Kind("tokenizer", "tokenizers", "zoo.tokenizer:Tokenizer")
 HYBRID = Kind("hybrid", "hybrids", "zoo.hybrid:Hybrid")
 EXECUTOR = Kind("executor", "executors", "zoo.executor:Executor", frozenset({"jobs"}))
+REPORTER = Kind("reporter", "reporters", "zoo.reporter:Reporter")
 OPTIMIZER = Kind("optimizer", "optimizers", "torch.optim:Optimizer", frozenset({"params", "lr", "weight_decay"}))
 
-KINDS: tuple[Kind, ...] = (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID, EXECUTOR)
+KINDS: tuple[Kind, ...] = (
+    MIXER,
+    CHANNEL_MIXER,
+    RESIDUAL,
+    TASK,
+    CORPUS,
+    TOKENIZER,
+    OPTIMIZER,
+    HYBRID,
+    EXECUTOR,
+    REPORTER,
+)
 """All of them, in the order in which they are listed."""
 
 

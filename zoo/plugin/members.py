@@ -1,6 +1,5 @@
 """What hooks return, checked: names, and classes of the right kind."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,9 +7,7 @@ from zoo.errors import PluginError
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry, Origin
 from zoo.plugin.kinds import Kind
-
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-NAME_RULE = "use lower-case letters, digits and '-'"
+from zoo.plugin.names import NAME_RULE, is_name
 
 
 def members_of(given: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]]:
@@ -23,11 +20,6 @@ def members_of(given: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]
         raise PluginError(f"{kind.hook}() returned {type(given).__name__}, not a dict of {kind.plural} by name")
     for name, cls in given.items():
         yield Entry(check_name(name, kind), check_class(name, cls, kind), origin, kind)
-
-
-def is_name(name: Any) -> bool:
-    """Whether a pattern could spell it."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def check_name(name: Any, kind: Kind) -> str:

@@ -16,10 +16,12 @@ import pluggy
 from zoo.errors import PluginError, UsageError
 from zoo.plugin import hookspecs, kinds
 from zoo.plugin.catalogue import Catalogue, Entry, Origin, Plugin, normal_name
+from zoo.plugin.commands import PluginCommand, read_commands
 from zoo.plugin.files import files_of, forget_files, load_file
 from zoo.plugin.isolation import isolated
 from zoo.plugin.kinds import TASK, Kind
 from zoo.plugin.members import members_of
+from zoo.plugin.names import GROUP
 
 __all__ = ["HOST", "Entry", "Origin", "Plugin", "Registry", "forget", "get_registry"]
 
@@ -54,7 +56,7 @@ class Registry:
     @classmethod
     def discover(cls, environ: Mapping[str, str] = os.environ) -> "Registry":
         """Load every plugin that the environment allows. A broken one is kept as broken and harms no other."""
-        manager = pluggy.PluginManager(hookspecs.GROUP)
+        manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(hookspecs)
         plugins: list[Plugin] = []
         for point, origin in _entry_points(environ):
@@ -91,6 +93,11 @@ def _discovered() -> Registry:
     return Registry.discover()
 
 
+def discovered() -> Registry | None:
+    """What is installed, if this process has loaded it already."""
+    return _discovered() if _discovered.cache_info().currsize else None
+
+
 @cache
 def get_registry() -> Registry:
     """The registry of this process: what is installed, discovered on first use, and what is not.
@@ -103,6 +110,12 @@ def get_registry() -> Registry:
     for index, plugin in enumerate(plugins):
         _check_hides_nothing(plugin, [*installed.plugins, *plugins[:index]])
     return Registry([*installed.plugins, *plugins])
+
+
+def has_plugins(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether anything but the zoo itself gives something. Tells without importing it."""
+    owners = {origin.distribution for _, origin in _entry_points(environ)}
+    return bool(owners - {HOST}) or any(files_of(environ))
 
 
 def add(plugin: Plugin) -> None:
@@ -167,12 +180,12 @@ def _entry_points(environ: Mapping[str, str]) -> Iterator[tuple[importlib.metada
 def _installed_points() -> list[importlib.metadata.EntryPoint]:
     """The entry points of the group. A distribution whose metadata cannot be read, of whomever it is, gives none."""
     try:
-        return list(importlib.metadata.entry_points(group=hookspecs.GROUP))
+        return list(importlib.metadata.entry_points(group=GROUP))
     except Exception:  # whatever a parser raises
         found: dict[str, list[importlib.metadata.EntryPoint]] = {}
         for distribution in importlib.metadata.distributions():
             with suppress(Exception):
-                points = list(distribution.entry_points.select(group=hookspecs.GROUP))
+                points = list(distribution.entry_points.select(group=GROUP))
                 found.setdefault(normal_name(distribution.name), points)  # the first one on the path counts
         return [point for points in found.values() for point in points]
 
@@ -198,7 +211,7 @@ def _registered(
         origin = Origin(origin.distribution, origin.version, origin.entry_point, _file(plugin))
         members = tuple(entry for kind in kinds.KINDS for entry in _given(manager, plugin, origin, kind))
         _check_new(members, [entry for other in earlier for entry in other.members])
-        return Plugin(origin, members)
+        return Plugin(origin, members, _commands(manager, plugin))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, or pytest's Skipped: the others and `zoo` itself go on
@@ -211,11 +224,17 @@ def _registered(
 def _given(manager: pluggy.PluginManager, plugin: object, origin: Origin, kind: Kind) -> Iterator[Entry[Any]]:
     """What a plugin's implementations of the hook of one kind give."""
     if not manager.get_hookcallers(plugin):
-        hooks = f"{', '.join(kind.hook for kind in kinds.KINDS[:-1])} or {kinds.KINDS[-1].hook}"
+        hooks = f"{', '.join(kind.hook for kind in kinds.KINDS)} or zoo_commands"
         raise PluginError(f"it implements no hook: is @hookimpl missing above {hooks}?")
     for impl in getattr(manager.hook, kind.hook).get_hookimpls():
         if impl.plugin is plugin:
             yield from members_of(impl.function(), origin, kind)
+
+
+def _commands(manager: pluggy.PluginManager, plugin: object) -> tuple[PluginCommand, ...]:
+    """What a plugin adds to the command line."""
+    impls = [impl for impl in manager.hook.zoo_commands.get_hookimpls() if impl.plugin is plugin]
+    return tuple(command for impl in impls for command in read_commands(impl.function))
 
 
 def _check_new(entries: Iterable[Entry[Any]], earlier: Iterable[Entry[Any]]) -> None:

@@ -9,7 +9,7 @@ from zoo.errors import UsageError
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import normal_name
 from zoo.plugin.kinds import Kind
-from zoo.plugin.members import NAME_RULE, is_name
+from zoo.plugin.names import NAME_RULE, is_name
 from zoo.plugin.registry import Registry
 
 _CHOSEN_TOGETHER = ({"mixer", "hybrid"}, {"task", "corpus"})

@@ -25,6 +25,7 @@ from zoo.testing.laws.corpus import CORPUS_LAWS, CorpusCase
 from zoo.testing.laws.executor import EXECUTOR_LAWS, ExecutorCase
 from zoo.testing.laws.hybrid import HYBRID_LAWS, HybridCase
 from zoo.testing.laws.optimizer import OPTIMIZER_LAWS
+from zoo.testing.laws.reporter import REPORTER_LAWS, ReporterCase
 from zoo.testing.laws.residual import RESIDUAL_LAWS
 from zoo.testing.laws.task import TASK_LAWS, TaskCase
 from zoo.testing.laws.tokenizer import TOKENIZER_LAWS, TokenizerCase
@@ -104,10 +105,11 @@ TOKENIZER = _of_members(kinds.TOKENIZER, TOKENIZER_LAWS, TokenizerCase)
 OPTIMIZER = _of_members(kinds.OPTIMIZER, OPTIMIZER_LAWS, OptimizerCase)
 HYBRID = _of_members(kinds.HYBRID, HYBRID_LAWS, HybridCase)
 EXECUTOR = _of_members(kinds.EXECUTOR, EXECUTOR_LAWS, ExecutorCase)
+REPORTER = _of_members(kinds.REPORTER, REPORTER_LAWS, ReporterCase)
 
 SUITES: Mapping[str, Suite] = {
     suite.kind.name: suite
-    for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID, EXECUTOR)
+    for suite in (MIXER, CHANNEL_MIXER, RESIDUAL, TASK, CORPUS, TOKENIZER, OPTIMIZER, HYBRID, EXECUTOR, REPORTER)
 }
 """By the names of their kinds."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UsageError
 from zoo.files.strict_json import from_json
@@ -32,22 +33,24 @@ def start_or_resume(
     interrupts: Interrupts | None = None,
     pages: bool = True,
     ranks: Ranks | None = None,
+    report: str | None = None,
 ) -> Summary:
     """Resume the run in a folder; start it there if it has not got as far as its first checkpoint.
 
     Args:
         settings: of the run, which may still hold ``auto``. A later last step trains it longer.
         out: its folder.
-        listener, interrupts, pages, ranks: as in `zoo.train.session.start`.
+        listener, interrupts, pages, ranks, report: as in `zoo.train.session.start`.
 
     Raises:
         UsageError: the folder holds a run with other settings, or something else. And as `start` and `resume`.
     """
     ranks = ranks or Ranks()
     started = ranks.first(partial(_has_started, out, settings, ranks))
+    how: dict[str, Any] = {"listener": listener, "interrupts": interrupts, "pages": pages, "ranks": ranks}
     if started:
-        return resume(out, steps=settings.steps, listener=listener, interrupts=interrupts, pages=pages, ranks=ranks)
-    return start(settings, root=out.parent, out=out, listener=listener, interrupts=interrupts, pages=pages, ranks=ranks)
+        return resume(out, steps=settings.steps, report=report, **how)
+    return start(settings, root=out.parent, out=out, report=report, **how)
 
 
 def _has_started(out: Path, settings: Settings, ranks: Ranks) -> bool:

@@ -18,6 +18,7 @@ from zoo.train.evaluate import evaluate
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener, Progress
 from zoo.train.optimizer import decay_begins, learning_rate
+from zoo.train.reports import Reports
 from zoo.train.run_directory import RunDirectory
 from zoo.train.saver import Saver
 from zoo.train.settings import Settings
@@ -40,6 +41,7 @@ class Trainer:
     run: RunDirectory
     listener: Listener = field(default_factory=Listener)
     ranks: Ranks = field(default_factory=Ranks)
+    reports: Reports = field(default_factory=lambda: Reports({}, Listener()))
     step: int = 0
     seconds: float = 0.0
     validation_loss: float = math.nan
@@ -160,6 +162,7 @@ class Trainer:
             seed = self.settings.seed + self.step
             text = self.source.sample(self.model, tokens=self.settings.sample_tokens, seed=seed)
             self.run.append_sample(self.step, text)
+            self.reports.sample(self.step, text)
         self.listener.evaluation(self.step, self.validation_loss, self.validation_accuracy, text)
 
     def save(self) -> None:
@@ -251,6 +254,7 @@ class Trainer:
             if math.isfinite(self._unigram_loss):
                 row["unigram_loss"] = self._unigram_loss
         self.run.append_metrics(row)
+        self.reports.row(row)
         self.run.append_timing({"step": self.step, "seconds": self.seconds, "tokens_per_second": self._speed})
 
 

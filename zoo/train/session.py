@@ -32,6 +32,7 @@ from zoo.train.plugins import check_plugins, plugins_of, recorded_plugins, with_
 from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
 from zoo.train.read_only import seen_by
 from zoo.train.report import finish
+from zoo.train.reports import Reports
 from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
 from zoo.train.settings import Settings, validate
@@ -56,6 +57,7 @@ def start(
     pages: bool = True,
     found: tuple[Source, str | None] | None = None,
     ranks: Ranks | None = None,
+    report: str | None = None,
 ) -> Summary:
     """Train a new model.
 
@@ -68,6 +70,7 @@ def start(
         pages: whether to write the curve and the report; they can be written later.
         found: the data, and the absolute path of the text, where `find_source` has found them already.
         ranks: the processes that train it, all of which call this; one by default.
+        report: the reporters, see `zoo.train.reports.read_reporters`.
 
     Raises:
         ZooError: of the kind that says whose fault it is.
@@ -78,16 +81,17 @@ def start(
         settings = resolve_auto(settings, ranks)
         device = prepare_machine(settings, ranks)
         check_optimizer(settings)
+        reports = Reports.of(report, ranks, listener or Listener())
         source, text = found or (source_of(settings), text_path(settings.data))
         model = model_for(source, settings, get_registry()).to(device)
-    environment = _environment(settings, source) | {"data_path": text}
+    environment = _environment(settings, source) | {"data_path": text} | ({"report": report} if report else {})
     run = ranks.first(partial(RunDirectory.create, root, mixer=settings.mixer, config=settings.model_dump(), out=out))
     run = seen_by(ranks, run)
     with run.discarded_on_failure(), run.lock():
         run.write_environment(environment)
         if source.tokenizer is not None:
             run.write_tokenizer(tokenizer_as_json(source.tokenizer))
-        trainer = Trainer(model, source, settings, run, listener or Listener(), ranks)
+        trainer = Trainer(model, source, settings, run, listener or Listener(), ranks, reports)
         return _drive(trainer, "started", interrupts, pages)
 
 
@@ -100,6 +104,7 @@ def resume(
     interrupts: Interrupts | None = None,
     pages: bool = True,
     ranks: Ranks | None = None,
+    report: str | None = None,
 ) -> Summary:
     """Resume a run from its newest sound checkpoint, to its last step or to a later one.
 
@@ -110,6 +115,7 @@ def resume(
         steps: the last step; None leaves it.
         data: where its text lies now, to be remembered; None looks where it was typed and where it lay.
         listener, interrupts, pages, ranks: as in `start`. The ranks may be more or fewer than before.
+        report: other reporters than before; ``none`` for none.
 
     Raises:
         UsageError: no run there, no sound checkpoint, fewer steps than were made, or data that has changed or moved.
@@ -125,7 +131,7 @@ def resume(
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"
             listener.notice(f"{text}; `steps`={2 * finished.steps} trains it longer")
             return finished
-        return _drive(_restored(run, steps, data, listener, ranks), "resumed", interrupts, pages)
+        return _drive(_restored(run, steps, data, listener, ranks, report), "resumed", interrupts, pages)
 
 
 def model_of(
@@ -194,8 +200,12 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
     )
 
 
-def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: Listener, ranks: Ranks) -> Trainer:
+def _restored(  # noqa: PLR0917 - what `resume` is given
+    run: RunDirectory, steps: int | None, data: str | None, listener: Listener, ranks: Ranks, report: str | None
+) -> Trainer:
     """The trainer of a saved run, at its newest sound checkpoint."""
+    recorded = run.environment.get("report")
+    report = recorded if report is None else report
     with ranks.together():
         saved = validate(run.config)
         device = prepare_machine(saved, ranks)
@@ -204,11 +214,12 @@ def _restored(run: RunDirectory, steps: int | None, data: str | None, listener: 
     with ranks.together():
         changed = check_plugins(recorded_plugins(run))
         registry = with_recorded_origins(run.environment)
+        reports = Reports.of(report, ranks, listener)
         source, place = find_run_source(run, settings, registry, given=data)
         model = model_for(source, settings, registry).to(device)
-    if place != run.environment.get("data_path"):
-        run.write_environment(run.environment | {"data_path": place})
-    trainer = Trainer(model, source, settings, run, listener, ranks)
+    if place != run.environment.get("data_path") or report != recorded:
+        run.write_environment(run.environment | {"data_path": place, "report": report})
+    trainer = Trainer(model, source, settings, run, listener, ranks, reports)
     for name, change in changed.items():
         listener.notice(change)
         run.append_event("plugin changed", plugin=name, how=change)
@@ -235,6 +246,13 @@ def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
+    with trainer.reports:
+        summary = _to_the_end(trainer, kind, interrupts, pages)
+        trainer.reports.finish(summary)
+    return summary
+
+
+def _to_the_end(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:
     run, ranks, began = trainer.run, trainer.ranks, time.perf_counter()
     earlier = sum(event.get("seconds", 0.0) for event in run.events())
     caught = interrupts or Interrupts(
@@ -242,6 +260,7 @@ def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bo
     )
     with explaining(), caught, ranks.watched():
         run.append_event(kind, step=trainer.step, ranks=ranks.count, host=platform.node())
+        ranks.first(partial(trainer.reports.open, run))
         finished = trainer.train(caught)
         seconds = time.perf_counter() - began
         run.append_event("finished" if finished else "interrupted", step=trainer.step, seconds=seconds)

@@ -1,0 +1,1 @@
+"""The built-in reporters: a plugin like any other, which nothing in the zoo imports."""
