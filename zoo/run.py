@@ -14,6 +14,7 @@ from zoo.model.faults import explaining
 from zoo.model.generate import sample_tokens
 from zoo.model.shared import load_state_tensors
 from zoo.tokenizer import Tokenizer
+from zoo.train.average import with_average
 from zoo.train.checkpoint import load_checkpoint
 from zoo.train.plugins import check_plugins, recorded_plugins, with_recorded_origins
 from zoo.train.run_directory import RunDirectory
@@ -105,20 +106,23 @@ class Run:
         return prompt + "".join(pieces)
 
 
-def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = False) -> Run:
+def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = False, ema: bool = False) -> Run:
     """Load a run from its directory, with the newest checkpoint whose files are sound.
 
     Args:
         path: of the directory.
         device: where the model goes.
         allow_changed: load it although a plugin file that it used has changed since.
+        ema: take the average of the weights in their place, of a run with the setting ``ema``.
 
     Raises:
-        UsageError: no run there, no sound checkpoint, or a plugin file that was not passed or has changed.
+        UsageError: no run there, no sound checkpoint, no average, or a plugin file that was not passed or has changed.
         PluginError: a plugin that the run used is missing or broken; the text says which distribution to install.
     """
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
+    if ema and settings.ema is None:
+        raise UsageError(f"{path} kept no average of its weights: train with the setting `ema`, e.g. 0.999")
     changed = check_plugins(recorded_plugins(directory), allow_changed=allow_changed)
     registry = with_recorded_origins(directory.environment)
     tokenizer = None
@@ -133,7 +137,7 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
     model.to(device)
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     with fitting():
-        load_state_tensors(model, checkpoint.tensors["model"])
+        load_state_tensors(model, with_average(checkpoint.tensors) if ema else checkpoint.tensors["model"])
     damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, (*damaged, *changed.values()))
 

@@ -60,13 +60,15 @@ KILLS = 20 if EXHAUSTIVE else 4
 def outcome(path: Path) -> dict[str, bytes]:
     """What has to be the same: weights, optimizer, settings, metrics, samples, scores."""
     last = max((path / "checkpoints").iterdir())
-    files = [last / "model.safetensors", last / "optimizer.safetensors"]
+    files = sorted(last.glob("*.safetensors"))
     files += [path / name for name in ("config.json", "metrics.jsonl", "samples.txt", "scores.safetensors")]
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return load_file(max((path / "checkpoints").iterdir()) / "model.safetensors")
+    """Of the model, and their average where the run keeps one."""
+    files = [path for path in max((path / "checkpoints").iterdir()).glob("*.safetensors") if path.stem != "optimizer"]
+    return {f"{file.stem} {name}": value for file in files for name, value in load_file(file).items()}
 
 
 def difference(path: Path, other: Path) -> float:
@@ -96,7 +98,9 @@ def test_two_ranks_train_bit_for_bit_as_one_process(tiny, text, tmp_path, patter
     assert outcome(tmp_path / "two") == outcome(tmp_path / "one")
 
 
-@pytest.mark.parametrize("change", [{"channel_mixer": "moe"}, {"precision": "bf16"}, {"accumulate": 4, "batch": 1}])
+@pytest.mark.parametrize(
+    "change", [{"channel_mixer": "moe"}, {"precision": "bf16", "ema": 0.9}, {"accumulate": 4, "batch": 1}]
+)
 def test_they_do_so_with_experts_in_bfloat16_and_but_for_rounding_with_more_micro_batches(tiny, tmp_path, change):
     settings = tiny(**{"accumulate": 2} | change)
     train(settings, tmp_path / "one")
@@ -128,7 +132,7 @@ def test_a_model_in_parts_is_trained_as_by_one_process(tiny, tmp_path, pattern, 
 @pytest.mark.parametrize("engine", ["ddp", "fsdp"])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_what_two_ranks_saved_is_resumed_by_any_number(tiny, tmp_path, engine, count):
-    settings = tiny(mixer="correlation, leviathan-moe(experts=4)", layers=2, accumulate=4, engine=engine)
+    settings = tiny(mixer="correlation, leviathan-moe(experts=4)", layers=2, accumulate=4, engine=engine, ema=0.9)
     half = settings.model_copy(update={"steps": 10, "schedule": "constant"})
     whole = half.model_copy(update={"steps": 20})
     assert run(2, lambda ranks: train(whole, tmp_path / "straight", ranks)) == [0, 0]
@@ -146,7 +150,7 @@ def test_what_two_ranks_saved_is_resumed_by_any_number(tiny, tmp_path, engine, c
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_parts_that_two_ranks_wrote_are_read_by_any_number(tiny, tmp_path, count):
     settings = tiny(mixer="correlation, leviathan-moe(experts=4)", layers=2, accumulate=6, engine="fsdp", batch=1)
-    half = settings.model_copy(update={"steps": 10, "schedule": "constant", "checkpoints": "sharded"})
+    half = settings.model_copy(update={"steps": 10, "schedule": "constant", "checkpoints": "sharded", "ema": 0.9})
     whole = half.model_copy(update={"steps": 20})
     assert run(2, lambda ranks: train(whole, tmp_path / "straight", ranks)) == [0, 0]
     assert run(2, lambda ranks: train(half, tmp_path / "two", ranks)) == [0, 0]
@@ -159,7 +163,7 @@ def test_parts_that_two_ranks_wrote_are_read_by_any_number(tiny, tmp_path, count
         assert run(count, lambda ranks: resume(tmp_path / "two", steps=20, pages=False, ranks=ranks)) == [0] * count
     first, second = (load_checkpoint(tmp_path / name / "checkpoints") for name in ("straight", "two"))
     assert first.step == second.step == 20
-    for stem in ("model", "optimizer"):
+    for stem in ("model", "optimizer", "ema"):
         assert first.tensors[stem].keys() == second.tensors[stem].keys()
         apart = max((value - second.tensors[stem][name]).abs().max() for name, value in first.tensors[stem].items())
         assert apart <= (0 if count == 2 else 1e-5)

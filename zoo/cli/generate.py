@@ -25,6 +25,7 @@ def generate(
     top_p: Annotated[float | None, typer.Option(metavar="X", help="Only among the most likely that hold X.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same text.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    ema: Annotated[bool, typer.Option("--ema", help="With the average of the weights, if the run kept one.")] = False,
     allow_changed: AllowChanged = False,  # noqa: ARG001 - its callback has done it
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
 ) -> None:
@@ -40,7 +41,7 @@ def generate(
     from zoo.train.settings import validate
 
     run = latest_run(run)
-    loaded = load_run(run, device=resolve_auto(validate({"device": device})).device)
+    loaded = load_run(run, device=resolve_auto(validate({"device": device})).device, ema=ema)
     for warning in loaded.warnings:
         warn(warning)
     prompt = _read_stdin() if prompt == "-" else prompt

@@ -1,6 +1,7 @@
 """What ``zoo train`` prints at its end, and the plan that it prints instead of training."""
 
 import json as json_text
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +44,7 @@ def _on_text(summary: "Summary") -> dict[str, str]:
     return {
         "loss": f"{validation} nats per token on validation text ({training} in training)",
         "": f"{summary.bits_per_byte:.4f} bits per byte",
+        **_of_average(f"{summary.ema_validation_loss:.4f}", "nats per token", summary),
     }
 
 
@@ -52,6 +54,7 @@ def _on_masked(summary: "Summary") -> dict[str, str]:
         "training)",
         "": f"{summary.unigram_loss:.4f} is the unigram loss, of token frequencies alone",
         "accuracy": f"{summary.validation_accuracy:.1%} of the masked tokens",
+        **_of_average(f"{summary.ema_validation_loss:.4f}", "nats per masked token", summary),
     }
 
 
@@ -60,7 +63,12 @@ def _on_task(summary: "Summary") -> dict[str, str]:
     return {
         "accuracy": ", ".join([f"{summary.validation_accuracy:.1%} (guessing gives {summary.guess:.1%})", *at_lengths]),
         "loss": f"{summary.validation_loss:.4f} nats per validation answer ({summary.train_loss:.4f} in training)",
+        **_of_average(f"{summary.ema_validation_accuracy:.1%}", "accuracy", summary),
     }
+
+
+def _of_average(figure: str, unit: str, summary: "Summary") -> dict[str, str]:
+    return {} if math.isnan(summary.ema_validation_loss) else {"ema": f"{figure} {unit} of the averaged weights"}
 
 
 def _prompt(run: Path) -> str:

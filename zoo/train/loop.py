@@ -55,7 +55,7 @@ class Trainer:
         self.optimizer = self.training_step.optimizer
         self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
         self._score: Score | None = None
-        self._unigram_loss = math.nan
+        self._unigram_loss = self.ema_loss = self.ema_accuracy = math.nan
         self._speed = 0.0
         self._saved_step = -1
         self._saver = Saver(background=self.ranks.count > 1)
@@ -119,6 +119,7 @@ class Trainer:
         self._score = score = self.measure(limit)
         self._unigram_loss = self.measure_unigram_loss(limit)
         self.validation_loss, self.validation_accuracy = score.loss, score.accuracy
+        self.ema_loss, self.ema_accuracy = self.measure_average(limit)
 
     def measure(self, limit: int | None) -> Score:
         """What the model scores on about so many validation tokens, sequence by sequence."""
@@ -126,10 +127,25 @@ class Trainer:
         validation = self.source.validation_batches(context=settings.context, batch=settings.batch, limit=limit)
         return evaluate(self.model, validation, precision=settings.precision, by_sequence=True, ranks=self.ranks)
 
+    def measure_average(self, limit: int | None) -> tuple[float, float]:
+        """The loss and the accuracy of the average of the weights, on the same tokens; NaN where there is none."""
+        if (average := self.training_step.engine.average) is None:
+            return math.nan, math.nan
+        with average.in_place():
+            score = self.measure(limit)
+        return score.loss, score.accuracy
+
     def measure_unigram_loss(self, limit: int | None) -> float:
         """The loss that token frequencies alone give on about so many validation tokens; NaN where it is unknown."""
         loss = self.source.unigram_loss(context=self.settings.context, limit=limit)
         return math.nan if loss is None else loss
+
+    @property
+    def final_average(self) -> tuple[float, float]:
+        """What `measure_average` gave in the last evaluation; measured again if the run has come back after it."""
+        if self.settings.ema is not None and math.isnan(self.ema_loss):
+            return self.measure_average(self.settings.final_evaluation_tokens)
+        return self.ema_loss, self.ema_accuracy
 
     @property
     def final_score(self) -> Score:
@@ -251,6 +267,8 @@ class Trainer:
         }
         if with_validation:
             row |= {"validation_loss": self.validation_loss, "validation_accuracy": self.validation_accuracy}
+            if self.settings.ema is not None:
+                row |= {"ema_validation_loss": self.ema_loss, "ema_validation_accuracy": self.ema_accuracy}
             if math.isfinite(self._unigram_loss):
                 row["unigram_loss"] = self._unigram_loss
         self.run.append_metrics(row)

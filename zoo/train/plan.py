@@ -26,7 +26,7 @@ class Memory:
     """Bytes, by what they hold.
 
     Attributes:
-        optimizer: its state, e.g. AdamW's averages of gradients.
+        optimizer: its state, e.g. AdamW's averages of gradients; and the average of the weights, where there is one.
         activations: what the forward pass of a micro-batch keeps for the backward pass; less if compiled.
     """
 
@@ -79,7 +79,8 @@ def make_plan(settings: Settings) -> Plan:
     batch = source.draw(context=settings.context, batch=2, seed=settings.seed, step=0)
     model = model_for(source, settings, get_registry()).to(device)
     size = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    memory = Memory(size, size, state_bytes(model, settings), measure_activations(model, batch, settings))
+    state = state_bytes(model, settings) + (0 if settings.ema is None else size)
+    memory = Memory(size, size, state, measure_activations(model, batch, settings))
     return Plan(settings, count_parameters(model), count_active_parameters(model), memory)
 
 

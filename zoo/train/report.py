@@ -81,6 +81,7 @@ def _figures(summary: Summary) -> list[tuple[str, str, str]]:
     return [
         ("validation loss", _number(summary.validation_loss, ".4f"), summary.unit + unigram),
         _quality(summary),
+        *_average(summary),
         ("training loss", _number(summary.train_loss, ".4f"), summary.unit),
         ("size", _number(summary.parameters, ",d"), "parameters"),
         ("length", _number(summary.steps, ",d"), "steps"),
@@ -97,6 +98,14 @@ def _quality(summary: Summary) -> tuple[str, str, str]:
     if math.isfinite(summary.unigram_loss):
         return "accuracy", accuracy, "of the masked tokens"
     return "compression", _number(summary.bits_per_byte, ".3f"), "bits per byte"
+
+
+def _average(summary: Summary) -> list[tuple[str, str, str]]:
+    if not math.isfinite(summary.ema_validation_loss):
+        return []
+    if summary.metric == "accuracy":
+        return [("averaged weights", _number(summary.ema_validation_accuracy, ".1%"), "of validation targets")]
+    return [("averaged weights", _number(summary.ema_validation_loss, ".4f"), f"{summary.unit} on validation data")]
 
 
 def _levels(summary: Summary) -> dict[str, Any]:

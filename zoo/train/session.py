@@ -180,6 +180,7 @@ def model_for(source: Source, settings: Settings, registry: Registry) -> Backbon
 def summarize(trainer: Trainer, seconds: float) -> Summary:
     """The figures of a run that has ended."""
     made = trainer.step * trainer.tokens_per_step
+    ema_loss, ema_accuracy = trainer.final_average
     return Summary(
         run=str(trainer.run.path),
         mixer=trainer.settings.mixer,
@@ -197,6 +198,8 @@ def summarize(trainer: Trainer, seconds: float) -> Summary:
         metric=trainer.source.metric,
         unit=trainer.source.unit,
         writes_text=trainer.source.writes_text,
+        ema_validation_loss=ema_loss,
+        ema_validation_accuracy=ema_accuracy,
     )
 
 

@@ -76,6 +76,9 @@ class Settings(BaseModel):
     decay: float = Field(0.2, gt=0, le=1, description="with wsd, the fraction of the steps in which the rate falls")
     weight_decay: float = Field(0.1, ge=0, description="on matrices only")
     optimizer: str = Field("adamw", description="adamw, lion, muon or sgd, with options: adamw(beta2=0.99)")
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay of an average of the weights, evaluated beside them, e.g. 0.999"
+    )
     clip: Limit = Field(1.0, description="largest norm of the gradient; none for any")
     seed: int = Field(0, ge=0, lt=2**31, description="of the parameters, the batches and the dropout")
 

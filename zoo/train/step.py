@@ -100,6 +100,8 @@ class TrainingStep:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.after_update(combine_metrics(metrics for _, metrics in pairs))
+        if self.engine.average is not None:
+            self.engine.average.update(step + 1)
         return Update(loss, norm)
 
     def _seed(self, number: int) -> None:

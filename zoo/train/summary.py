@@ -29,6 +29,8 @@ class Summary:
         bits_per_byte: of validation text; NaN for a task and for masked tokens.
         unigram_loss: the loss that token frequencies alone give on the masked tokens; NaN for other objectives.
         validation_accuracy: the fraction of the scored validation positions that were predicted correctly.
+        ema_validation_loss: that of the average of the weights, where the run kept one; `ema_validation_accuracy`
+            likewise.
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
         guess_levels: the accuracies that guessing gives there, likewise.
@@ -53,6 +55,8 @@ class Summary:
     metric: Metric
     unit: str
     writes_text: bool
+    ema_validation_loss: float = math.nan
+    ema_validation_accuracy: float = math.nan
 
     @property
     def value(self) -> float:

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zoo.model.backbone import Backbone, ModelOutput
 from zoo.model.shared import load_state_tensors, state_tensors
+from zoo.train.average import EMA
 from zoo.train.engine.engine import Engine
 from zoo.train.engine.layers import layers_of_their_own
 from zoo.train.optimizer import load_optimizer_tensors
@@ -37,6 +38,7 @@ class _Distributed(Engine):
             "model": lambda name: parameters.get(name),  # noqa: PLW0108 - of an overloaded type
             "optimizer": lambda name: parameters[name.rsplit("|", 1)[0]],
         }
+        like |= {} if self.average is None else {EMA: like["model"]}
         spread = {stem: dict(self._parts(tensors.get(stem, {}), find)) for stem, find in like.items()}
         super().load_state(spread, optimizer)
 
@@ -112,12 +114,14 @@ class Sharded(_Distributed):
         def find(stem: str, name: str, shape: tuple[int, ...]) -> Tensor | None:
             if stem == "model":
                 return model[name]
-            parameter = parameters[name.rpartition("|")[0]]
+            parameter = parameters[name if stem == EMA else name.rpartition("|")[0]]
             return torch.zeros_like(parameter) if tuple(parameter.shape) == shape else None
 
         loaded = load_shards(path, find, alone=False)
         load_state_tensors(self.model, loaded["model"])
         load_optimizer_tensors(self.model, optimizer, loaded.get("optimizer", {}))
+        if self.average is not None:
+            self.average.load(loaded.get(EMA, {}))
 
     def _wrap(self) -> Callable[..., ModelOutput]:
         model = self.model

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zoo.model.backbone import Backbone, ModelOutput
 from zoo.model.shared import load_state_tensors, state_tensors
+from zoo.train.average import EMA, Average
 from zoo.train.engine.ranks import Ranks
 from zoo.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from zoo.train.settings import Settings
@@ -28,6 +29,7 @@ class Engine:
         forward: of the model, to be called by each rank with micro-batches of its own.
         saves_shards: whether each rank writes its own part of a checkpoint.
         sharded: whether a rank holds only a part of the model, so that all of them must take part in what it does.
+        average: of the weights, where the settings ask for one.
     """
 
     sharded = False
@@ -36,6 +38,7 @@ class Engine:
     def __init__(self, model: Backbone, settings: Settings, ranks: Ranks | None = None) -> None:
         self.model, self.settings, self.ranks = model, settings, ranks or Ranks()
         self.forward: Callable[..., ModelOutput] = self._wrap()
+        self.average = None if settings.ema is None else Average(model, settings.ema)
 
     @property
     def own_share(self) -> slice:
@@ -52,14 +55,20 @@ class Engine:
         return torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip).item()
 
     def state(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds, ``model`` and ``optimizer``: named tensors in full on rank 0, none on the others."""
-        return {"model": state_tensors(self.model), "optimizer": optimizer_tensors(self.model, optimizer)}
+        """What a checkpoint holds: named tensors in full on rank 0, none on the others.
+
+        They are of ``model``, ``optimizer`` and, where there is an average, ``ema``.
+        """
+        average = {} if self.average is None else {EMA: self.average.tensors}
+        return {"model": state_tensors(self.model), "optimizer": optimizer_tensors(self.model, optimizer), **average}
 
     def load_state(self, tensors: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
         """Put back what `state` gave on rank 0, of however many ranks it was then; the others' is not looked at."""
         with fitting():
             load_state_tensors(self.model, tensors["model"])
             load_optimizer_tensors(self.model, optimizer, tensors["optimizer"])
+            if self.average is not None:
+                self.average.load(tensors.get(EMA, {}))
 
     def parts(self, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
         """What this rank holds of `state`."""
