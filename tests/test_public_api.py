@@ -66,7 +66,7 @@ def test_a_star_import_brings_the_public_names():
         ("generate", "(model, prompt, *, tokens=256, temperature=0.8, top_k=None, top_p=None, seed=0)"),
         ("load_data", "(data, *, tokenizer='byte', validation_fraction=0.1, documents='joined')"),
         ("save_run", "(model, folder=None, *, data=None, tokenizer=None, step=0)"),
-        ("load_run", "(path, *, device='cpu', allow_changed=False)"),
+        ("load_run", "(path, *, device='cpu', allow_changed=False, ema=False)"),
         ("watch_stream", "(model)"),
     ],
 )
