@@ -185,7 +185,7 @@ def _put_link(run: Path, outside: Path, chance: random.Random) -> str:
     path.symlink_to(to)
     if chance.random() < 0.5:
         (run / "summary.json").unlink(missing_ok=True)
-    if to != itself and not path.is_relative_to(run / "checkpoints"):
+    if to != itself and path.name != MANIFEST and not path.is_relative_to(run / "checkpoints"):
         _seal_if_possible(run)
     return f"{path.relative_to(run)} -> {to.name}"
 

@@ -195,6 +195,15 @@ def test_what_cannot_be_inspected_is_told_in_one_line(zoo, trained, tmp_path):
     assert "there is no checkpoint in" in refused(zoo, trained)
 
 
+def test_nothing_is_written_through_a_link(zoo, trained, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (trained / "inspection").symlink_to(tmp_path / "elsewhere")
+    result = zoo("inspect", trained, "--tokens", 8)
+    assert result.code == 2
+    assert result.err.endswith("inspection is a link to another folder: put that in its place\n")
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.slow
 def test_a_missing_plugin_is_named(zoo, tiny, tmp_path, distribution, monkeypatch):
 

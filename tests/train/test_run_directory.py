@@ -325,3 +325,11 @@ def test_nothing_is_logged_through_a_link(run, tmp_path):
         ):
             write()
     assert victim.read_text() == before
+
+
+def test_checkpoints_that_are_a_link_are_not_added_to(run, tmp_path):
+    run.write_environment({})
+    (tmp_path / "elsewhere").mkdir()
+    run.checkpoints.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match=r"checkpoints is a link to another folder: put that in its place$"):
+        run.check_resumable()

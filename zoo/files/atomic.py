@@ -82,6 +82,16 @@ def _itself(path: Path) -> BinaryIO:
     return cast(BinaryIO, open(path, "a+b", opener=opener))
 
 
+def refuse_link(folder: Path) -> None:
+    """Refuse a folder that is a link, which one from elsewhere may hold: what is written there would go elsewhere.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if folder.is_symlink():
+        raise UsageError(f"{folder} is a link to another folder: put that in its place")
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk, where the system can say so."""
     if os.name == "nt":

@@ -20,6 +20,7 @@ from zoo.files.atomic import (
     cannot_make,
     cut_lines,
     locked,
+    refuse_link,
     sync_folder,
     sync_size,
     write_atomically,
@@ -126,8 +127,9 @@ class RunDirectory:
         """Refuse a run that no optimizer can resume.
 
         Raises:
-            UsageError: ``zoo train`` did not make it.
+            UsageError: ``zoo train`` did not make it, or its checkpoints lie elsewhere.
         """
+        refuse_link(self.checkpoints)
         if SAVED_BY in self.environment:
             raise UsageError(
                 f"{self.path} was saved by {self.environment[SAVED_BY]} and has no state of an optimizer to resume: "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zoo.data.source import Source
-from zoo.files.atomic import write_atomically, writing
+from zoo.files.atomic import refuse_link, write_atomically, writing
 from zoo.files.strict_json import to_json
 from zoo.lab.inspect.drawing import draw
 from zoo.lab.inspect.inspection import Inspection
@@ -45,9 +45,9 @@ def write_inspection(run: Run, inspection: Inspection) -> tuple[dict[str, Any], 
     Raises:
         ZooError: a file cannot be written.
     """
+    refuse_link(folder := inspection.run / FOLDER)
     pictures, failures = _draw_all(inspection)
     table = as_table(inspection, pictures, failures)
-    folder = inspection.run / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
     files = {f"{picture.name}.{ending}": file for picture in pictures for ending, file in picture.files.items()}
