@@ -77,6 +77,7 @@ def test_assignments(assignment, name, value):
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
+        ("threads=2147483649", "less than or equal to 4096"),
         ("stesp=3", "there is no setting 'stesp' (did you mean 'steps'?)"),
         ("steps", "`assignments`='steps' should read `assignments`=key=value"),
         ("steps=0", "steps=0 should be greater than or equal to 1"),
