@@ -2,12 +2,15 @@
 
 import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from zoo.errors import UsageError
+
+_FIT_CHARACTERS = 2**26
+"""So much of a stream of texts is kept in memory, to learn from."""
 
 
 def smallest_dtype(vocab_size: int) -> np.dtype:
@@ -48,6 +51,10 @@ class Tokenizer(ABC):
     paper: ClassVar[str] = ""
     """Where it comes from, if it is published."""
 
+    from_file: ClassVar[bool] = False
+    """Whether its vocabulary comes from a file that an option names, and not from the texts. `fit` then reads the file,
+    and a run that is resumed takes its own copy."""
+
     name: str = ""
     """The name under which it was asked for, which the zoo sets."""
 
@@ -61,6 +68,17 @@ class Tokenizer(ABC):
             train_text: what a model is trained on: merges and the like are learned from it alone.
             whole_text: with what is validated on, for a vocabulary that has to be able to write all of it.
         """
+
+    def fit_stream(self, train_texts: Iterable[str], whole_texts: Iterable[str]) -> None:
+        """Learn a vocabulary from data that does not fit into memory. By default `fit` gets as much as it can hold.
+
+        Args:
+            train_texts: what a model is trained on, a text at a time: about 64 MiB, spread over all of it.
+            whole_texts: all texts, with those that are validated on. Both can be gone through again and again, and are
+                not read before.
+        """
+        if type(self).fit is not Tokenizer.fit:
+            self.fit("".join(train_texts), "".join(first_characters(whole_texts, _FIT_CHARACTERS)))
 
     @property
     def vocab_size(self) -> int:
@@ -94,6 +112,15 @@ class Tokenizer(ABC):
     @abstractmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """The tokenizer that gave this JSON."""
+
+
+def first_characters(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """The first texts, so many that they have about as many characters."""
+    for text in texts:
+        if limit <= 0:
+            return
+        yield text[:limit]
+        limit -= len(text)
 
 
 def to_utf8(text: str) -> bytes:

@@ -102,7 +102,7 @@ def test_a_file_with_the_name_of_a_built_in_corpus_is_reached_by_its_path(tmp_pa
 def test_a_missing_path(tmp_path):
     assert error_of(tmp_path / "no.txt") == (
         f"there is no data {str(tmp_path / 'no.txt')!r}: expected python-stdlib or shakespeare, a task "
-        "(see: zoo tasks), or the path of a UTF-8 text file or of a folder of them"
+        "(see: zoo tasks), or the path of a UTF-8 text file or of a folder of them, of .jsonl or .parquet, or of shards"
     )
 
 

@@ -11,7 +11,7 @@ from zoo.errors import UsageError
 from zoo.plugin.kinds import TOKENIZER
 from zoo.plugin.registry import get_registry
 from zoo.tokenizer import smallest_dtype
-from zoo.tokenizers.bpe import _byte_of_letter
+from zoo.tokenizers.bpe import byte_of_letter
 from zoo.tokenizers.char import CharTokenizer
 from zoo.tokenizers.chunks import CHUNK, chunks
 
@@ -205,7 +205,7 @@ def test_bpe_stops_where_there_is_nothing_to_merge():
 
 
 def test_every_letter_of_bpe_is_a_byte():
-    letters = _byte_of_letter()
+    letters = byte_of_letter()
     assert sorted(letters.values()) == list(range(256))
     assert letters["\u0120"] == ord(" ")
 
@@ -222,8 +222,8 @@ def test_bpe_without_its_library(monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("bite", "no tokenizer is named 'bite' (did you mean 'byte'?); there are: bpe, byte, char"),
-        ("zzz", "no tokenizer is named 'zzz'; there are: bpe, byte, char"),
+        ("bite", "no tokenizer is named 'bite' (did you mean 'byte'?); there are: bpe, byte, char, pretrained"),
+        ("zzz", "no tokenizer is named 'zzz'; there are: bpe, byte, char, pretrained"),
         ("byte(size=2)", "byte has no option 'size'; it has no options"),
         (
             "bpe(vocab=2)",
@@ -248,11 +248,11 @@ def test_a_tokenizer_that_cannot_be(spec, message):
 
 def test_the_spec_is_read_by_the_pattern_language():
     assert str(read_spec(" bpe( vocab_size = 512 ) ")) == "bpe(vocab_size=512)"
-    assert get_registry()[TOKENIZER].names == ("bpe", "byte", "char")
+    assert get_registry()[TOKENIZER].names == ("bpe", "byte", "char", "pretrained")
     assert [make_tokenizer(name, "ab", "abc").name for name in ("bpe", "byte", "char")] == ["bpe", "byte", "char"]
 
 
 def test_a_saved_tokenizer_of_an_unknown_kind():
     with pytest.raises(UsageError) as caught:
         tokenizer_from_json({"name": "words"})
-    assert str(caught.value) == "no tokenizer is named 'words'; there are: bpe, byte, char"
+    assert str(caught.value) == "no tokenizer is named 'words'; there are: bpe, byte, char, pretrained"

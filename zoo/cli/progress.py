@@ -1,5 +1,6 @@
 """How a training run is shown while it goes: a bar on a terminal, now and then a line elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 
 from zoo.cli.output import console, duration, printable, say, warn
 from zoo.cli.parameters import with_flags
+from zoo.data.shards.progress import EncodingProgress, reporting_to
 from zoo.train.listener import Listener, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -21,11 +23,12 @@ def live_display() -> Iterator[Listener]:
     """What suits the place where stderr goes; the bar is gone when the block ends."""
     if sys.stderr.isatty() and not console(sys.stderr).is_dumb_terminal:
         bar = Bar()
-        with bar.live:
+        with bar.live, reporting_to(bar.encoding):
             yield bar
     else:
         lines = Lines()
-        yield lines
+        with reporting_to(lines.encoding):
+            yield lines
         lines.show_sample()
 
 
@@ -69,6 +72,12 @@ class Lines(Speaker):
         self._steps = progress.steps
         if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._say(f"step {progress.step:,}/{progress.steps:,}  {_figures(progress)}")
+
+    def encoding(self, progress: EncodingProgress) -> None:
+        """Some documents were encoded."""
+        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            done = f"{progress.done / progress.total:.0%}, " if progress.total else ""
+            self._say(f"encoding {progress.name}: {done}{_encoded(progress)}")
 
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
         """The validation data was measured; all samples are in the run's samples.txt."""
@@ -126,6 +135,18 @@ class Bar(Speaker):
                 refresh=True,
             )
 
+    def encoding(self, progress: EncodingProgress) -> None:
+        """Move the bar by what was encoded."""
+        with self.speaking():
+            self.live.update(
+                self._task,
+                description=f"encoding {printable(progress.name)}",
+                total=progress.total or None,
+                completed=progress.done,
+                figures=_encoded(progress),
+                refresh=True,
+            )
+
     def evaluation(self, step: int, validation_loss: float, validation_accuracy: float, sample: str) -> None:
         """Show the loss and the first lines of the sample above the bar."""
         from rich.console import Group
@@ -143,6 +164,12 @@ def _first_lines(sample: str) -> list[str]:
 
 def _held_out(loss: float, accuracy: float) -> str:
     return f"validation loss {loss:.3f}  accuracy {accuracy:.1%}"
+
+
+def _encoded(progress: EncodingProgress) -> str:
+    speed = f"  {progress.bytes_per_second / 1e6:,.0f} MB/s" if progress.total else ""
+    left = (progress.total - progress.done) / max(progress.bytes_per_second, 1.0) if progress.total else math.inf
+    return f"{progress.documents:,} documents{speed}" + (f"  {duration(left)} left" if progress.total else "")
 
 
 def _figures(progress: Progress) -> str:

@@ -1,6 +1,6 @@
 """``zoo train``: train a model, resume a run, or say what a run would need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,8 @@ class TrainCommand(Command):
         formatter.write(_CLOSING)
 
 
+_NOT_BESIDE_FROM = {"--preset", "--config", "--continue", "--dry-run"}
+
 _CLOSING = """
 All settings, and what they mean:
   zoo train --dry-run
@@ -67,6 +69,7 @@ Examples:
   zoo train --data 'mqar(pairs=8, length=128)'
   zoo train --objective masked
   zoo train --resume runs/20250131-… --steps 2000
+  zoo train --from runs/20250131-… --data other.txt --lr 1e-4
 """
 
 
@@ -97,6 +100,10 @@ def train(
     config: Annotated[Path | None, _Settings(metavar="FILE", help="A TOML file of settings, over the preset.")] = None,
     assignments: Annotated[
         list[str] | None, _Settings("--set", metavar="KEY=VALUE", help="One setting, over the file. Repeatable.")
+    ] = None,
+    origin: Annotated[
+        Path | None,
+        _Run("--from", metavar="RUN", parser=folder_argument, help="Start from the weights of a run, or of latest."),
     ] = None,
     out: Annotated[Path | None, _Run(metavar="DIR", help="The run's folder, new. [runs/<time>-…]")] = None,
     resume: Annotated[
@@ -139,7 +146,10 @@ def train(
         "compile": compile_model or None,
     }
     resolved = partial(_resolve, preset=preset, file=config, assignments=assignments or (), flags=flags)
-    if dry_run:
+    if origin is not None:
+        _refuse_beside_from(command)
+        _watched(partial(_start_from, origin, assignments or (), flags, out, report), json=json)
+    elif dry_run:
         show_plan(resolved(), json=json)
     elif continuing:
         _watched(partial(_start_or_resume, resolved, _named(out), report), json=json)
@@ -159,6 +169,12 @@ def _refuse_beside_resume(command: typer.Context) -> None:
             f"--resume goes on with the settings of the run: leave out {', '.join(given)}; only --steps and --report "
             "may change, and --data where the text was moved"
         )
+
+
+def _refuse_beside_from(command: typer.Context) -> None:
+    given = [flag for flag in given_flags(command, but=()) if flag in _NOT_BESIDE_FROM]
+    if given:
+        raise UsageError(f"--from starts with the settings of the run: leave out {', '.join(given)}")
 
 
 def _resolve(**given: Any) -> "Settings":
@@ -194,6 +210,27 @@ def _start(
     with ranks.together():
         settings = resolved()
     return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks, report=report)
+
+
+def _start_from(  # noqa: PLR0917 - what is given, and what it is given to
+    path: Path,
+    assignments: Sequence[str],
+    flags: Mapping[str, Any],
+    out: Path | None,
+    report: str | None,
+    ranks: "Ranks",
+    listener: "Listener",
+) -> "Summary":
+    from zoo.plugin.registry import get_registry
+    from zoo.train.finetune import read_origin, settings_from
+    from zoo.train.session import start
+
+    path = ranks.first(partial(latest_run, path))
+    with ranks.together():
+        settings, origin = settings_from(path, assignments, flags), read_origin(path, get_registry())
+    for notice in origin.notices:
+        listener.notice(notice)
+    return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks, report=report, origin=origin)
 
 
 def _resume(  # noqa: PLR0917 - what is given, and what it is given to

@@ -8,11 +8,20 @@ import torch
 from torch import Tensor
 
 from zoo.data.source import IGNORE, Batch
+from zoo.data.tokens import DocumentIds, Tokens, windows_of
 from zoo.errors import UsageError, check_seed
 
 
 def draw_batch(
-    tokens: np.ndarray, *, context: int, batch: int, seed: int, step: int, rank: int = 0, separator: int | None = None
+    tokens: Tokens,
+    *,
+    context: int,
+    batch: int,
+    seed: int,
+    step: int,
+    rank: int = 0,
+    separator: int | None = None,
+    document_ids: DocumentIds | None = None,
 ) -> Batch:
     """Draw windows at random, with replacement.
 
@@ -28,6 +37,7 @@ def draw_batch(
         rank: of the process, or anything else that makes draws of one step differ.
         separator: the token that ends a document, where documents are separate: see `Batch.documents`. What follows it
             is no target, since nothing of its own document comes before.
+        document_ids: the same of separate documents that no token separates.
 
     Raises:
         UsageError: a value out of range, or a text that is shorter than a window and its last target.
@@ -39,11 +49,17 @@ def draw_batch(
     # Raw words, not numpy's Generator: only their stream is promised to be the same in every version of numpy.
     words = np.random.Philox(key=seed, counter=[0, step, rank, 0]).random_raw(batch)
     offsets = (words % np.uint64(len(tokens) - context)).astype(np.int64)
-    return _windows(tokens, offsets, context, separator)
+    return _windows(tokens, offsets, context, _numbering(separator, document_ids))
 
 
 def evaluation_windows(
-    tokens: np.ndarray, *, context: int, batch: int, limit: int | None = None, separator: int | None = None
+    tokens: Tokens,
+    *,
+    context: int,
+    batch: int,
+    limit: int | None = None,
+    separator: int | None = None,
+    document_ids: DocumentIds | None = None,
 ) -> Iterator[Batch]:
     """Cut a text into consecutive windows, so that every token but the first is a target exactly once.
 
@@ -52,7 +68,7 @@ def evaluation_windows(
         context: tokens a window. The last window is filled up with token 0, whose target is `IGNORE`.
         batch: windows at a time; the last time there may be fewer.
         limit: take about so many tokens, in windows spread evenly over the text; at least one window.
-        separator: as in `draw_batch`.
+        separator, document_ids: as in `draw_batch`.
 
     Raises:
         UsageError: as in `draw_batch`, at once.
@@ -60,7 +76,8 @@ def evaluation_windows(
     _check(tokens, context, batch)
     offsets = spread_windows(len(tokens) - 1, context, limit)
     chosen = len(offsets)
-    return (_padded(tokens, part, context, separator) for part in np.split(offsets, range(batch, chosen, batch)))
+    numbering = _numbering(separator, document_ids)
+    return (_padded(tokens, part, context, numbering) for part in np.split(offsets, range(batch, chosen, batch)))
 
 
 def spread_windows(length: int, context: int, limit: int | None) -> np.ndarray:
@@ -77,19 +94,31 @@ def number_documents(inputs: Tensor, separator: int) -> Tensor:
     return ends.cumsum(1) - ends
 
 
-def _windows(tokens: np.ndarray, offsets: np.ndarray, context: int, separator: int | None) -> Batch:
-    windows = np.lib.stride_tricks.sliding_window_view(tokens, context + 1)[offsets].astype(np.int64)
-    inputs, targets = torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
+def ids_by_separator(separator: int) -> DocumentIds:
+    """What numbers the documents of windows where a token ends each of them."""
+    return lambda windows, _offsets: number_documents(torch.from_numpy(windows), separator).numpy()
+
+
+def _numbering(separator: int | None, document_ids: DocumentIds | None) -> DocumentIds | None:
     if separator is None:
+        return document_ids
+    return ids_by_separator(separator)
+
+
+def _windows(tokens: Tokens, offsets: np.ndarray, context: int, numbering: DocumentIds | None) -> Batch:
+    windows = windows_of(tokens, offsets, context + 1).astype(np.int64)
+    inputs, targets = torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
+    if numbering is None:
         return Batch(inputs, targets, torch.from_numpy(offsets))
-    targets[inputs == separator] = IGNORE
-    return Batch(inputs, targets, torch.from_numpy(offsets), documents=number_documents(inputs, separator))
+    documents = torch.from_numpy(numbering(windows, offsets))
+    targets[documents[:, 1:] != documents[:, :-1]] = IGNORE
+    return Batch(inputs, targets, torch.from_numpy(offsets), documents=documents[:, :-1].clone())
 
 
-def _padded(tokens: np.ndarray, offsets: np.ndarray, context: int, separator: int | None) -> Batch:
+def _padded(tokens: Tokens, offsets: np.ndarray, context: int, numbering: DocumentIds | None) -> Batch:
     # The last window may stick out: it is read further to the left, and moved.
     reach = np.minimum(offsets, len(tokens) - 1 - context)
-    batch = _windows(tokens, reach, context, separator)
+    batch = _windows(tokens, reach, context, numbering)
     missing = int(offsets[-1] - reach[-1])
     if missing:
         _move_last(batch.inputs, missing, 0)
@@ -104,7 +133,7 @@ def _move_last(rows: Tensor, steps: int, fill: int) -> None:
     rows[-1] = torch.cat([rows[-1, steps:], rows.new_full((steps,), fill)])
 
 
-def _check(tokens: np.ndarray, context: int, batch: int) -> None:
+def _check(tokens: Tokens, context: int, batch: int) -> None:
     if context < 1 or batch < 1:
         raise UsageError(f"context={context} and batch={batch} should be 1 or more")
     if len(tokens) < 2:

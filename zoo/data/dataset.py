@@ -14,7 +14,8 @@ from zoo.data.cache import cache_directory, cached_folder
 from zoo.data.documents import SEPARATOR, Documents
 from zoo.data.source import Batch, Source
 from zoo.data.text import Text, load_text
-from zoo.data.tokenize import make_tokenizer, read_spec, tokenizer_as_json, tokenizer_from_json
+from zoo.data.tokenize import make_tokenizer, read_from_file, read_spec, tokenizer_as_json, tokenizer_from_json
+from zoo.data.tokens import DocumentIds, Tokens
 from zoo.errors import UsageError
 from zoo.tokenizer import Tokenizer
 
@@ -46,8 +47,8 @@ class Dataset(Source):
     name: str
     sha256: str
     tokenizer: Tokenizer
-    train: np.ndarray
-    validation: np.ndarray
+    train: Tokens
+    validation: Tokens
     train_bytes: int
     validation_bytes: int
     separator: int | None = None
@@ -74,17 +75,25 @@ class Dataset(Source):
         if self.separator is not None and context < 2:
             raise UsageError("context=1 leaves separate documents nothing to predict: choose a `context` of 2 or more")
 
-    def draw(self, *, context: int, batch: int, step: int, seed: int = 0) -> Batch:
-        """Windows of the training split, drawn at random."""
+    def draw(self, *, context: int, batch: int, step: int, seed: int = 0, stream: int = 0) -> Batch:
+        """Windows of the training split, drawn at random; those of another stream are other ones."""
         from zoo.data.batches import draw_batch  # and with it torch, for which preparing a text does not wait
 
-        return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step, separator=self.separator)
+        ids = self.document_ids(self.train)
+        return draw_batch(self.train, context=context, batch=batch, seed=seed, step=step, rank=stream, document_ids=ids)
 
     def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it."""
         from zoo.data.batches import evaluation_windows
 
-        return evaluation_windows(self.validation, context=context, batch=batch, limit=limit, separator=self.separator)
+        ids = self.document_ids(self.validation)
+        return evaluation_windows(self.validation, context=context, batch=batch, limit=limit, document_ids=ids)
+
+    def document_ids(self, tokens: Tokens) -> DocumentIds | None:  # noqa: ARG002 - the separator is in the windows
+        """What numbers the documents of windows of a split; None where documents are joined."""
+        from zoo.data.batches import ids_by_separator
+
+        return None if self.separator is None else ids_by_separator(self.separator)
 
     def bits_per_byte(self, loss: float) -> float:
         """The loss in bits for each byte of the validation text."""
@@ -108,6 +117,7 @@ def prepare(
     validation_fraction: float = 0.1,
     documents: Documents = "joined",
     cache: Path | None = None,
+    fitted: Tokenizer | None = None,
 ) -> Dataset:
     """Load, split and encode a corpus.
 
@@ -120,6 +130,7 @@ def prepare(
         validation_fraction: the share of the characters, at the end of the text, that is not trained on.
         documents: see `load_text`; a corpus that is given knows its own.
         cache: where to keep the encoded splits; `cache_directory` by default.
+        fitted: the tokenizer that `tokenizer` names, with its vocabulary, where the file of it may not be there.
 
     Raises:
         UsageError: data or a tokenizer that is not available, or a split that would be empty.
@@ -128,13 +139,15 @@ def prepare(
     corpus = load_text(data, documents=documents) if isinstance(data, str) else data
     train_text, validation_text = split_text(corpus, validation_fraction)
 
+    fitted = fitted or read_from_file(spec)
+
     def make() -> _Encoded:
-        made = make_tokenizer(spec, train_text, corpus.text)
+        made = fitted or make_tokenizer(spec, train_text, corpus.text)
         return made, made.encode(train_text), made.encode(validation_text)
 
     # Everything that `make` depends on is in the name. The tokenizer lies beside what it encoded: neither can be
     # taken for another's, and merges are learned once.
-    key = json.dumps([_FORMAT, corpus.sha256, spec, validation_fraction])
+    key = json.dumps([_FORMAT, corpus.sha256, tokenizer_as_json(fitted) if fitted else spec, validation_fraction])
     folder = (cache or cache_directory()) / "encoded" / hashlib.sha256(key.encode()).hexdigest()[:32]
     made, train, validation = _read(folder) if cached_folder(folder, lambda empty: _write(empty, make())) else make()
     for tokens in (train, validation):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
+from zoo.data.mixture import is_mixture
 from zoo.data.objective import DEFAULT_OBJECTIVE, read_objective
+from zoo.data.open import Reading, absolute, open_streamed
 from zoo.data.source import Source
 from zoo.data.task_data import TaskData
 from zoo.data.text import corpus_call
@@ -14,6 +16,7 @@ from zoo.plugin.kinds import TASK
 from zoo.plugin.pattern import Call, parse_call
 from zoo.plugin.registry import Registry, get_registry
 from zoo.task import Task
+from zoo.tokenizer import Tokenizer
 
 
 def load_source(
@@ -22,7 +25,10 @@ def load_source(
     tokenizer: str,
     validation_fraction: float,
     documents: Documents = "joined",
+    text_field: str = "text",
+    threads: int | None = None,
     objective: str = DEFAULT_OBJECTIVE,
+    fitted: Tokenizer | None = None,
     registry: Registry | None = None,
 ) -> Source:
     """The text or the task that `data` names, ready to train on.
@@ -32,7 +38,10 @@ def load_source(
         tokenizer: for a text, see `zoo.data.tokenize.make_tokenizer`.
         validation_fraction: of a text, see `zoo.data.dataset.prepare`.
         documents: of a text, see `zoo.data.text.load_text`.
+        text_field: of JSON lines and tables, where the text is.
+        threads: of what is encoded to shards: so many processes at most.
         objective: what is learned from a text, see `zoo.data.objective.read_objective`; a task has its own.
+        fitted: the tokenizer that `tokenizer` names, where it is to have a vocabulary that another text gave it.
         registry: where to look for tasks; the installed plugins by default.
 
     Raises:
@@ -41,7 +50,10 @@ def load_source(
     """
     call = task_call(data, registry)
     if call is None:
-        text = prepare(data, tokenizer, validation_fraction=validation_fraction, documents=documents)
+        reading = Reading(tokenizer, validation_fraction, documents, text_field, threads, fitted=fitted)
+        text = open_streamed(data, reading, registry) or prepare(
+            data, tokenizer, validation_fraction=validation_fraction, documents=documents, fitted=fitted
+        )
         return read_objective(objective).source(text)
     if objective != DEFAULT_OBJECTIVE:
         raise UsageError(f"the task {call} has targets of its own: leave out objective={objective}")
@@ -54,16 +66,19 @@ def load_data(
     tokenizer: str = "byte",
     validation_fraction: float = 0.1,
     documents: Documents = "joined",
+    text_field: str = "text",
 ) -> Source:
     """A text or a task to train a model on in a loop of your own.
 
     Args:
-        data: a corpus, e.g. ``"python-stdlib"``; a task, e.g. ``"mqar(pairs=8, length=128)"``; or the path of a UTF-8
-            text file or of a folder of them.
-        tokenizer: of a text: ``"byte"``, ``"char"`` or ``"bpe(vocab_size=4096)"``.
-        validation_fraction: of a text: the share at its end that is not trained on.
+        data: a corpus, e.g. ``"python-stdlib"``; a task, e.g. ``"mqar(pairs=8, length=128)"``; a mixture, ``"mix(a=0.7,
+            b=0.3)"``; or the path of UTF-8 text, ``.jsonl`` or ``.parquet``, of a folder or pattern of files, or of
+            tokens.
+        tokenizer: of a text: ``"byte"``, ``"char"``, ``"bpe(vocab_size=4096)"``, or the path of a ``tokenizer.json``.
+        validation_fraction: of a text: the share at its end, or of its documents, that is not trained on.
         documents: of a text: whether its files are one text, ``"joined"``, or documents that do not see each other,
             ``"separate"``.
+        text_field: of ``.jsonl`` and ``.parquet``: where the text is.
 
     Returns:
         Its ``vocab_size`` is what `build_model` asks for. ``draw(context=…, batch=…, step=…)`` gives a batch with
@@ -80,7 +95,15 @@ def load_data(
     is_named = isinstance(data, str) and (corpus_call(data) is not None or task_call(data) is not None)
     if isinstance(data, Path) or (not is_named and _exists(Path(data).expanduser())):
         name = str(Path(data).expanduser().absolute())
-    return load_source(name, tokenizer=tokenizer, validation_fraction=validation_fraction, documents=documents)
+    elif is_mixture(name):
+        name = absolute(name)
+    return load_source(
+        name,
+        tokenizer=tokenizer,
+        validation_fraction=validation_fraction,
+        documents=documents,
+        text_field=text_field,
+    )
 
 
 def task_call(data: str, registry: Registry | None = None) -> Call | None:
@@ -92,7 +115,13 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
         UsageError: options in brackets that cannot be read, or behind a name that is neither a task nor a file.
         PluginError: the plugin that should give the task is broken or missing.
     """
-    if not data or corpus_call(data, registry) is not None or set(data) & set("/\\~") or data.startswith("."):
+    if (
+        not data
+        or is_mixture(data)
+        or corpus_call(data, registry) is not None
+        or set(data) & set("/\\~")
+        or data.startswith(".")
+    ):
         return None
     tasks = (registry or get_registry())[TASK]
     name, bracket, _ = data.partition("(")

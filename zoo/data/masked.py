@@ -1,6 +1,5 @@
 """A text some of whose tokens are masked, to be predicted from those on both sides of them."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +7,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from zoo.data.batches import number_documents, spread_windows
+from zoo.data.batches import spread_windows
 from zoo.data.dataset import Dataset
 from zoo.data.source import IGNORE, Batch, Source
+from zoo.data.tokens import chunks_of, windows_of
 from zoo.model.backbone import Backbone
 from zoo.tokenizer import Tokenizer
 
@@ -75,7 +75,7 @@ class MaskedText(Source):
         """The windows of the training split that a model of the next token would get, masked."""
         windows = self.text.draw(context=context, batch=batch, seed=seed, step=step)
         words = _words(seed, step, _TRAINING, batch * context)
-        return self._masked(windows.inputs.numpy(), windows.offsets.numpy(), words)
+        return self._masked(windows.inputs.numpy(), windows.offsets.numpy(), words, documents=windows.documents)
 
     def validation_batches(self, *, context: int, batch: int, limit: int | None = None) -> Iterator[Batch]:
         """Windows that cover the validation split, or are spread over it; the masks of a window are always the same."""
@@ -84,9 +84,11 @@ class MaskedText(Source):
         for some in np.split(offsets, range(batch, len(offsets), batch)):
             # The last window is moved to the left, so that it is full, and only what is new in it can be chosen.
             starts = np.minimum(some, len(tokens) - context)
-            inputs = np.lib.stride_tricks.sliding_window_view(tokens, context)[starts].astype(np.int64)
+            inputs = windows_of(tokens, starts, context).astype(np.int64)
             words = [_words(_VALIDATION_KEY, int(start), _VALIDATION, context) for start in starts]
-            yield self._masked(inputs, starts, np.concatenate(words, axis=1), new=some - starts)
+            numbering = self.text.document_ids(tokens)
+            documents = None if numbering is None else torch.from_numpy(numbering(inputs, starts))
+            yield self._masked(inputs, starts, np.concatenate(words, axis=1), new=some - starts, documents=documents)
 
     def unigram_loss(self, *, context: int, limit: int | None = None) -> float:
         """The cross-entropy of the validation targets under the token frequencies of the training split."""
@@ -127,7 +129,12 @@ class MaskedText(Source):
         return "" if token == self.mask_token else self.tokenizer.decode([token])
 
     def _masked(
-        self, tokens: np.ndarray, offsets: np.ndarray, words: np.ndarray, new: np.ndarray | None = None
+        self,
+        tokens: np.ndarray,
+        offsets: np.ndarray,
+        words: np.ndarray,
+        new: np.ndarray | None = None,
+        documents: torch.Tensor | None = None,
     ) -> Batch:
         """Windows, ``(b, t)``, with some tokens masked.
 
@@ -136,6 +143,7 @@ class MaskedText(Source):
             offsets: where each starts, ``(b,)``.
             words: random numbers, ``(3, b * t)``: which tokens are chosen, what becomes of them, and random tokens.
             new: before this position nothing is chosen, ``(b,)``.
+            documents: of the tokens, where documents are separate.
         """
         rank, fate, random = words.reshape(3, *tokens.shape)
         chosen = self._chosen(tokens, rank, np.zeros_like(offsets) if new is None else new)
@@ -143,9 +151,6 @@ class MaskedText(Source):
         inputs = np.where(chosen & (fate < _MASKED), self.mask_token, tokens)
         replaced = chosen & (fate >= _MASKED) & (fate < _RANDOM)
         inputs = np.where(replaced, (random % np.uint64(self.text.vocab_size)).astype(np.int64), inputs)
-        documents = None
-        if self.text.separator is not None:
-            documents = number_documents(torch.from_numpy(tokens), self.text.separator)
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(np.where(chosen, tokens, IGNORE)),
@@ -174,7 +179,7 @@ class MaskedText(Source):
     def _unigram_nats(self) -> np.ndarray:
         """The nats of each token by how often it occurs in the training split; one is added, since some may not."""
         counts = np.ones(self.vocab_size)
-        for part in np.array_split(self.text.train, math.ceil(len(self.text.train) / 2**20)):
+        for part in chunks_of(self.text.train):
             counts += np.bincount(part, minlength=self.vocab_size)
         return np.log(counts[: self.mask_token].sum()) - np.log(counts)
 

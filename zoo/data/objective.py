@@ -6,7 +6,6 @@ from zoo.errors import UsageError
 from zoo.plugin.options import check_options, did_you_mean
 
 if TYPE_CHECKING:
-    from zoo.data.dataset import Dataset
     from zoo.data.source import Source
     from zoo.plugin.pattern import Call
 
@@ -23,8 +22,12 @@ class Objective:
     extra_tokens: ClassVar[int] = 0
     """Tokens that it adds behind those of the tokenizer."""
 
-    def source(self, text: "Dataset") -> "Source":
-        """The text as what it makes of it."""
+    def source(self, text: "Source") -> "Source":
+        """The text as what it makes of it.
+
+        Raises:
+            UsageError: it cannot be learned from this data.
+        """
         raise NotImplementedError
 
 
@@ -34,7 +37,7 @@ class NextToken(Objective):
     name = "next-token"
     causal = True
 
-    def source(self, text: "Dataset") -> "Source":
+    def source(self, text: "Source") -> "Source":
         """The text itself."""
         return text
 
@@ -54,9 +57,13 @@ class Masked(Objective):
             raise ValueError(f"rate={rate:g} should be greater than 0 and less than 1, e.g. 0.15")
         self.rate = rate
 
-    def source(self, text: "Dataset") -> "Source":
+    def source(self, text: "Source") -> "Source":
         """The text with some of its tokens masked."""
+        from zoo.data.dataset import Dataset
         from zoo.data.masked import MaskedText  # and with it torch, for which the settings do not wait
+
+        if not isinstance(text, Dataset):
+            raise UsageError(f"the objective masked learns from one text with a tokenizer, and {text.name} is none")
 
         return MaskedText(text, self.rate)
 

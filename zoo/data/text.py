@@ -13,6 +13,9 @@ from zoo.plugin.kinds import CORPUS, TASK
 from zoo.plugin.pattern import Call, parse_call
 from zoo.plugin.registry import Registry, get_registry
 
+HUB = "hf:"
+"""What a data set of the Hugging Face Hub begins with."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -71,11 +74,20 @@ def corpus_call(data: str, registry: Registry | None = None) -> Call | None:
     Raises:
         PatternError: options in brackets that cannot be read.
     """
+    if data.startswith(HUB):
+        return _hub_call(data, registry)
     name = data.partition("(")[0].strip().rpartition(":")[2].replace("_", "-")
     corpora = (registry or get_registry())[CORPUS]
     if set(data.partition("(")[0]) & set("/\\~.") or not any(entry.name == name for entry in corpora.entries):
         return None
     return parse_call(data)
+
+
+def _hub_call(data: str, registry: Registry | None) -> Call:
+    """``hf:NAME`` as the corpus `hf` with its name, which a plugin gives."""
+    if not any(entry.name == "hf" for entry in (registry or get_registry())[CORPUS].entries):
+        raise UsageError(f"{data} needs a plugin: pip install zoo-datasets")
+    return Call("hf", (("name", data.removeprefix(HUB)),))
 
 
 def _corpus_text(call: Call, separator: str, registry: Registry | None) -> tuple[str, str]:
@@ -96,7 +108,7 @@ def _user_text(data: str, keep_marks: bool, separator: str) -> tuple[str, str]:
     try:
         path = Path(data).expanduser()
         if not data or not path.exists():
-            raise UsageError(_no_such_data(data))
+            raise UsageError(no_such_data(data))
         if path.is_dir():
             text = read_folder(path, keep_marks=keep_marks, separator=separator)
         else:
@@ -110,7 +122,8 @@ def _user_text(data: str, keep_marks: bool, separator: str) -> tuple[str, str]:
     return path.resolve().name, text
 
 
-def _no_such_data(data: str) -> str:
+def no_such_data(data: str) -> str:
+    """That there is no such data, and what else there is."""
     from zoo.plugin.options import did_you_mean
 
     suite = get_registry().suite(data)
@@ -121,5 +134,5 @@ def _no_such_data(data: str) -> str:
     hint = did_you_mean(data, [*corpora, *tasks]) if is_word else ""
     return (
         f"there is no data {data!r}{hint}: expected {' or '.join(corpora)}, a task (see: zoo tasks), "
-        "or the path of a UTF-8 text file or of a folder of them"
+        "or the path of a UTF-8 text file or of a folder of them, of .jsonl or .parquet, or of shards"
     )

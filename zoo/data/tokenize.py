@@ -1,6 +1,7 @@
 """From what ``--tokenizer`` says to a tokenizer, and from a tokenizer to JSON and back."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from zoo.errors import UsageError
@@ -23,7 +24,7 @@ def make_tokenizer(spec: str, train_text: str, whole_text: str, registry: Regist
         UsageError: an unknown name or option, a value out of range, or a library that is not installed.
         PluginError: the tokenizer's plugin is broken or missing, or the tokenizer itself fails.
     """
-    tokenizer = _create(spec, registry)
+    tokenizer = create_tokenizer(spec, registry)
     tokenizer.fit(train_text, whole_text)
     return tokenizer
 
@@ -34,8 +35,38 @@ def read_spec(spec: str, registry: Registry | None = None) -> Call:
     Raises:
         UsageError, PluginError: as in `make_tokenizer`.
     """
-    _create(spec, registry)
+    create_tokenizer(spec, registry)
+    return tokenizer_call(spec)
+
+
+def tokenizer_call(spec: str) -> Call:
+    """The tokenizer that was asked for; the path of a ``tokenizer.json``, or of a folder that has one, is `pretrained`.
+
+    Raises:
+        PatternError: text that cannot be read.
+    """
+    if is_path(spec):
+        return Call("pretrained", (("path", str(Path(spec.strip()).expanduser().absolute())),))
     return parse_call(spec)
+
+
+def is_path(spec: str) -> bool:
+    """Whether a tokenizer is named by a path rather than by its name and options."""
+    text = spec.strip()
+    return "(" not in text and (bool(set(text) & set("/\\~")) or text.startswith(".") or text.endswith(".json"))
+
+
+def read_from_file(spec: str, registry: Registry | None = None) -> Tokenizer | None:
+    """The tokenizer, if its vocabulary comes from a file and not from the texts; None for any other one.
+
+    Raises:
+        UsageError, PluginError: as in `make_tokenizer`.
+    """
+    tokenizer = create_tokenizer(spec, registry)
+    if not tokenizer.from_file:
+        return None
+    tokenizer.fit("", "")
+    return tokenizer
 
 
 def tokenizer_as_json(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -65,8 +96,13 @@ def tokenizer_from_json(saved: Mapping[str, Any], registry: Registry | None = No
     return tokenizer
 
 
-def _create(spec: str, registry: Registry | None) -> Tokenizer:
-    call = parse_call(spec)
+def create_tokenizer(spec: str, registry: Registry | None = None) -> Tokenizer:
+    """A tokenizer that has learned nothing yet.
+
+    Raises:
+        UsageError, PluginError: as in `make_tokenizer`.
+    """
+    call = tokenizer_call(spec)
     tokenizer = cast(Tokenizer, create((registry or get_registry())[TOKENIZER].find(call.name), call.keywords))
     tokenizer.name = call.name
     return tokenizer

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from zoo.data.source import Source
 from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters, count_parameters
@@ -97,6 +98,12 @@ def measure_state(model: Backbone, *, length: int) -> int | None:
     except NotImplementedError:
         return None
     return sum(leaf.numel() for leaf in tree_leaves(state["layers"]) if isinstance(leaf, Tensor))
+
+
+def predicted_positions(source: Source, context: int) -> int | None:
+    """At how many positions of a sequence there is something to predict, on average; None for nearly all."""
+    batch = source.draw(context=context, batch=64, seed=0, step=0)
+    return None if batch.where is None else round(len(batch.where) / 64)
 
 
 def _probe(model: Backbone) -> Backbone:

@@ -1,7 +1,7 @@
 """Byte-pair encoding, learned from the training text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,7 +43,14 @@ class BpeTokenizer(Tokenizer):
 
     def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - nothing is learned from the validation text
         """Learn the merges from the training text."""
-        _require_library()
+        self._learn(chunks(train_text))
+
+    def fit_stream(self, train_texts: Iterable[str], whole_texts: Iterable[str]) -> None:  # noqa: ARG002 - as in `fit`
+        """Learn the merges from the training texts, a text at a time."""
+        self._learn(chunk for text in train_texts for chunk in chunks(text))
+
+    def _learn(self, texts: Iterable[str]) -> None:
+        require_library("bpe")
         from tokenizers import Tokenizer as Model
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -56,12 +63,12 @@ class BpeTokenizer(Tokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        model.train_from_iterator(chunks(train_text), trainer)
+        model.train_from_iterator(texts, trainer)
         self._take(model)
 
     def _take(self, model: "tokenizers.Tokenizer") -> None:
         """Take the vocabulary of a tokenizer of the library."""
-        byte_of = _byte_of_letter()
+        byte_of = byte_of_letter()
         words = sorted(model.get_vocab().items(), key=lambda entry: entry[1])
         self.pieces = tuple(bytes(byte_of[letter] for letter in word) for word, _ in words)
         self._model = model
@@ -82,7 +89,7 @@ class BpeTokenizer(Tokenizer):
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Self:
         """The tokenizer with saved merges; `UsageError` if the library is missing."""
-        _require_library()
+        require_library("bpe")
         from tokenizers import Tokenizer as Model
 
         made = cls()
@@ -90,16 +97,17 @@ class BpeTokenizer(Tokenizer):
         return made
 
 
-def _require_library() -> None:
+def require_library(name: str) -> None:
+    """Refuse, in the name of a tokenizer, to go on without the library tokenizers."""
     try:
         import tokenizers  # noqa: F401
     except ImportError:
         raise UsageError(
-            "the tokenizer 'bpe' needs the library tokenizers: pip install 'mixer-zoo[bpe]', or use byte or char"
+            f"the tokenizer {name!r} needs the library tokenizers: pip install 'mixer-zoo[bpe]', or use byte or char"
         ) from None
 
 
-def _byte_of_letter() -> dict[str, int]:
+def byte_of_letter() -> dict[str, int]:
     """GPT-2's letters for bytes: printable ones stand for themselves, the others take the letters from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(_BYTES) if byte not in printable]

@@ -1,6 +1,6 @@
 """A token for each character that the corpus has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,13 @@ class CharTokenizer(Tokenizer):
     def fit(self, train_text: str, whole_text: str) -> None:  # noqa: ARG002 - the validation split is to be written too
         """Take the characters of the whole text as vocabulary."""
         self._take("".join(sorted(set(whole_text))))
+
+    def fit_stream(self, train_texts: Iterable[str], whole_texts: Iterable[str]) -> None:  # noqa: ARG002 - as in `fit`
+        """Take the characters of all texts as vocabulary, a text at a time."""
+        characters = set[str]()
+        for text in whole_texts:
+            characters.update(text)
+        self._take("".join(sorted(characters)))
 
     def _take(self, characters: str) -> None:
         """Take a vocabulary, each character once, in the order of the tokens."""

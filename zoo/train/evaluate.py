@@ -12,7 +12,7 @@ from zoo.data.source import IGNORE, Batch
 from zoo.model.backbone import Backbone
 from zoo.train.engine.ranks import Ranks
 
-__all__ = ["Score", "autocast", "evaluate"]
+__all__ = ["Score", "autocast", "evaluate", "predict"]
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -55,14 +55,19 @@ def evaluate(
     return score
 
 
-def _measure(model: Backbone, batch: Batch, precision: str, by_sequence: bool) -> Score:
+def predict(model: Backbone, batch: Batch, precision: str) -> torch.Tensor:
+    """The logits at the n positions that are predicted at, ``(n, vocabulary)``, in float32 on the model's device."""
     device = next(model.parameters()).device
     where = None if batch.where is None else batch.where.to(device)
     with autocast(device, precision):
         output = model(batch.inputs.to(device), where=where, **batch.documents_for(device))
-        logits = output.logits.flatten(0, -2).float()
+        return output.logits.flatten(0, -2).float()
+
+
+def _measure(model: Backbone, batch: Batch, precision: str, by_sequence: bool) -> Score:
+    logits = predict(model, batch, precision)
     targets = batch.at_predictions(batch.targets)
-    on_device = targets.to(device)
+    on_device = targets.to(logits.device)
     score = Score(F.cross_entropy(logits, on_device, ignore_index=IGNORE, reduction="sum").item())
     predictions = logits.argmax(-1).cpu()
     score.add_predictions(batch, predictions, targets)

@@ -7,18 +7,30 @@ from typing import Literal, TypeAlias
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
 from zoo.data.load import load_source, task_call
+from zoo.data.open import Reading, absolute, is_place, open_streamed
 from zoo.data.source import Source
 from zoo.data.text import Text, corpus_call, load_text
+from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
+from zoo.plugin.kinds import TOKENIZER
 from zoo.plugin.registry import Registry
+from zoo.tokenizer import Tokenizer
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
+
+FROM = "from"
+"""In env.json of a run that started from the weights of another one: which, and its step."""
 
 Owner: TypeAlias = Literal["run", "comparison"]
 
 
-def source_of(settings: Settings, registry: Registry | None = None) -> Source:
+def source_of(settings: Settings, registry: Registry | None = None, *, fitted: Tokenizer | None = None) -> Source:
     """The text or the task that the settings name, which the context must fit.
+
+    Args:
+        settings: of the run.
+        registry: where to look for tasks; the installed plugins by default.
+        fitted: the tokenizer, where a text is to be encoded with a vocabulary that another one has.
 
     Raises:
         UsageError: data that is not available, or too short for the context.
@@ -28,7 +40,10 @@ def source_of(settings: Settings, registry: Registry | None = None) -> Source:
         tokenizer=settings.tokenizer,
         validation_fraction=settings.validation_fraction,
         documents=settings.documents,
+        text_field=settings.text_field,
+        threads=settings.threads,
         objective=settings.objective,
+        fitted=fitted,
         registry=registry,
     )
     source.check_context(settings.context)
@@ -39,7 +54,7 @@ def text_path(data: str, registry: Registry | None = None) -> str | None:
     """The absolute path of a text of the user's own; None for a built-in text or a task."""
     if _is_registered(data, registry):
         return None
-    return str(Path(data).expanduser().absolute())
+    return absolute(data, registry)
 
 
 def _is_registered(data: str, registry: Registry | None) -> bool:
@@ -53,6 +68,7 @@ def find_source(
     recorded: str | None = None,
     given: str | None = None,
     owner: Owner = "run",
+    fitted: Tokenizer | None = None,
     registry: Registry | None = None,
 ) -> tuple[Source, str | None]:
     """The data of a run or a comparison. A text is looked for where it was typed, and where it lay then.
@@ -63,6 +79,7 @@ def find_source(
         recorded: the absolute path of its text; None for other data, and where an earlier version did not record it.
         given: where the text lies now: nowhere else is looked.
         owner: which of the two it is.
+        fitted: its tokenizer, where the vocabulary came from a file that may not be there any more.
         registry: where to look for tasks; the installed plugins by default.
 
     Returns:
@@ -78,9 +95,8 @@ def find_source(
     places = dict.fromkeys(_place(candidate) for candidate in candidates)
     for place in places:
         named = given is not None or corpus_call(place, registry) is not None
-        corpus = _same_text(place, sha256, named=named, documents=settings.documents)
-        if corpus is not None:
-            text = prepare(corpus, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction)
+        text = _same_data(place, sha256, settings, named=named, fitted=fitted, registry=registry)
+        if text is not None:
             source = settings.text_objective.source(text)
             source.check_context(settings.context)
             return source, None if corpus_call(place, registry) is not None else place
@@ -103,11 +119,52 @@ def find_run_source(
     checksum, recorded = environment.get("data_sha256", ""), environment.get("data_path")
     if not isinstance(checksum, str) or not isinstance(recorded, str | None):
         raise UsageError(f"{run.path / 'env.json'} is damaged (it records no data): put back a good copy")
-    return find_source(settings, sha256=checksum, recorded=recorded, given=given, registry=registry)
+    fitted = tokenizer_from_json(run.tokenizer, registry) if _has_a_given_vocabulary(run, settings, registry) else None
+    return find_source(settings, sha256=checksum, recorded=recorded, given=given, fitted=fitted, registry=registry)
+
+
+def _has_a_given_vocabulary(run: RunDirectory, settings: Settings, registry: Registry) -> bool:
+    """Whether the run has a copy of a vocabulary that it did not learn from its text."""
+    if not run.learned_text:
+        return False
+    started_from_another = isinstance(run.environment.get(FROM), dict)
+    return started_from_another or registry[TOKENIZER].find(settings.tokenizer_call.name).cls.from_file
 
 
 def _place(data: str) -> str:
-    return data if corpus_call(data) is not None else str(Path(data).expanduser().absolute())
+    return absolute(data)
+
+
+def _same_data(
+    place: str, sha256: str, settings: Settings, *, named: bool, fitted: Tokenizer | None, registry: Registry | None
+) -> Source | None:
+    """The text that is there, if it is the one."""
+    if not named and not is_place(place):
+        return None
+    reading = Reading(
+        settings.tokenizer,
+        settings.validation_fraction,
+        settings.documents,
+        settings.text_field,
+        settings.threads,
+        fitted=fitted,
+    )
+    try:
+        streamed = open_streamed(place, reading, registry)
+    except UsageError:
+        if named:
+            raise
+        return None
+    if streamed is not None and streamed.sha256 == sha256:
+        return streamed
+    is_corpus = corpus_call(place, registry) is not None
+    if streamed is not None and (is_corpus or not Path(place).exists()):
+        return None
+    # earlier versions read every file as plain text, whatever its form and size
+    text = _same_text(place, sha256, named=named and streamed is None, documents=settings.documents)
+    if text is None:
+        return None
+    return prepare(text, tokenizer=settings.tokenizer, validation_fraction=settings.validation_fraction, fitted=fitted)
 
 
 def _same_text(place: str, sha256: str, *, named: bool, documents: Documents) -> Text | None:
@@ -134,7 +191,7 @@ def _task(settings: Settings, sha256: str, given: str | None, owner: Owner, regi
 
 
 def _not_found(settings: Settings, places: Iterable[str], owner: Owner) -> UsageError:
-    there = [place for place in places if corpus_call(place) is not None or Path(place).exists()]
+    there = [place for place in places if corpus_call(place) is not None or is_place(place)]
     hint = "name the same text with `data`=PATH" if owner == "run" else "put it back"
     if there:
         where = "" if there == [settings.data] else f" (looked at {' and '.join(there)})"

@@ -22,7 +22,8 @@ from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
 from zoo.train.checkpoint import load_checkpoint, without_tensors
 from zoo.train.engine.ranks import Ranks
-from zoo.train.find_data import find_run_source, source_of, text_path
+from zoo.train.find_data import FROM, find_run_source, source_of, text_path
+from zoo.train.finetune import Origin
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.loop import Trainer
@@ -44,6 +45,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
     """The user stopped the run; it was saved and can be resumed."""
 
     def __init__(self, run: Path, step: int) -> None:
+        self.run, self.step = run, step
         super().__init__(f"stopped after step {step}, saved; resume with: zoo train --resume {quote(str(run))}")
 
 
@@ -58,6 +60,7 @@ def start(
     found: tuple[Source, str | None] | None = None,
     ranks: Ranks | None = None,
     report: str | None = None,
+    origin: Origin | None = None,
 ) -> Summary:
     """Train a new model.
 
@@ -71,6 +74,7 @@ def start(
         found: the data, and the absolute path of the text, where `find_source` has found them already.
         ranks: the processes that train it, all of which call this; one by default.
         report: the reporters, see `zoo.train.reports.read_reporters`.
+        origin: a run from whose weights this one starts; `zoo.train.finetune.settings_from` gives the settings.
 
     Raises:
         ZooError: of the kind that says whose fault it is.
@@ -82,9 +86,15 @@ def start(
         device = prepare_machine(settings, ranks)
         check_optimizer(settings)
         reports = Reports.of(report, ranks, listener or Listener())
-        source, text = found or (source_of(settings), text_path(settings.data))
+        if origin is None:
+            source, text = found or (source_of(settings), text_path(settings.data))
+        else:
+            source, text = origin.source(settings, get_registry()), text_path(settings.data)
         model = model_for(source, settings, get_registry()).to(device)
+        if origin is not None:
+            origin.fill(model, source)
     environment = _environment(settings, source) | {"data_path": text} | ({"report": report} if report else {})
+    environment |= {} if origin is None else {FROM: origin.record}
     run = ranks.first(partial(RunDirectory.create, root, mixer=settings.mixer, config=settings.model_dump(), out=out))
     run = seen_by(ranks, run)
     with run.discarded_on_failure(), run.lock():

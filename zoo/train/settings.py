@@ -56,10 +56,11 @@ class Settings(BaseModel):
     tie_embeddings: bool = Field(True, description="the unembedding is the embedding, or a matrix of its own")
     dropout: float = Field(0.0, ge=0, lt=1, description="probability, on the embedding and on every write")
 
-    data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path to text, or a task")
-    tokenizer: str = Field("byte", description="of a text: byte, char, bpe, or bpe(vocab_size=…)")
+    data: str = Field("python-stdlib", description="python-stdlib, shakespeare, a path, mix(PATH=…), or a task")
+    text_field: str = Field("text", description="of .jsonl and .parquet, where the text is")
+    tokenizer: str = Field("byte", description="of a text: byte, char, bpe(vocab_size=…), or a tokenizer.json")
     documents: Documents = Field("joined", description="files of a text: joined, or separate documents, packed")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of a text, its end")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of a text its end, or of its documents")
     objective: Annotated[str, AfterValidator(canonical_objective)] = Field(
         DEFAULT_OBJECTIVE, description="of a text: next-token, masked, or masked(rate=…)"
     )
@@ -133,7 +134,9 @@ class Settings(BaseModel):
     @property
     def tokenizer_call(self) -> Call:
         """The tokenizer, of a text."""
-        return parse_call(self.tokenizer)
+        from zoo.data.tokenize import tokenizer_call
+
+        return tokenizer_call(self.tokenizer)
 
     @property
     def optimizer_call(self) -> Call:

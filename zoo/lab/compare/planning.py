@@ -15,7 +15,7 @@ from zoo.lab.compare.plan import Arm, Plan
 from zoo.lab.compare.request import MAX_JOBS, Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.match import match
-from zoo.lab.size import Size, measure_size
+from zoo.lab.size import Size, measure_size, predicted_positions
 from zoo.lab.tier import Tier, find_tier
 from zoo.model.backbone import Backbone
 from zoo.model.build import check_pattern
@@ -155,7 +155,7 @@ def _sized(
     request: Request, settings: Settings, source: Source, target: float | None
 ) -> tuple[Settings, Size, float | None]:
     """The settings at the width that was asked for, or at which the model is as big as the target."""
-    build, targets = partial(_build, source), _targets(source, settings)
+    build, targets = partial(_build, source), predicted_positions(source, settings.context)
     if target is None or request.match == "none":
         size = measure_size(build(settings), length=settings.context, targets=targets)
         return settings, size, None if request.match == "none" else 1.0
@@ -165,12 +165,6 @@ def _sized(
 
 def _build(source: Source, settings: Settings) -> Backbone:
     return model_for(source, settings, get_registry())
-
-
-def _targets(source: Source, settings: Settings) -> int | None:
-    """At how many positions of a sequence there is something to predict, on average; None for nearly all."""
-    batch = source.draw(context=settings.context, batch=64, seed=0, step=0)
-    return None if batch.where is None else round(len(batch.where) / 64)
 
 
 def _quantity(size: Size, what: str) -> float:
