@@ -45,7 +45,7 @@ def inspect(
         loaded = load_run(run, device=resolve_auto(validate({"device": device})).device)
         for warning in loaded.warnings:
             warn(warning)
-        with _spinner() as progress:
+        with spinner() as progress:
             inspection = inspect_run(loaded, tokens=tokens, data=data, progress=progress)
             table, report = write_inspection(loaded, inspection)
     for warning in inspection.warnings:
@@ -60,7 +60,7 @@ def inspect(
 
 
 @contextmanager
-def _spinner() -> Iterator[Callable[[str], None]]:
+def spinner() -> Iterator[Callable[[str], None]]:
     """On a terminal, what is being done; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield lambda _text: None

@@ -1,0 +1,1 @@
+"""How well a trained model predicts: on which data, at which position, at which length."""
