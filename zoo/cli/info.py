@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.files import with_file_names
-from zoo.cli.output import print_json, print_page
+from zoo.cli.output import plain_table, print_json, print_page
 from zoo.cli.page import figures, flowing, head, sources
+from zoo.train.shell import quote
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,15 +17,16 @@ if TYPE_CHECKING:
 def info(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="With options if any: 'correlation(max_lag=5)'; or KIND:NAME."),
+        typer.Argument(metavar="NAME", help="With options if any: 'correlation(max_lag=5)'; KIND:NAME, or a preset."),
     ],
     dim: Annotated[int, typer.Option(help="Model width at which parameters and state are counted.", metavar="N")] = 128,
     heads: Annotated[int, typer.Option(help="Heads, where NAME sets none.", metavar="N")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Describe a mixer or other member: equation, options, size, cost."""
-    from zoo.describe.members import describe_member, find_member
+    from zoo.describe.members import describe_member, find_member, is_member
     from zoo.describe.mixers import describe_mixer
+    from zoo.describe.presets import describe_preset, is_preset
     from zoo.describe.tasks import describe_data
     from zoo.errors import UsageError
     from zoo.plugin.kinds import MIXER, TASK
@@ -35,7 +37,10 @@ def info(
         if value < 1:
             raise UsageError(f"{flag} {value} should be 1 or more")
     call, registry = parse_call(with_file_names(name)), get_registry()
-    entry = find_member(call, registry)
+    entry = None if is_preset(call) and not is_member(call, registry) else find_member(call, registry)
+    if entry is None:
+        _print_preset(describe_preset(call), json=json)
+        return
     plain = Call(registry[entry.kind].display_name(entry), call.options)
     if entry.kind == MIXER:
         described = describe_mixer(plain, dim=dim, heads=heads, registry=registry)
@@ -52,7 +57,40 @@ def info(
 def _page(member: dict[str, Any]) -> Iterator["RenderableType"]:
     yield from head(member)
     rows = {"mixer": _figures, "hybrid": _layers}.get(member["kind"], sources)
-    yield figures(rows(member))
+    yield figures({"use": _use(member), **rows(member)})
+
+
+def _print_preset(preset: dict[str, Any], *, json: bool) -> None:
+    from rich.text import Text
+
+    if json:
+        print_json(preset)
+        return
+    rows = [(each["name"], str(each["value"]), each["meaning"]) for each in preset["settings"]]
+    use = {"use": f"zoo train --preset {preset['name']}; all settings: zoo train --preset {preset['name']} --dry-run"}
+    title = Text.assemble((preset["name"], "bold"), f"\n{preset['summary']}")
+    print_page([title, plain_table(("setting", "value", "meaning"), rows), figures(use)])
+
+
+def _use(member: dict[str, Any]) -> str:
+    """The command line that takes it."""
+    command = _USES.get(member["kind"], "").replace("{}", quote(member["call"]))
+    return command if member.get("causal", True) else f"{command} --objective masked"
+
+
+_USES = {
+    "mixer": "zoo train --mixer {}",
+    "hybrid": "zoo train --mixer {}",
+    "channel-mixer": "zoo train --channel-mixer {}",
+    "residual": "zoo train --residual {}",
+    "task": "zoo train --data {}; an example: zoo tasks {}",
+    "corpus": "zoo train --data {}",
+    "tokenizer": "zoo train --tokenizer {}",
+    "optimizer": "zoo train --optimizer {}",
+    "executor": "zoo compare … --on {}",
+    "reporter": "zoo train --report {}",
+}
+"""By kind, with a place for the call."""
 
 
 def _layers(hybrid: dict[str, Any]) -> dict[str, str]:

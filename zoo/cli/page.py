@@ -17,7 +17,7 @@ def head(member: Mapping[str, Any]) -> list["RenderableType"]:
     from rich.console import Group
     from rich.text import Text
 
-    blocks: list[RenderableType] = [Text.assemble((member["call"], "bold"), "\n", member["summary"])]
+    blocks: list[RenderableType] = [Text.assemble((member["call"], "bold"), "\n", member["summary"].replace("`", ""))]
     if member["equation"]:
         # In a group, because a console joins texts of its own into one that wraps.
         blocks.append(Group(Text(indent(member["equation"], " " * 4), style="cyan", no_wrap=True, overflow="ignore")))
@@ -61,7 +61,7 @@ def _default(option: Mapping[str, Any]) -> str:
         return "required"
     if option["name"] in FILLED_BY_HOST:
         return "from the model"
-    return str(_with_tuples(option["default"]))
+    return str(_with_tuples(option["default"])) or "''"
 
 
 def _with_tuples(value: Any) -> Any:

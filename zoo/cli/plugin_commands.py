@@ -43,11 +43,20 @@ def find_command(name: str) -> Any:
 
 def remember_plugins() -> None:
     """Keep the names of what the plugins give, where they have been loaded, for the help and for completion."""
+    from zoo.cli.completing.remembered import describe_words, version_of_sources
     from zoo.plugin.listing import remember
     from zoo.plugin.registry import discovered
 
     if (registry := discovered()) is not None:
-        remember(registry)
+
+        def describe() -> dict[str, Any]:
+            from zoo.cli.completing.program import describe_program
+
+            commands = [command for plugin in registry.plugins for command in plugin.commands]
+            program = describe_program({command.name: _made(command) for command in commands})
+            return {"words": describe_words(registry), "program": program}
+
+        remember(registry, sources=version_of_sources(), describe=describe)
 
 
 def _made(command: PluginCommand) -> Any:

@@ -22,8 +22,13 @@ def choose_waiting(environ: MutableMapping[str, str], *, others: float) -> None:
         environ: of the process, before torch is imported. Processes that it starts inherit it.
         others: how many other processes want to run.
     """
-    if others >= max(1.0, _BUSY * (os.cpu_count() or 1)) and not any(name in environ for name in _CHOICES):
+    if is_busy(others) and not any(name in environ for name in _CHOICES):
         environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def is_busy(others: float) -> bool:
+    """Whether so many other processes that want to run slow this one down."""
+    return others >= max(1.0, _BUSY * (os.cpu_count() or 1))
 
 
 def count_others(path: Path = Path("/proc/loadavg")) -> float:

@@ -8,6 +8,8 @@ from zoo.model.create import create
 from zoo.plugin import kinds
 from zoo.plugin.catalogue import Entry
 from zoo.plugin.kinds import Kind
+from zoo.plugin.known import how_to_install
+from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call
 from zoo.plugin.registry import Registry
 
@@ -29,11 +31,39 @@ def find_member(call: Call, registry: Registry) -> Entry[Any]:
     if named:
         return registry[named[0]].find(rest)
     plain = call.name.rpartition(":")[2]
-    having = [kind for kind in kinds.KINDS if any(entry.name == plain for entry in registry[kind].entries)]
+    having = [
+        kind for kind in kinds.KINDS if any(entry.name == plain.replace("_", "-") for entry in registry[kind].entries)
+    ]
     if len(having) > 1:
         names = " or ".join(f"{kind.name}:{plain}" for kind in having)
         raise UsageError(f"{plain!r} is a {' and a '.join(map(str, having))}: write {names}")
-    return registry[having[0] if having else kinds.MIXER].find(call.name)
+    try:
+        return registry[having[0] if having else kinds.MIXER].find(call.name)
+    except UsageError:
+        if not having and plain == call.name:
+            _look_beyond(plain, registry)
+        raise
+
+
+def is_member(call: Call, registry: Registry) -> bool:
+    """Whether a member of any kind has the name of a call."""
+    name = call.name.replace("_", "-")
+    return any(entry.name == name for kind in kinds.KINDS for entry in registry[kind].entries)
+
+
+def _look_beyond(name: str, registry: Registry) -> None:
+    """Say what to do about a name that no kind has, where that is known.
+
+    Raises:
+        UsageError: the name of a member of whatever kind is near.
+        PluginError: a plugin that is not installed has it, which is for the catalogue of its kind to say.
+    """
+    for kind in kinds.KINDS:
+        if how_to_install(kind.name, name):
+            registry[kind].find(name)
+    names = [each for kind in kinds.KINDS for each in registry[kind].names]
+    if near := did_you_mean(name, names):
+        raise UsageError(f"no mixer is named {name!r}, nor another member{near}; see all with: zoo list --kind all")
 
 
 def describe_member(call: Call, entry: Entry[Any], registry: Registry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from zoo.plugin.catalogue import Entry
 from zoo.plugin.options import REQUIRED, Option
 from zoo.plugin.pattern.text import canonical_value
 
-_HEADER = re.compile(r"(Options|Cost|Raises|Errors|Source|Sources):[ \t]*\n?")
+_HEADER = re.compile(r"(Args|Options|Cost|Raises|Errors|Source|Sources):[ \t]*\n?")
 _SECTION = {"": "text", "Raises": "errors", "Errors": "errors", "Cost": "cost", "Source": "source", "Sources": "source"}
 
 
@@ -19,7 +19,7 @@ def parse_doc(doc: str) -> dict[str, str]:
     """The parts of a docstring: summary, equation, text, cost, errors and source; empty where it has none.
 
     The equation is what is indented before the first section, the text what stands there and is not. The options
-    are left out: they have a table of their own.
+    are left out: they have a table of their own; so are arguments that the host gives.
     """
     first, *blocks = re.split(r"\n(?:[ \t]*\n)+", doc)
     parts: defaultdict[str, list[str]] = defaultdict(list)
