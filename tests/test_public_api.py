@@ -15,9 +15,9 @@ from zoo.plugin.registry import HOST
 
 PUBLIC = {
     "Backbone", "ChannelMixer", "Corpus", "Examples", "Executor", "Hybrid", "IGNORE", "Mixed", "Panel", "RMSNorm",
-    "ReportedRun", "Reporter", "Residual", "State", "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError", "bench",
-    "build_model", "compare", "create_mixer", "generate", "hookimpl", "list_mixers", "load_data", "load_run", "register",
-    "save_run", "watch_stream",
+    "ReportedRun", "Reporter", "Residual", "State", "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError",
+    "bench", "build_model", "check", "compare", "create_mixer", "evaluate", "generate", "hookimpl", "list_mixers",
+    "load_data", "load_run", "register", "save_run", "train", "watch_stream",
 }  # fmt: skip
 
 
@@ -64,10 +64,20 @@ def test_a_star_import_brings_the_public_names():
             "residual='pre-norm', positions='none', dropout=0.0, tie_embeddings=True, readout=None, registry=None)",
         ),
         ("generate", "(model, prompt, *, tokens=256, temperature=0.8, top_k=None, top_p=None, seed=0)"),
-        ("load_data", "(data, *, tokenizer='byte', validation_fraction=0.1, documents='joined')"),
+        ("load_data", "(data, *, tokenizer='byte', validation_fraction=0.1, documents='joined', text_field='text')"),
         ("save_run", "(model, folder=None, *, data=None, tokenizer=None, step=0)"),
         ("load_run", "(path, *, device='cpu', allow_changed=False, ema=False)"),
         ("watch_stream", "(model)"),
+        (
+            "train",
+            "(mixer=None, *, data=None, steps=None, out=None, resume=None, report=None, preset=None, config=None, "
+            "progress=True, **settings)",
+        ),
+        (
+            "check",
+            "(member, *, options=None, only=None, skip=(), expected_failures=None, thorough=False, strict=False, "
+            "examples=20, seed=0, progress=True)",
+        ),
     ],
 )
 def test_signatures(name, parameters):

@@ -4,6 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.api.bench import bench as bench
+    from zoo.api.check import check as check
+    from zoo.api.compare import compare as compare
+    from zoo.api.train import train as train
     from zoo.contract import ChannelMixer as ChannelMixer
     from zoo.contract import Mixed as Mixed
     from zoo.contract import State as State
@@ -14,8 +18,7 @@ if TYPE_CHECKING:
     from zoo.errors import ZooError as ZooError
     from zoo.executor import Executor as Executor
     from zoo.hybrid import Hybrid as Hybrid
-    from zoo.lab.api import bench as bench
-    from zoo.lab.api import compare as compare
+    from zoo.lab.evaluation.evaluation import evaluate as evaluate
     from zoo.model.backbone import Backbone as Backbone
     from zoo.model.build import build_model as build_model
     from zoo.model.generate import generate as generate
@@ -57,10 +60,12 @@ _HOME = {
     "Tokenizer": "zoo.tokenizer",
     "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
-    "bench": "zoo.lab.api",
+    "bench": "zoo.api.bench",
     "build_model": "zoo.model.build",
-    "compare": "zoo.lab.api",
+    "check": "zoo.api.check",
+    "compare": "zoo.api.compare",
     "create_mixer": "zoo.model.members",
+    "evaluate": "zoo.lab.evaluation.evaluation",
     "generate": "zoo.model.generate",
     "hookimpl": "zoo.plugin.hookspecs",
     "list_mixers": "zoo.model.members",
@@ -68,6 +73,7 @@ _HOME = {
     "load_run": "zoo.run",
     "register": "zoo.plugin.local",
     "save_run": "zoo.save",
+    "train": "zoo.api.train",
     "watch_stream": "zoo.model.watch",
 }
 
@@ -77,7 +83,8 @@ __all__ = [*sorted(_HOME)]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    found = getattr(import_module(_HOME[name]), name)
+    return globals().get(name, found)  # zoo.train is a package too, which is called like the function
 
 
 def __dir__() -> list[str]:

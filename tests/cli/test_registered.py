@@ -24,7 +24,7 @@ GOOD = """
     def zoo_mixers():
         return {"copy": Copy, "copy-2": Copy}
 """
-FIELDS = ["distribution", "version", "entry_point", "file", "gives", "status", "error", "traceback"]
+FIELDS = ["distribution", "version", "entry_point", "file", "gives", "commands", "status", "error", "traceback"]
 FIELDS += ["changed_global_state"]
 BROKEN = "raise RuntimeError('out of order')"
 

@@ -65,14 +65,14 @@ def test_a_mistake_is_told_before_anything_is_done(call, text, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_only_this_process_knows_is_not_compared(tmp_path):
+def test_what_only_this_process_knows_is_not_compared_in_several(tmp_path):
     zoo.register("kept", Kept)
     with pytest.raises(
         UsageError,
         match=r"^kept is registered in this process only, and every run of a comparison has its own: "
         r"name the class by its file, \./test_api\.py:Kept$",
     ):
-        zoo.compare(["kept", "dot-product"], **SMALL)
+        zoo.compare(["kept", "dot-product"], **SMALL | {"jobs": 2})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -138,6 +138,7 @@ def test_a_run_that_is_resumed_keeps_its_reporters_until_it_gets_others(run, tmp
     (_, _, before), *_ = Collects.calls
     assert before
     assert [*before, *(row for _, row in named("row"))] == made.metrics()
+    assert [tuple(sample) for _, *sample in named("sample")] == [tuple(sample) for sample in made.samples()]
     Collects.calls = []
     resume(tmp_path / "run", steps=25, report="none", pages=False)
     assert Collects.calls == []

@@ -1,6 +1,5 @@
 """``zoo check``: the laws, asked of a member of any kind or of a whole model."""
 
-import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -64,10 +63,11 @@ def check(
     """
     from zoo.testing.checker import Request
     from zoo.testing.kinds import find_subject
+    from zoo.testing.storage import keep_hypothesis_in_the_cache
 
     if ranks is not None and not is_launched():
         raise typer.Exit(run_in_processes(ranks, command.obj.arguments, json=json))
-    _keep_out_of_the_way()
+    keep_hypothesis_in_the_cache()
     suite, subject = find_subject(class_in_file(member) or with_file_names(member), _read(options))
     request = Request(
         suite=suite,
@@ -114,13 +114,6 @@ def _report(member: str, options: str, subject: "Subject", request: "Request", *
         _sum_up(results)
     if any(result.status == "failed" for result in results):
         raise typer.Exit(BROKEN)
-
-
-def _keep_out_of_the_way() -> None:
-    """Have Hypothesis keep what it notes of the sources in the cache, and not in a folder of the user's."""
-    from zoo.data.cache import cache_directory
-
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(cache_directory() / "hypothesis"))
 
 
 def _read(options: str) -> dict[str, Any]:

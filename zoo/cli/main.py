@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,11 @@ import typer
 from zoo.cli.bench import bench
 from zoo.cli.check import check
 from zoo.cli.compare import compare
+from zoo.cli.completing import SHELL_VARIABLE
+from zoo.cli.completion import completion
+from zoo.cli.data import data
+from zoo.cli.doctor import doctor
+from zoo.cli.eval import evaluate
 from zoo.cli.files import for_one_command, use_files
 from zoo.cli.generate import generate
 from zoo.cli.help import MAX_WIDTH, Command, Group
@@ -24,9 +30,11 @@ from zoo.cli.new_plugin import new_plugin
 from zoo.cli.output import INTERRUPTED, close_stdout, say
 from zoo.cli.parameters import use_flags_of, with_flags
 from zoo.cli.plan import plan
+from zoo.cli.plot import plot
 from zoo.cli.plugin_commands import remember_plugins
 from zoo.cli.plugins import plugins
 from zoo.cli.report import report
+from zoo.cli.runs import runs
 from zoo.cli.streams import prepare_streams
 from zoo.cli.tasks import tasks
 from zoo.cli.threads import choose_waiting, count_others
@@ -37,7 +45,7 @@ from zoo.train.engine.launch import choose_log_level
 # typer exports one kind of its usage errors; the others share this base.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[1]
 
-_COMPUTING = {"train", "generate", "check", "inspect", "bench", "compare"}
+_COMPUTING = {"train", "generate", "check", "inspect", "eval", "bench", "compare"}
 """The commands that compute for a while, for which it is worth a look at what else the machine does."""
 
 app = typer.Typer(
@@ -56,13 +64,19 @@ app.command("list", cls=Command)(list_members)
 app.command("info", cls=Command)(info)
 app.command("check", cls=Command)(check)
 app.command("inspect", cls=Command)(inspect)
+app.command("eval", cls=Command)(evaluate)
+app.command("runs", cls=Command)(runs)
+app.command("plot", cls=Command)(plot)
 app.command("bench", cls=Command)(bench)
 app.command("compare", cls=Command)(compare)
 app.command("report", cls=Command)(report)
 app.command("plan", cls=Command)(plan)
 app.command("tasks", cls=Command)(tasks)
+app.command("data", cls=Command)(data)
 app.command("plugins", cls=Command)(plugins)
 app.command("new-plugin", cls=Command)(new_plugin)
+app.command("doctor", cls=Command)(doctor)
+app.command("completion", cls=Command)(completion)
 
 
 @dataclass
@@ -97,6 +111,10 @@ def options(
 
 def main() -> None:
     """The console script ``zoo``."""
+    if SHELL_VARIABLE in os.environ:  # where the program was installed before `zoo.__main__` looked for it
+        from zoo.cli.completing.answer import respond
+
+        sys.exit(respond())
     gc.set_threshold(10_000)  # importing torch makes a million objects that stay: looking through them takes a tenth
     prepare_streams()
     if _COMPUTING & set(sys.argv[1:]):  # flags of `zoo` itself may stand before the command
@@ -104,7 +122,8 @@ def main() -> None:
         choose_log_level(os.environ)
     code = run(sys.argv[1:])
     if "zoo.plugin.registry" in sys.modules:
-        remember_plugins()
+        with suppress(KeyboardInterrupt):
+            remember_plugins()
     sys.exit(code)
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from zoo.model.recipe import Recipe
 from zoo.model.stack import Stack
 from zoo.residual import Residual
 from zoo.task import IGNORE
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Positions: TypeAlias = Literal["none", "learned"]
 
@@ -144,6 +147,38 @@ class Backbone(Stack):
         places = state["position"][:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         closed, states = self.step_layers(self._embed(tokens, places), state["layers"])
         return self._unembed(closed), {"position": places[:, -1] + 1, "layers": states}
+
+    def generate(
+        self,
+        prompt: "Tensor | np.ndarray | Sequence[int]",
+        *,
+        tokens: int = 256,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Continue prompts: `zoo.generate` of this model.
+
+        Args:
+            prompt: tokens, ``(b, t)``, or ``(t,)`` for a single prompt.
+            tokens: how many to sample.
+            temperature: divides the logits; 0 takes the most likely token.
+            top_k: sample among the k most likely tokens only.
+            top_p: sample among the most likely tokens that together hold at least this probability.
+            seed: of a generator of its own.
+
+        Returns:
+            The sampled tokens, ``(b, n)`` or ``(n,)``, int64, without the prompt.
+
+        Raises:
+            UsageError: a prompt that is no tokens of the model, a value out of range, or a model that cannot continue a
+                sequence, as in `step`.
+            ZooError: logits that are not finite.
+        """
+        from zoo.model.generate import generate
+
+        return generate(self, prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
 
     def after_update(self, metrics: Mapping[str, Tensor]) -> None:
         """Hand each part its own metrics of the step, as `ModelOutput` named them, after the parameters changed.

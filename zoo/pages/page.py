@@ -20,12 +20,17 @@ def render_page(template: str, **values: Any) -> str:
             blocks are ``heading`` and ``main``, and which shows ``name`` below the heading.
         values: what the template names; all of it must be there.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    return _environment().get_template(template).render(style=markup(_read("zoo.pages/page.css")), **values)
 
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, loader=FunctionLoader(_read)
-    )
-    return environment.get_template(template).render(style=markup(_read("zoo.pages/page.css")), **values)
+
+def render_fragment(template: str, **values: Any) -> str:
+    """A part of a page of somebody else's, e.g. of a notebook: it takes over the colours and the fonts there.
+
+    Args:
+        template: as for `render_page`. It extends ``"zoo.pages/fragment.html.j2"``, whose block is ``main``.
+        values: what the template names; all of it must be there.
+    """
+    return _environment().get_template(template).render(style=markup(_read("zoo.pages/fragment.css")), **values)
 
 
 def markup(trusted: str) -> Any:
@@ -56,6 +61,12 @@ def _value(value: Any) -> str:
     if value is None or value == {}:
         return "none"
     return printable(str(value))
+
+
+def _environment() -> Any:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, loader=FunctionLoader(_read))
 
 
 def _read(name: str) -> str:

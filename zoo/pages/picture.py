@@ -1,12 +1,16 @@
 """Pictures that look alike, and come out the same to the byte when they are drawn again."""
 
+import base64
 import hashlib
+import html
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zoo.errors import UsageError
 from zoo.files.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -25,6 +29,54 @@ _SIZE = re.compile(r'\bwidth="([\d.]+)pt" height="[\d.]+pt"')
 
 _PIXELS_PER_POINT = 1.7
 """How large a picture is in a page that has room: text of 10 points as high as the page's own."""
+
+_PIXELS_PER_POINT_BESIDE_TEXT = 1.3
+"""How large it is in a notebook, whose text is smaller."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture. A notebook shows it; `save` writes it; `figure` is for matplotlib.
+
+    Attributes:
+        title: what it shows.
+    """
+
+    title: str
+    _draw: "Callable[[], Figure]"
+
+    def figure(self) -> "Figure":
+        """A new figure of matplotlib, to be changed."""
+        return self._draw()
+
+    def save(self, path: str | Path) -> Path:
+        """Write a PNG or an SVG file, as the ending of its name says.
+
+        Raises:
+            UsageError: another ending.
+            ZooError: it cannot be written.
+        """
+        path = Path(path)
+        form = path.suffix.removeprefix(".")
+        if form not in _NOTES:
+            raise UsageError(f"{path.name!r} should end in {' or '.join(f'.{form}' for form in _NOTES)}")
+        write_atomically(path, render(self._draw, form))
+        return path
+
+    @property
+    def image(self) -> str:
+        """An ``<img>`` element with all of it inside: its style and its names touch nothing else of a page."""
+        document = render(self._draw, "svg")
+        size = _SIZE.search(document.decode("utf-8"))
+        width = f' style="max-width: {_PIXELS_PER_POINT_BESIDE_TEXT * float(size[1]):.0f}px"' if size else ""
+        content = base64.b64encode(document).decode("ascii")
+        return f'<img alt="{html.escape(self.title)}"{width} src="data:image/svg+xml;base64,{content}">'
+
+    def __repr__(self) -> str:
+        return f"Picture({self.title!r})"
+
+    def _repr_svg_(self) -> str:
+        return render(self._draw, "svg").decode("utf-8")
 
 
 class Look(NamedTuple):

@@ -16,13 +16,19 @@ BUILT_IN = (
     "info",
     "check",
     "inspect",
+    "eval",
+    "runs",
+    "plot",
     "bench",
     "compare",
     "report",
     "plan",
     "tasks",
+    "data",
     "plugins",
     "new-plugin",
+    "doctor",
+    "completion",
 )
 """The commands of the zoo itself, in the order of its help, which no plugin replaces."""
 

@@ -21,11 +21,15 @@ from zoo.plugin.catalogue import Entry, Origin, Plugin
 from zoo.plugin.isolation import isolated
 from zoo.plugin.members import check_name, kind_of_class, members_of
 from zoo.plugin.names import GROUP
+from zoo.plugin.source_code import file_sha256
 
 ENVIRONMENT = "ZOO_PLUGIN_FILES"
 """Paths of files that every command loads, with the separator of PATH between them."""
 
 _LOADED: dict[Path, Plugin] = {}
+
+_CHECKSUMS: dict[Path, str] = {}
+"""Of each file as it was when it was run."""
 
 _RUNNING: dict[Path, list[Entry[Any]]] = {}
 """What each file that is being run has handed to `zoo.register`, the innermost file last."""
@@ -60,7 +64,8 @@ def load_file(path: Path) -> Plugin:
     """
     path = path.expanduser().absolute()
     if path not in _LOADED:
-        _LOADED[path] = _loaded(path)
+        checksum = file_sha256(path) if path.is_file() else ""
+        _LOADED[path], _CHECKSUMS[path] = _loaded(path), checksum
     return _LOADED[path]
 
 
@@ -72,6 +77,13 @@ def is_loading() -> bool:
 def add_to_file(entry: Entry[Any]) -> None:
     """Count a class among what the file gives that is being run."""
     list(_RUNNING.values())[-1].append(entry)
+
+
+def forget_changed_file(path: Path) -> None:
+    """Run a file anew when it is asked for again, if it was edited since: a session outlives its files."""
+    path = path.expanduser().absolute()
+    if path in _LOADED and (not path.is_file() or file_sha256(path) != _CHECKSUMS.get(path)):
+        del _LOADED[path]
 
 
 def forget_files() -> None:

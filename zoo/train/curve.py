@@ -66,6 +66,19 @@ def curve_svg(
     return svg_element(partial(_figure, metrics, title, unit, accuracy, guess, unigram))
 
 
+def curve_figure(
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    unit: str = Source.unit,
+    accuracy: bool = False,
+    guess: float | None = None,
+    unigram: float | None = None,
+) -> "Figure":
+    """The same picture as a figure of matplotlib."""
+    return _figure(metrics, title, unit, accuracy, guess, unigram)
+
+
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean over a window around each value, a twentieth of them wide.
 

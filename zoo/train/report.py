@@ -22,7 +22,7 @@ def finish(run: RunDirectory, summary: Summary) -> None:
     The summary comes last: a run that has one counts as finished, and nothing would write the rest after a kill.
     """
     run.write_metrics_csv()
-    draw_curve(run.metrics(), run.path / "loss.png", title=summary.mixer, **_levels(summary))
+    draw_curve(run.metrics(), run.path / "loss.png", title=summary.mixer, **curve_levels(summary))
     write_report(run, summary)
     write_summary(run.path, summary)
 
@@ -45,8 +45,8 @@ def write_report(run: RunDirectory, summary: Summary) -> Path:
         "zoo.train/report.html.j2",
         mixer=summary.mixer,
         name=run.path.name,
-        figures=_figures(summary),
-        curve=markup(curve_svg(run.metrics(), title="", **_levels(summary))),
+        figures=figures_of(summary),
+        curve=markup(curve_svg(run.metrics(), title="", **curve_levels(summary))),
         task=run.config["data"] if summary.metric == "accuracy" else None,
         masked=math.isfinite(summary.unigram_loss),
         accuracies=_accuracies(summary),
@@ -75,8 +75,8 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _figures(summary: Summary) -> list[tuple[str, str, str]]:
-    """What, how much, in which unit."""
+def figures_of(summary: Summary) -> list[tuple[str, str, str]]:
+    """The figures of a run to show: what, how much, in which unit."""
     unigram = f"; the unigram loss is {summary.unigram_loss:.4f}" if math.isfinite(summary.unigram_loss) else ""
     return [
         ("validation loss", _number(summary.validation_loss, ".4f"), summary.unit + unigram),
@@ -108,8 +108,8 @@ def _average(summary: Summary) -> list[tuple[str, str, str]]:
     return [("averaged weights", _number(summary.ema_validation_loss, ".4f"), f"{summary.unit} on validation data")]
 
 
-def _levels(summary: Summary) -> dict[str, Any]:
-    """What the curve shows beside the losses."""
+def curve_levels(summary: Summary) -> dict[str, Any]:
+    """What the curve shows beside the losses, as `zoo.train.curve.draw_curve` names it."""
     levels = {"guess": summary.guess, "unigram": summary.unigram_loss}
     known = {name: level if math.isfinite(level) else None for name, level in levels.items()}
     return {"unit": summary.unit, "accuracy": summary.metric == "accuracy", **known}

@@ -87,6 +87,8 @@ class Reports:
         """
         if self._reporters:
             self._tell("open", reported(run), run.metrics(), refusing=True)
+            for step, text in run.samples():
+                self.sample(step, text)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """One more row of metrics.jsonl."""

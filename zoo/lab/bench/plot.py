@@ -46,6 +46,11 @@ def plot_svg(bench: Bench, kind: str) -> str:
     return svg_element(partial(_figure, bench, kind, "")) if _measured(bench, kind) else ""
 
 
+def cost_figure(bench: Bench, kind: str, *, titled: bool = True) -> "Figure":
+    """The picture of one kind, of which something was measured, as a figure of matplotlib."""
+    return _figure(bench, kind, f"{kind}: {KINDS[kind]}" if titled else "")
+
+
 def _measured(bench: Bench, kind: str) -> list[Cell]:
     return [cell for cell in bench.cells if cell.kind == kind and cell.cost is not None]
 

@@ -9,8 +9,8 @@ from zoo.lab.bench.format import UNITS, cost_text, number, percent, rate, shown
 from zoo.lab.bench.plot import plot_svg
 from zoo.lab.bench.request import KINDS
 from zoo.lab.bench.result import Bench, Cell, failures
-from zoo.lab.bench.summary import LEGEND, header, row, spread
-from zoo.pages.page import flat, markup, printable, render_page
+from zoo.lab.bench.summary import LEGEND, header, row, some_lengths, spread
+from zoo.pages.page import flat, markup, printable, render_fragment, render_page
 from zoo.train.report import format_duration
 
 _METHOD = {
@@ -52,6 +52,29 @@ def write_report(bench: Bench, environment: Mapping[str, Any], folder: Path) -> 
     )
     write_atomically(path, page)
     return path
+
+
+def render_bench(bench: Bench) -> str:
+    """The tables and the pictures, as a part of a page of somebody else's."""
+    return render_fragment(
+        "zoo.lab.bench/fragment.html.j2",
+        heading=", ".join(printable(pattern) for pattern in bench.request.patterns),
+        problems=[printable(line) for line in [*bench.notes, *failures(bench)]],
+        blocks=[_shown(bench, kind) for kind in bench.kinds],
+        legend=[*LEGEND.items(), ("times", spread(bench))],
+    )
+
+
+def _shown(bench: Bench, kind: str) -> dict[str, Any]:
+    lengths = some_lengths(bench.request.lengths)
+    measured = any(cell.kind == kind and cell.cost is not None for cell in bench.cells)
+    return {
+        "title": f"{kind}: {KINDS[kind]}",
+        "unit": UNITS[kind],
+        "header": header(kind, lengths),
+        "rows": [(name, row(bench, kind, name, lengths)) for name in bench.names],
+        "picture": markup(bench.plot(kind, titled=False).image) if measured else "",
+    }
 
 
 def _figures(bench: Bench) -> list[tuple[str, str, str]]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.errors import UsageError
 from zoo.lab.bench.candidates import PLAIN
 from zoo.lab.bench.machine import Peaks
 from zoo.lab.bench.request import Request
+from zoo.pages.picture import Picture
 
 MIN_LENGTHS = 3
 """Lengths that it takes to speak of growth."""
@@ -90,9 +92,9 @@ class Growth:
     upper: float | None
 
 
-@dataclass
+@dataclass(repr=False)
 class Bench:
-    """A bench, while it is made and when it has ended.
+    """A bench, while it is made and when it has ended. ``str`` of it is its tables; a notebook shows them, too.
 
     Attributes:
         request: what was asked, with `auto` resolved.
@@ -133,6 +135,32 @@ class Bench:
     def widest(self) -> Cell | None:
         """The timed cell whose repeats agree least."""
         return max((cell for cell in self.cells if cell.seconds), key=lambda cell: cell.spread, default=None)
+
+    def plot(self, kind: str, *, titled: bool = True) -> Picture:
+        """The picture of one kind of cost, with a title or without.
+
+        Raises:
+            UsageError: nothing of that kind was measured.
+        """
+        from zoo.lab.bench.plot import cost_figure  # which draws what is defined here
+
+        if not any(cell.kind == kind and cell.cost is not None for cell in self.cells):
+            raise UsageError(f"nothing was measured of {kind!r}; there are: {', '.join(self.kinds)}")
+        return Picture(f"{kind} against the length", lambda: cost_figure(self, kind, titled=titled))
+
+    def __str__(self) -> str:
+        from zoo.lab.bench.summary import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        state = "" if self.complete else ", interrupted"
+        return f"Bench({', '.join(self.names)}: {', '.join(self.kinds)}, {len(self.cells)} cells{state})"
+
+    def _repr_html_(self) -> str:
+        from zoo.lab.bench.report import render_bench
+
+        return render_bench(self)
 
     def row(self, kind: str, name: str) -> list[Cell]:
         """The cells of one candidate, the shortest length first."""

@@ -49,13 +49,13 @@ class Grid:
     """The runs of a comparison, and what became of them so far.
 
     Attributes:
-        on: the executor that makes them, with its options; None for that of the plan.
+        on: the executor that makes them, one run at a time; or its name with its options; None for that of the plan.
     """
 
     plan: Plan
     folder: Folder
     listener: GridListener = field(default_factory=GridListener)
-    on: str | None = None
+    on: str | Executor | None = None
     outcomes: dict[Trial, Outcome] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     """Where the texts lie now, by name."""
@@ -96,6 +96,8 @@ class Grid:
 
         Where it is another one than was planned, this machine is not asked for more runs at a time than it has cores.
         """
+        if isinstance(self.on, Executor):
+            return self.on, 1
         name, jobs = self.on or self.plan.on, self.plan.jobs
         executor = create_executor(name, jobs=jobs)
         cores = torch.get_num_threads()

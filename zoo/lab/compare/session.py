@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from zoo.errors import UsageError
+from zoo.executor import Executor
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import Grid, GridInterrupted, GridListener
 from zoo.lab.compare.plan import Plan
@@ -22,8 +23,16 @@ def plan_request(request: Request) -> Plan:
     return make_plan(request)
 
 
-def create_comparison(request: Request, *, root: Path, out: Path | None = None) -> tuple[Plan, Folder]:
+def create_comparison(
+    request: Request, *, root: Path, out: Path | None = None, here: bool = False
+) -> tuple[Plan, Folder]:
     """The plan and the folder of a comparison: new ones, or those of the same one that was started in `out`.
+
+    Args:
+        request: what is to be compared.
+        root: the folder in which that of the comparison is made, unless `out` names it.
+        out: the folder of the comparison.
+        here: whether this process will make the runs, which knows what `zoo.register` has registered.
 
     Raises:
         UsageError: a request that cannot be, a member that only this process knows, or another comparison in `out`.
@@ -40,7 +49,8 @@ def create_comparison(request: Request, *, root: Path, out: Path | None = None) 
     if out is not None:
         Folder.check_free(out)  # before the search for sizes, which takes a while
     plan = make_plan(request)
-    _check_known_to_all(plan)
+    if not here:
+        _check_known_to_all(plan)
     return plan, Folder.create(plan, root=root, out=out)
 
 
@@ -57,7 +67,7 @@ def open_comparison(path: Path) -> tuple[Plan, Folder]:
 
 
 def run_comparison(
-    plan: Plan, folder: Folder, listener: GridListener | None = None, *, on: str | None = None
+    plan: Plan, folder: Folder, listener: GridListener | None = None, *, on: str | Executor | None = None
 ) -> Results:
     """Make the runs that are missing, and write what all of them say.
 
@@ -65,7 +75,7 @@ def run_comparison(
         plan: of the comparison.
         folder: of the comparison.
         listener: is called as it goes.
-        on: the executor that makes the runs, with its options; None for that of the plan.
+        on: the executor that makes the runs, or its name with its options; None for that of the plan.
 
     Raises:
         GridInterrupted: Ctrl-C; every run was saved, and what there is was written.

@@ -1,0 +1,1 @@
+"""What the command line does, as functions of Python that return objects: `zoo.train`, `check`, `compare`, `bench`."""
