@@ -276,6 +276,15 @@ def test_a_verdict_is_its_results_and_a_table():
     assert "zoo-failed" not in good._repr_html_().partition("</style>")[2]
 
 
+def test_an_interrupt_before_the_first_case_is_one(monkeypatch):
+    def interrupted(_state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hypothesis.core.StateForActualGivenExecution.run_engine", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.check(Shift, only="shape")
+
+
 @pytest.mark.slow
 def test_a_member_of_any_kind_is_checked_by_class_or_name():
     assert zoo.check(Cubed, only="shape", examples=1).kind == "channel-mixer"
@@ -303,6 +312,9 @@ def test_classes_of_this_process_are_compared_in_it(tmp_path):
     assert page.count("<img ") == 2
     assert [picture.title for picture in comparison.plots()] == [picture.title for picture in comparison.plots(TASK)]
     assert comparison.report.is_file()
+    assert type(zoo.create_mixer("shift", dim=8)) is Shift
+    (run, *_) = sorted(path.parent for path in Path("out").rglob("config.json"))
+    assert zoo.load_run(run).settings.mixer == "shift"
     again = zoo.compare([Shift, partial(Shift, times=0.5)], seeds=2, **out)
     assert [arm.estimate for arm in again.results.data[0].arms] == [arm.estimate for arm in arms]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -401,9 +413,10 @@ def test_a_line_is_drawn_on_a_terminal_and_goes_away(monkeypatch):
         assert isinstance(line, TerminalLine)
         line.show("step 1/2", 1, 2)
         line.show("too soon to be shown", 1, 2)
+        line.show("evaluating", at_once=True)
         line.notice("a checkpoint was damaged")
         line.notice("a checkpoint was damaged")
-    assert sys.stderr.getvalue() == "\r\x1b[K 50%  step 1/2\r\x1b[Ka checkpoint was damaged\n\r\x1b[K"
+    assert sys.stderr.getvalue() == "\r\x1b[K 50%  step 1/2\r\x1b[Kevaluating\r\x1b[Ka checkpoint was damaged\n\r\x1b[K"
     assert line.notices == ["a checkpoint was damaged"]
 
 

@@ -122,6 +122,12 @@ def test_the_page_of_the_api_runs(session, tmp_path, capsys):
     said = capsys.readouterr().out
     assert re.search(r"^\d\.\d\d nats per token$", said, re.MULTILINE)
     assert "[('causality', 'passed'), ('streaming', 'passed')]" in said
+    assert re.search(
+        r"^Trained\('runs/first': validation loss \d\.\d+ nats per token after 5 steps\)$", said, re.MULTILINE
+    )
+    assert re.search(r"^Verdict\(mixer Decay: 2 passed, in \d+\.\d s\)$", said, re.MULTILINE)
+    assert session["trained"].summary.steps == 6
+    assert (tmp_path / "loss.png").is_file()
     assert said.count("def ") >= 1
     assert zoo.load_run(tmp_path / "runs" / "decay").step == 5
 

@@ -35,9 +35,9 @@ class Reporter(ABC):
     Its options are the keyword parameters of its ``__init__``, with annotations and defaults, as those of a mixer are.
     ``__init__`` starts nothing; a library that is needed is imported in `open`.
 
-    metrics.jsonl stays the truth, and a run does not depend on its reporters: one that raises is reported once, and gets
-    nothing any more. A run that is resumed, after a kill too, opens a new reporter with all the rows that count, and
-    gives it the earlier samples again.
+    metrics.jsonl stays the truth, and a run does not depend on its reporters: one that raises is reported once, and
+    gets nothing any more. A run that is resumed, after a kill too, opens a new reporter with all the rows that count,
+    and gives it the earlier samples again.
     """
 
     @abstractmethod

@@ -38,9 +38,9 @@ def test_the_global_flags_are_told():
 
 
 def test_the_train_command_has_the_agreed_flags():
-    agreed = """--mixer --channel-mixer --residual --layers --dim --heads --context --batch --steps --lr --optimizer
-        --data --tokenizer --documents --objective --seed --from --out --resume --continue --preset --config --set --device
-        --precision --compile --max-time --report --dry-run --json --allow-changed"""
+    agreed = """--mixer --channel-mixer --residual --layers --dim --heads --context --batch --steps --lr
+        --optimizer --data --tokenizer --documents --objective --seed --from --out --resume --continue --preset
+        --config --set --device --precision --compile --max-time --report --dry-run --json --allow-changed"""
     assert flags(GROUP.commands["train"]) == set(agreed.split())
 
 

@@ -52,14 +52,14 @@ def bench(
             raise UsageError(
                 f"there is no option {name!r}{did_you_mean(name, _OPTIONS)}; there are: {', '.join(_OPTIONS)}"
             )
-    given = patterns_of(patterns)
+    given, named = patterns_of(patterns), settings_of(options)
     with files_of(given), random_numbers_kept(), threads_kept():
-        named = tuple(pattern_of(pattern) for pattern in given)
+        written = tuple(pattern_of(pattern) for pattern in given)
         request = Request(
-            patterns=named,
+            patterns=written,
             lengths=read_lengths(",".join(map(str, lengths))),
             kinds=read_kinds(kinds if isinstance(kinds, str) else ",".join(kinds)),
-            **settings_of(options),
+            **named,
         )
         start = make_ready(request)
         folder = None if out is None else new_folder(request, root=Path(out).parent, out=Path(out))

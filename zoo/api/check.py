@@ -137,10 +137,10 @@ def check(
     )
     results = []
     with progress_line(progress) as line:
-        answers = check_subject(subject, request)
+        checking = check_subject(subject, request)
         for number, law in enumerate(request.laws):
             line.show(f"{law.id} of {printable(subject.label)}", number, len(request.laws))
-            results.append(next(answers))
+            results.append(next(checking))
     label = subject.label if isinstance(found, str) else _call_of(found, {**fixed, **(options or {})})
     return Verdict(label, suite.kind.name, tuple(results), suite)
 

@@ -133,17 +133,19 @@ def compare(
             text says how the comparison is resumed.
     """
     given = patterns_of(patterns)
-    names = list(data) if isinstance(data, list | tuple) else [data]
-    with files_of(given), random_numbers_kept(), threads_kept():
+    named_data = [text_of(each) for each in (data if isinstance(data, list | tuple) else [data])]
+    named_settings, channel = settings_of(settings), settings.get("channel_mixer")
+    files = files_of([*given, channel] if isinstance(channel, str) else given)
+    with files, random_numbers_kept(), threads_kept():
         request = Request(
             patterns=read_patterns([pattern_of(pattern) for pattern in given]),
-            data=read_data([text_of(each) for each in names]),
+            data=read_data(named_data),
             tier=tier,
             seeds=seeds,
             lrs=None if lrs is None else tuple(sorted(set(lrs))),
             match=read_match(match),
             budget=None if budget is None else read_budget(budget),
-            settings=settings_of(settings),
+            settings=named_settings,
             jobs=jobs,
             on=read_executor(on),
         )

@@ -90,8 +90,13 @@ def is_of_this_process(plugins: Mapping[str, Mapping[str, str]]) -> bool:
 
 @contextmanager
 def files_of(patterns: Sequence[Layers]) -> Iterator[None]:
-    """Have the files that patterns name as plugins, here and in other processes, whatever was registered here."""
+    """Have the files that patterns name as plugins, here and in other processes, whatever was registered here.
+
+    Classes among them are registered for good.
+    """
     parts = [part for pattern in patterns for part in _listed(pattern)]
+    for part in parts:
+        _make_known(part)
     files = [path for part in parts if isinstance(part, str) for path in files_in(part)]
     for path in files:
         forget_changed_file(path)

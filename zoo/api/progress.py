@@ -22,14 +22,15 @@ class Line:
         self.notices: list[str] = []
         self._last_frame = -_SECONDS_BETWEEN_FRAMES
 
-    def show(self, text: str, done: float = 0, total: float = 0) -> None:
+    def show(self, text: str, done: float = 0, total: float = 0, *, at_once: bool = False) -> None:
         """Change the line, four times a second at most.
 
         Args:
             text: how far it is.
             done, total: draw a bar where there is room for one; no bar with a total of 0.
+            at_once: also where the last change was a moment ago: what follows takes a while.
         """
-        if time.monotonic() - self._last_frame >= _SECONDS_BETWEEN_FRAMES:
+        if at_once or time.monotonic() - self._last_frame >= _SECONDS_BETWEEN_FRAMES:
             self._last_frame = time.monotonic()
             self.draw(text, done, total)
 

@@ -191,9 +191,13 @@ class _TrainingLine(Listener):
 
     def progress(self, progress: Progress) -> None:
         """Show the step, the loss, the speed and the time that is left."""
-        text = f"step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.3f}{self._validation}"
-        text += f"  {progress.tokens_per_second:,.0f} tokens/s  {format_duration(progress.seconds_left)} left"
-        self._line.show(text, progress.step, progress.steps)
+        text, last = (
+            f"step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.3f}",
+            progress.step == progress.steps,
+        )
+        speed = f"{progress.tokens_per_second:,.0f} tokens/s  {format_duration(progress.seconds_left)} left"
+        text += "  last evaluation …" if last else f"{self._validation}  {speed}"
+        self._line.show(text, progress.step, progress.steps, at_once=last)
 
     def encoding(self, progress: EncodingProgress) -> None:
         """Show how much of a text was encoded."""

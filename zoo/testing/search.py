@@ -87,6 +87,10 @@ def _run(
         pass  # the breach was kept when it was seen; one that does not show every time is one all the same
     except Unsatisfiable:
         return False
+    except AssertionError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Hypothesis looks for its engine before there is one
+            raise KeyboardInterrupt from None
+        raise
     return True
 
 
