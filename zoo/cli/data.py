@@ -124,7 +124,7 @@ def _page(described: dict[str, Any]) -> "Iterator[RenderableType]":
 
 def _kind(described: dict[str, Any]) -> str:
     kind: str = described["kind"]
-    if "forms" not in described:
+    if "forms" not in described or not described["input_bytes"]:  # a corpus has no files
         return kind
     count = described["input_files"]
     files = "a file" if count == 1 else f"{count:,} files"
