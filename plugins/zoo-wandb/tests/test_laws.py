@@ -1,0 +1,6 @@
+from zoo.testing import parametrize_with_laws
+
+
+@parametrize_with_laws(["wandb"], kind="reporter")
+def test_laws(law):
+    law()
