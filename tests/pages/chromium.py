@@ -22,9 +22,10 @@ PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 PATIENCE = 60.0
 """Seconds to wait for an answer of the browser."""
 
-# No request ever leaves the machine, also not from a page that makes some.
+# No request ever leaves the machine, also not from a page that makes some; a server of the tests is on it.
 _FLAGS = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-_FLAGS += ["--no-first-run", "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--hide-scrollbars"]
+_FLAGS += ["--no-first-run", "--disable-extensions", "--hide-scrollbars"]
+_FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 # The protocol's pipes are the file descriptors 3 and 4 of the browser.
 _WIRED = """
@@ -89,15 +90,19 @@ class Chromium:
             os.close(self._write)
             os.close(self._read)
 
-    def open(self, page: Path, *, width: int = 1000) -> Visit:
-        """Load a page in a window of that width, and wait until it has come to rest."""
+    def open(self, page: Path | str, *, width: int = 1000, until: str = "true") -> Visit:
+        """Load a page, a file or an address, in a window of that width, and wait until it is at rest.
+
+        That is when the JavaScript expression ``until`` holds.
+        """
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self._events.clear()
-        address = page.resolve().as_uri()
+        address = page if isinstance(page, str) else page.resolve().as_uri()
         self.ask("Page.navigate", url=address)
         self._wait_for("Page.loadEventFired")
         # Two frames later, what the page does when it has loaded has begun.
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+        self._wait_until(until)
         asked = [event["params"]["request"]["url"] for event in self._all("Network.requestWillBeSent")]
         return Visit(self._complaints(), [url for url in asked if url != address and not url.startswith("data:")])
 
@@ -144,6 +149,13 @@ class Chromium:
     def _wait_for(self, method: str) -> None:
         while not self._all(method):
             self._keep(self._next())
+
+    def _wait_until(self, expression: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not self.evaluate(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(f"it never holds that {expression}")
+            time.sleep(0.05)
 
     def _all(self, method: str) -> list[dict[str, Any]]:
         return [event for event in self._events if event.get("method") == method]
