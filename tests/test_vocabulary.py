@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted([*ROOT.glob("zoo/**/*.py"), *ROOT.glob("mixers/**/*.py"), *ROOT.glob("plugins/*/*.py")])
+SOURCES = sorted(
+    [
+        *ROOT.glob("zoo/**/*.py"),
+        *ROOT.glob("mixers/**/*.py"),
+        *ROOT.glob("plugins/*/*.py"),
+        *ROOT.glob("plugins/*/zoo_*/*.py"),
+    ]
+)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
-LIBRARY = [path for path in SOURCES if "cli" not in path.parts]
+COMMANDS = [*ROOT.glob("zoo/cli/**/*.py"), *ROOT.glob("plugins/*/zoo_*_plugin/command*.py")]
+LIBRARY = [path for path in SOURCES if path not in COMMANDS]
 """What Python uses as well as the command line."""
 
 NAMES = {

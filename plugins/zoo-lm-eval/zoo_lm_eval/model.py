@@ -143,8 +143,8 @@ class Zoo(LM):
         """
         rows = [row for index, request in enumerate(requests) for row in self._continuation(index, request)]
         found = self._measure("loglikelihood", rows, len(requests))
-        answers = [(-float(nats), bool(greedy)) for nats, greedy in zip(found.nats, found.greedy, strict=True)]
-        return self._remembered("loglikelihood", requests, answers)
+        results = [(-float(nats), bool(greedy)) for nats, greedy in zip(found.nats, found.greedy, strict=True)]
+        return self._remembered("loglikelihood", requests, results)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """The log-likelihood of each text, in nats.
@@ -161,8 +161,8 @@ class Zoo(LM):
         found = self._measure("loglikelihood_rolling", rows, len(requests), separator=self._separator)
         guess = math.log(self.tokenizer.vocab_size)
         means = [nats / count if count else guess for nats, count in zip(found.nats, found.targets, strict=True)]
-        answers = [-float(mean) * len(text) for mean, text in zip(means, texts, strict=True)]
-        return self._remembered("loglikelihood_rolling", requests, answers)
+        results = [-float(mean) * len(text) for mean, text in zip(means, texts, strict=True)]
+        return self._remembered("loglikelihood_rolling", requests, results)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The continuation of each context, up to the first stop string; one at a time, token by token.
@@ -173,11 +173,11 @@ class Zoo(LM):
         # all of them are read before the first is generated: what is wrong is seen at once
         contexts = [self._encode(request.args[0], request) for request in requests]
         wanted = [read_generation(request.args[1], str(request.task_name)) for request in requests]
-        answers = []
+        results = []
         for index, (context, generation) in enumerate(zip(contexts, wanted, strict=True)):
-            answers.append(self._generate(context, generation, seed=(self.seed + index) % 2**63))
+            results.append(self._generate(context, generation, seed=(self.seed + index) % 2**63))
             self._progress("generate_until", index + 1, len(requests))
-        return self._remembered("generate_until", requests, answers)
+        return self._remembered("generate_until", requests, results)
 
     def _continuation(self, index: int, request: Instance) -> Iterator[Row]:
         context, continuation = request.args[:2]
@@ -235,11 +235,11 @@ class Zoo(LM):
         except zoo.UsageError:  # the vocabulary of a small text may lack it
             return np.zeros(1, dtype=np.int64)
 
-    def _remembered(self, kind: str, requests: Sequence[Instance], answers: list[Any]) -> list[Any]:
-        """The answers, once the harness's cache has them, if it has one."""
-        for request, answer in zip(requests, answers, strict=True):
-            self.cache_hook.add_partial(kind, request.args, answer)
-        return answers
+    def _remembered(self, kind: str, requests: Sequence[Instance], results: list[Any]) -> list[Any]:
+        """The results, once the harness's cache has them, if it has one."""
+        for request, result in zip(requests, results, strict=True):
+            self.cache_hook.add_partial(kind, request.args, result)
+        return results
 
 
 def _with_device(given: dict[str, Any] | None) -> dict[str, Any]:
