@@ -118,7 +118,7 @@ def _batches(rows: list[Row], tokens_at_once: int, separator: int | None, progre
 
 
 def _batch(rows: list[Row], separator: int | None) -> Batch:
-    """Rows beside each other. What fills the shorter ones up stands behind their targets, where no target sees it."""
+    """Rows of one length. Shorter ones are padded after their targets, which do not depend on that."""
     shape = len(rows), max(len(row.tokens) for row in rows) - 1
     inputs, targets = torch.zeros(shape, dtype=torch.int64), torch.full(shape, IGNORE)
     for index, row in enumerate(rows):
