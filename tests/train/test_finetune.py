@@ -11,6 +11,7 @@ import zoo
 from zoo.errors import UsageError
 from zoo.plugin.registry import get_registry
 from zoo.train.checkpoint import load_checkpoint
+from zoo.train.continuing import start_or_resume
 from zoo.train.finetune import read_origin, settings_from
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
@@ -87,6 +88,16 @@ def test_it_is_resumed_without_the_other_run(first, other, tmp_path, steps):
     for stem in ("model", "optimizer"):
         assert same(tensors_of(tmp_path / "cut")[stem], tensors_of(tmp_path / "whole")[stem])
     assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_the_same_call_starts_it_and_goes_on_with_it(first, other, tmp_path):
+    settings, origin = settings_from(first, (), {"data": other}), read_origin(first, get_registry())
+    begin = partial(start_or_resume, out=tmp_path / "second", pages=False, origin=origin)
+    begin(settings)
+    assert begin(settings.model_copy(update={"steps": 25})).steps == 25
+    assert same(tensors_of(tmp_path / "second", step=0)["model"], tensors_of(first)["model"])
+    events = (tmp_path / "second/events.jsonl").read_text()
+    assert events.count('"event": "started"') == events.count('"event": "resumed"') == 1
 
 
 def test_it_may_start_from_the_average(first, tmp_path):

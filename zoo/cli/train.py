@@ -55,7 +55,7 @@ class TrainCommand(Command):
         formatter.write(_CLOSING)
 
 
-_NOT_BESIDE_FROM = {"--preset", "--config", "--continue", "--dry-run"}
+_NOT_BESIDE_FROM = {"--preset", "--config", "--dry-run"}
 
 _CLOSING = """
 All settings, and what they mean:
@@ -148,7 +148,8 @@ def train(
     resolved = partial(_resolve, preset=preset, file=config, assignments=assignments or (), flags=flags)
     if origin is not None:
         _refuse_beside_from(command)
-        _watched(partial(_start_from, origin, assignments or (), flags, out, report), json=json)
+        resumed = _named(out) if continuing else None
+        _watched(partial(_start_from, origin, assignments or (), flags, out, resumed, report), json=json)
     elif dry_run:
         show_plan(resolved(), json=json)
     elif continuing:
@@ -217,11 +218,13 @@ def _start_from(  # noqa: PLR0917 - what is given, and what it is given to
     assignments: Sequence[str],
     flags: Mapping[str, Any],
     out: Path | None,
+    resumed: Path | None,
     report: str | None,
     ranks: "Ranks",
     listener: "Listener",
 ) -> "Summary":
     from zoo.plugin.registry import get_registry
+    from zoo.train.continuing import start_or_resume
     from zoo.train.finetune import read_origin, settings_from
     from zoo.train.session import start
 
@@ -230,7 +233,8 @@ def _start_from(  # noqa: PLR0917 - what is given, and what it is given to
         settings, origin = settings_from(path, assignments, flags), read_origin(path, get_registry())
     for notice in origin.notices:
         listener.notice(notice)
-    return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks, report=report, origin=origin)
+    how: dict[str, Any] = {"listener": listener, "ranks": ranks, "report": report, "origin": origin}
+    return start_or_resume(settings, resumed, **how) if resumed else start(settings, root=RUNS, out=out, **how)
 
 
 def _resume(  # noqa: PLR0917 - what is given, and what it is given to

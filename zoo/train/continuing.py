@@ -9,6 +9,7 @@ from zoo.errors import UsageError
 from zoo.files.strict_json import from_json
 from zoo.train.checkpoint import STAGED
 from zoo.train.engine.ranks import Ranks
+from zoo.train.finetune import Origin
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
 from zoo.train.machine import resolve_auto
@@ -34,13 +35,14 @@ def start_or_resume(
     pages: bool = True,
     ranks: Ranks | None = None,
     report: str | None = None,
+    origin: Origin | None = None,
 ) -> Summary:
     """Resume the run in a folder; start it there if it has not got as far as its first checkpoint.
 
     Args:
         settings: of the run, which may still hold ``auto``. A later last step trains it longer.
         out: its folder.
-        listener, interrupts, pages, ranks, report: as in `zoo.train.session.start`.
+        listener, interrupts, pages, ranks, report, origin: as in `zoo.train.session.start`.
 
     Raises:
         UsageError: the folder holds a run with other settings, or something else. And as `start` and `resume`.
@@ -50,7 +52,7 @@ def start_or_resume(
     how: dict[str, Any] = {"listener": listener, "interrupts": interrupts, "pages": pages, "ranks": ranks}
     if started:
         return resume(out, steps=settings.steps, report=report, **how)
-    return start(settings, root=out.parent, out=out, report=report, **how)
+    return start(settings, root=out.parent, out=out, report=report, origin=origin, **how)
 
 
 def _has_started(out: Path, settings: Settings, ranks: Ranks) -> bool:
