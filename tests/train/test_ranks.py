@@ -502,7 +502,6 @@ def test_torchrun_starts_the_ranks_again(text, tmp_path):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
-    assert b"lost the connection to another one" in err
     events = [json.loads(line)["event"] for line in (tmp_path / "cut/events.jsonl").read_text().splitlines()]
     assert events == ["started", "resumed", "finished"]
 

@@ -55,7 +55,7 @@ class TrainCommand(Command):
         formatter.write(_CLOSING)
 
 
-_NOT_BESIDE_FROM = {"--preset", "--config", "--dry-run"}
+_NOT_BESIDE_FROM = {"--preset", "--config"}
 
 _CLOSING = """
 All settings, and what they mean:
@@ -148,6 +148,9 @@ def train(
     resolved = partial(_resolve, preset=preset, file=config, assignments=assignments or (), flags=flags)
     if origin is not None:
         _refuse_beside_from(command)
+        if dry_run:
+            show_plan(_settings_from(origin, assignments or (), flags), json=json)
+            return
         resumed = _named(out) if continuing else None
         _watched(partial(_start_from, origin, assignments or (), flags, out, resumed, report), json=json)
     elif dry_run:
@@ -211,6 +214,12 @@ def _start(
     with ranks.together():
         settings = resolved()
     return start(settings, root=RUNS, out=out, listener=listener, ranks=ranks, report=report)
+
+
+def _settings_from(path: Path, assignments: Sequence[str], flags: Mapping[str, Any]) -> "Settings":
+    from zoo.train.finetune import settings_from
+
+    return settings_from(latest_run(path), assignments, flags)
 
 
 def _start_from(  # noqa: PLR0917 - what is given, and what it is given to

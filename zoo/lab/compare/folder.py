@@ -1,6 +1,7 @@
 """The folder of a comparison: what was planned, the runs, and what came of them."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -44,7 +45,7 @@ class Folder:
         if out is not None:
             cls.check_free(out)
         digest = hashlib.sha256(plan.command.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        path = out or root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}"
+        path = out or _free(root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{digest}")
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
         except OSError as error:
@@ -138,3 +139,9 @@ class Folder:
 def _slug(text: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return words[:32].strip("-") or "x"
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number behind it where the same comparison was started in the same second."""
+    names = itertools.chain([path.name], (f"{path.name}-{number}" for number in itertools.count(2)))
+    return next(place for name in names if not os.path.lexists(place := path.with_name(name)))
