@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixers.ops.attention_products import attend_by_products
+
 CHUNK = 128
 """How many queries share one mask. Smaller chunks skip more of the masked keys, larger ones run fewer kernels."""
 
@@ -102,7 +104,8 @@ def attend(
 
         y_t = sum_s softmax_s(scale * <q_t, k_s>) v_s     over  t - window < s <= t
 
-    Whole sequences without a window are one fused call. Everything else goes by chunks of queries, each with a mask
+    On a CPU bfloat16 goes by products of matrices, see `attend_by_products`. Otherwise whole sequences without a window
+    are one fused call, and everything else goes by chunks of queries, each with a mask
     of its own over the keys that it can see: the mask never grows beyond ``CHUNK * s``, and a window costs
     ``t * (CHUNK + window)``.
 
@@ -117,6 +120,8 @@ def attend(
     Returns:
         ``(b, h, t, v)``.
     """
+    if query.device.type == "cpu" and query.dtype == key.dtype == value.dtype == torch.bfloat16:
+        return attend_by_products(query, key, value, scale=scale, window=window, lags=lags)
     t, s = query.shape[2], key.shape[2] // lags
     if lags == 1 and t == s and (window is None or window >= s):
         return fused_attention(query, key, value, scale, causal=True)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixers.ops.materialize import materialize
+
 
 def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Turn the channels of each token by the angles of its position.
@@ -20,9 +22,7 @@ def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor
     Returns:
         The rotated tensor, of the shape and dtype of `x`.
     """
-    cosine, sine = _waves(x, offset, base)
-    rotated: Tensor = _Rotation.apply(x, cosine, sine)
-    return rotated
+    return _turned(x, *_waves(x, offset, base))
 
 
 def rotate_first(x: Tensor, channels: int, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
@@ -35,8 +35,7 @@ def rotate_first(x: Tensor, channels: int, offset: int | Tensor = 0, base: float
 def unrotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Take back what `rotate` did with the same arguments."""
     cosine, sine = _waves(x, offset, base)
-    straight: Tensor = _Rotation.apply(x, cosine, -sine)
-    return straight
+    return _turned(x, cosine, -sine)
 
 
 def rotate_reference(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
@@ -64,7 +63,12 @@ def _waves(x: Tensor, offset: int | Tensor, base: float) -> tuple[Tensor, Tensor
     position = position + (offset[:, None, None] if isinstance(offset, Tensor) else offset)
     frequency = base ** (-torch.arange(0, k, 2, device=x.device, dtype=dtype) / k)
     angle = position.to(dtype)[..., None] * frequency
-    return angle.cos(), angle.sin()
+    return materialize(angle.cos()), materialize(angle.sin())
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    rotated: Tensor = _Rotation.apply(x, cosine, sine)
+    return rotated
 
 
 class _Rotation(torch.autograd.Function):
@@ -74,6 +78,10 @@ class _Rotation(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.save_for_backward(cosine, sine)
         source = x.to(cosine.dtype)
+        if torch.compiler.is_compiling():  # which fuses plain products, and makes slow code of those in place
+            first, second = source.unflatten(-1, (2, -1)).unbind(-2)
+            turned = [first * cosine - second * sine, second * cosine + first * sine]
+            return torch.stack(turned, dim=-2).flatten(-2).to(x.dtype)
         rotated = source * torch.cat([cosine, cosine], dim=-1)
         first, second = source.chunk(2, dim=-1)
         rotated_first, rotated_second = rotated.chunk(2, dim=-1)

@@ -8,8 +8,9 @@ from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
 from mixers.dot_product import DotProduct
-from mixers.ops import attention
+from mixers.ops import attention, attention_products
 from mixers.ops.attention import attend, attend_reference, head_size, normalize
+from mixers.ops.attention_products import attend_by_products
 
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
 OPTIONS = [{}, {"kv_heads": 2, "qk_norm": True, "gated": True, "bias": True, "window": 4}, {"rope": False, "window": 1}]
@@ -52,13 +53,43 @@ def test_fast_form_has_the_values_and_gradients_of_the_reference(t, s, window, l
     assert_close(gradients(fast, inputs), gradients(slow, inputs), **EXACT)
 
 
+@pytest.mark.parametrize("lags", [1, 3])
+@pytest.mark.parametrize("window", [None, 1, 5])
+@pytest.mark.parametrize("kept", [0, 100])
+@pytest.mark.parametrize("lengths", [(1, 1), (1, 7), (2, 2), (5, 9), pytest.param((63, 63), marks=pytest.mark.slow)])
+def test_products_have_the_values_and_gradients_of_the_reference(lengths, kept, window, lags, monkeypatch):
+    for name, value in {"LARGEST": 16, "SMALLEST": 2, "KEPT": kept}.items():
+        monkeypatch.setattr(attention_products, name, value)
+    t, s = lengths
+    inputs = drawn(2, 4, t, 4), drawn(2, 2, s * lags, 4), drawn(2, 2, s * lags, 3)
+    fast = attend_by_products(*inputs, scale=0.5, window=window, lags=lags)
+    slow = attend_reference(*inputs, scale=0.5, window=window, lags=lags)
+    assert_close(fast, slow, **EXACT)
+    assert_close(gradients(fast, inputs), gradients(slow, inputs), **EXACT)
+
+
 @pytest.mark.parametrize("window", [None, 3])
-def test_short_bfloat16_sequences_are_attended_in_float32(window):
+def test_bfloat16_is_attended_by_products(window):
     query, key, value = (torch.randn(1, 2, 9, 8).bfloat16() for _ in range(3))
-    with torch.autocast("cpu", torch.bfloat16):
-        narrow = attend(query, key, value, scale=0.3, window=window)
-    wide = attend(query.float(), key.float(), value.float(), scale=0.3, window=window)
-    assert torch.equal(narrow, wide.bfloat16())
+    narrow = attend(query, key, value, scale=0.3, window=window)
+    assert torch.equal(narrow, attend_by_products(query, key, value, scale=0.3, window=window))
+    wide = attend(query.double(), key.double(), value.double(), scale=0.3, window=window)
+    assert_close(narrow.double(), wide, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [None, 40])
+def test_products_in_generated_code(window):
+    torch.compiler.reset()
+    inputs = [torch.randn(2, 2, 150, 8).bfloat16().requires_grad_() for _ in range(3)]
+
+    def attended(*inputs):
+        return attend_by_products(*inputs, scale=0.3, window=window)
+
+    written, compiled = attended(*inputs), torch.compile(attended, fullgraph=True)(*inputs)
+    assert_close(compiled, written, rtol=0.02, atol=0.02)
+    assert_close(gradients(compiled, inputs), gradients(written, inputs), rtol=0.05, atol=0.05)
 
 
 def test_writes_what_the_equation_says():

@@ -25,6 +25,17 @@ def test_fast_form_has_the_values_and_gradients_of_the_reference(t, offset):
     assert_close(gradient(fast, x), gradient(slow, x), **EXACT)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("offset", [0, torch.tensor([3, 40])], ids=str)
+def test_generated_code_has_the_values_and_gradients(offset):
+    torch.compiler.reset()
+    x = drawn(2, 3, 17, 6)
+    plain, compiled = rotate(x, offset), torch.compile(rotate, fullgraph=True)(x, offset)
+    assert_close(compiled, plain, **EXACT)
+    assert_close(gradient(compiled, x), gradient(plain, x), **EXACT)
+
+
 def test_first_and_second_derivatives():
     x = drawn(1, 2, 3, 4)
     assert torch.autograd.gradcheck(rotate, x)
