@@ -11,8 +11,9 @@ from mixers.ops.attention import head_size, merge_heads, normalize, split_heads
 from mixers.ops.attention_weights import normalize_parts, pair_weights, spread_of
 from mixers.ops.correlation import add_lags, bias_lags, correlate, lags_of, one_more, stack_lags, weigh_lags
 from mixers.ops.documents import by_document
+from mixers.ops.growing import append
 from mixers.ops.lags import tail
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate, rotate_pair
 from zoo import Panel, State, TokenMixer
 
 SHOWN_HEADS, SHOWN_TOKENS = 4, 64
@@ -219,13 +220,18 @@ class Correlation(TokenMixer):
         """What the heads say, gated, ``(b, t, d)``, and the rest of what `_mix` returns."""
         position = past.get("position", 0)
         query, key, value, gate = split_heads(projected, self.heads, self.kv_heads, self.size)
-        keys = self._keys(key, weights, past.get("recent_key"), position)
-        queries = self._queries(query, past.get("recent_query"), position)
+        if self._adds_keys:
+            key_sum = add_lags(key, weights, self.axis, past.get("recent_key"))
+            queries, keys = normalize(query, self.query_gain), normalize(key_sum, self.key_gain)
+            queries, keys = rotate_pair(queries, keys, position) if self.rope else (queries, keys)
+        else:
+            keys = self._keys(key, weights, past.get("recent_key"), position)
+            queries = self._queries(query, past.get("recent_query"), position)
         recent = {}
         if self.max_lag and self.axis == "time":
             recent = {"recent_key": key, "recent_query": query} if self.compare == "joint" else {"recent_key": key}
         if past:
-            keys, value = torch.cat([past["key"], keys], dim=2), torch.cat([past["value"], value], dim=2)
+            keys, value = append(past["key"], keys), append(past["value"], value)
         lags = 1 if self._adds_keys else len(lags_of(self.max_lag, self.axis))
         mixed = correlate(queries, keys, value, lags=lags, pool=self.pool, scale=self.scale, window=self.window)
         mixed = merge_heads(mixed)
@@ -250,9 +256,7 @@ class Correlation(TokenMixer):
         return F.pad(weights, (1, 0), value=at_zero)
 
     def _keys(self, key: Tensor, weights: Tensor, past: Tensor | None, position: int | Tensor) -> Tensor:
-        """The keys of all pairs side by side, ``(b, kv_heads, t, l * k)``, or the one that they add up to."""
-        if self._adds_keys:
-            return self._place(add_lags(key, weights, self.axis, past), self.key_gain, position)
+        """The keys of all pairs side by side, ``(b, kv_heads, t, l * k)``."""
         # Lags become heads while they are placed: a delayed key is rotated where it lands, not where it comes from.
         lagged = stack_lags(key, self.max_lag, self.axis, past)
         lagged_keys = self._place(lagged.flatten(1, 2), self.key_gain, position).unflatten(1, lagged.shape[1:3])

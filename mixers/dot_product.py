@@ -10,8 +10,9 @@ from mixers.layers.sharing import FIRST_VALUE, KEYS, check_sharing, first_values
 from mixers.ops.attention import attend, check_scores, head_size, merge_heads, normalize, split_heads
 from mixers.ops.attention_bias import attend_biased, causal_weights
 from mixers.ops.documents import by_document
+from mixers.ops.growing import append
 from mixers.ops.lags import tail
-from mixers.ops.rotary import rotate_first
+from mixers.ops.rotary import rotate_pair
 from zoo import Mixed, Panel, State, TokenMixer
 
 SHOWN_HEADS, SHOWN_TOKENS = 4, 64
@@ -150,7 +151,7 @@ class DotProduct(TokenMixer):
         if self.kv_from:
             return []
         query, key, _, _ = self._split(self.project_in(x[:1, :SHOWN_TOKENS]))
-        query, key = self._placed(query, self.query_gain, 0), self._placed(key, self.key_gain, 0)
+        query, key = self._placed(query, key, 0)
         weights = causal_weights(
             query, key, scale=self.size**-0.5, window=self.window, sink=self.sink, soft_cap=self.soft_cap
         )
@@ -167,13 +168,14 @@ class DotProduct(TokenMixer):
         """
         query, key, value, gate = self._split(projected)
         position = past.get("position", 0)
-        query = self._placed(query, self.query_gain, position)
         if len(given) == KEYS_AND_VALUES:
+            query, _ = self._placed(query, query, position)
             key, value = (x.transpose(1, 2) for x in given)
         else:
-            key, value = self._placed(key, self.key_gain, position), self._with_first(value, *given)
+            query, key = self._placed(query, key, position)
+            value = self._with_first(value, *given)
             if past:
-                key, value = torch.cat([past["key"], key], dim=2), torch.cat([past["value"], value], dim=2)
+                key, value = append(past["key"], key), append(past["value"], value)
         mixed = merge_heads(self._weighed(query, key, value))
         if gate.shape[-1]:
             mixed = mixed * gate.sigmoid()
@@ -204,10 +206,10 @@ class DotProduct(TokenMixer):
     def _by_head(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.size)).transpose(1, 2)
 
-    def _placed(self, x: Tensor, gain: Tensor | None, position: int | Tensor) -> Tensor:
-        """Queries or keys, normalised and then rotated."""
-        x = normalize(x, gain)
-        return rotate_first(x, self.rotated, position, self.rope_base) if self.rope else x
+    def _placed(self, query: Tensor, key: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys, normalised and then rotated."""
+        query, key = normalize(query, self.query_gain), normalize(key, self.key_gain)
+        return rotate_pair(query, key, position, self.rope_base, self.rotated) if self.rope else (query, key)
 
     def _with_first(self, value: Tensor, *first: Tensor) -> Tensor:
         """The values, ``(b, g, t, v)``, mixed with those of the first layer, their own in that layer itself."""

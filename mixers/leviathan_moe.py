@@ -12,6 +12,7 @@ from mixers.ops.attention_weights import gates_by_expert
 from mixers.ops.documents import by_document
 from mixers.ops.expert_attention import attend_alone, attend_few, expert_attention, rotate_rows
 from mixers.ops.experts import Dispatch, balance_loss, count_choices, dispatch, entropy, grouped_linear, route, z_loss
+from mixers.ops.growing import append
 from mixers.ops.lagged_keys import combine_lags
 from mixers.ops.rotary import rotate
 from zoo import Mixed, Panel, State, TokenMixer
@@ -265,7 +266,7 @@ class LeviathanMoE(TokenMixer):
         key, value = self._split(self.project_key_value(x), position)
         if state is None:
             return key, value
-        return torch.cat([state["key"], key], dim=2), torch.cat([state["value"], value], dim=2)
+        return append(state["key"], key), append(state["value"], value)
 
     def _split(self, key_value: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """The keys, rotated, and the values of one projection: ``(b, kv_heads, t, k)`` both."""

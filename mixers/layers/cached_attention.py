@@ -1,10 +1,10 @@
 """What mixers that keep keys and values have in common: how they are run, and how their attention is shown."""
 
-import torch
 from torch import Tensor, nn
 
 from mixers.ops.attention_bias import causal_weights
 from mixers.ops.documents import by_document
+from mixers.ops.growing import append, in_own_memory
 from zoo import Panel, State, TokenMixer
 
 SHOWN_HEADS, SHOWN_TOKENS = 4, 64
@@ -31,7 +31,7 @@ class CachedAttention(TokenMixer):
         """Mix the next reads; the state holds, by name, what `_attend` keeps of the tokens so far."""
         mixed, following = self._attend(self.project_in(x), {} if state is None else state)
         # In memory of their own: as a view of the projection, the keys would keep the queries alive.
-        return self.project_out(mixed), {name: of.contiguous() for name, of in following.items()}
+        return self.project_out(mixed), {name: in_own_memory(of) for name, of in following.items()}
 
     def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """What the heads say side by side, before the last projection, and the state after these tokens."""
@@ -40,7 +40,7 @@ class CachedAttention(TokenMixer):
 
 def extended(past: dict[str, Tensor], name: str, now: Tensor) -> Tensor:
     """What the state keeps under a name, ``(b, h, s, ...)``, with that of the new tokens behind it."""
-    return torch.cat([past[name], now], dim=2) if name in past else now
+    return append(past[name], now) if name in past else now
 
 
 def tokens_so_far(past: dict[str, Tensor]) -> int:

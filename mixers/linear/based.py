@@ -12,7 +12,7 @@ from mixers.ops.attention import attend, head_size, merge_heads, split_heads
 from mixers.ops.documents import by_document
 from mixers.ops.features import normalized, taylor
 from mixers.ops.lags import tail
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel, State, TokenMixer
 
 EPSILON = 1e-6
@@ -101,7 +101,7 @@ class Based(TokenMixer):
         """What the heads of the window say, ``(b, t, h * v)``, and what they keep."""
         query, key, value, _ = split_heads(near, self.window_heads, self.window_heads, self.size)
         position = past.get("position", 0)
-        query, key = rotate(query, position), rotate(key, position)
+        query, key = rotate_pair(query, key, position)
         key, value = extended(past, "key", key), extended(past, "value", value)
         mixed = merge_heads(attend(query, key, value, scale=self.size**-0.5, window=self.window))
         kept = {"key": tail(key, self.window - 1), "value": tail(value, self.window - 1)}

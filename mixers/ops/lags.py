@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mixers.ops.growing import in_own_memory
+
 
 def delay(x: Tensor, lag: int, past: Tensor | None = None) -> Tensor:
     """Put at each token what was there `lag` tokens ago.
@@ -37,7 +39,7 @@ def tail(x: Tensor, length: int, past: Tensor | None = None) -> Tensor:
     if past is not None and x.shape[-2] < length:
         x = torch.cat([past, x], dim=-2)
     if x.shape[-2] <= length:
-        return x.contiguous()
+        return in_own_memory(x)
     return x[..., x.shape[-2] - length :, :].clone()
 
 

@@ -25,6 +25,27 @@ def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor
     return _turned(x, *_waves(x, offset, base))
 
 
+def rotate_pair(
+    query: Tensor, key: Tensor, offset: int | Tensor = 0, base: float = 10000.0, channels: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Turn queries and keys of the same tokens, as `rotate` does; their angles are computed once.
+
+    Args:
+        query, key: ``(b, h, t, k)`` and ``(b, g, t, k)``.
+        offset, base: as for `rotate`.
+        channels: so many are turned, the first ones; None for all.
+    """
+    width = channels or query.shape[-1]
+    cosine, sine = _waves(query[..., :width], offset, base)
+
+    def turn(x: Tensor) -> Tensor:
+        if width == x.shape[-1]:
+            return _turned(x, cosine, sine)
+        return torch.cat([_turned(x[..., :width], cosine, sine), x[..., width:]], dim=-1)
+
+    return turn(query), turn(key)
+
+
 def rotate_first(x: Tensor, channels: int, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Turn the first `channels` channels of each token as `rotate` does, and leave the others as they are."""
     if channels == x.shape[-1]:
@@ -67,8 +88,24 @@ def _waves(x: Tensor, offset: int | Tensor, base: float) -> tuple[Tensor, Tensor
 
 
 def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():  # a step of one token takes as long to be noted down as to be made
+        return _turn(x, cosine, sine)
     rotated: Tensor = _Rotation.apply(x, cosine, sine)
     return rotated
+
+
+def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    source = x.to(cosine.dtype)
+    if torch.compiler.is_compiling():  # which fuses plain products, and makes slow code of those in place
+        first, second = source.unflatten(-1, (2, -1)).unbind(-2)
+        turned = [first * cosine - second * sine, second * cosine + first * sine]
+        return torch.stack(turned, dim=-2).flatten(-2).to(x.dtype)
+    rotated = source * torch.cat([cosine, cosine], dim=-1)
+    first, second = source.chunk(2, dim=-1)
+    rotated_first, rotated_second = rotated.chunk(2, dim=-1)
+    rotated_first.addcmul_(second, sine, value=-1)
+    rotated_second.addcmul_(first, sine)
+    return rotated.to(x.dtype)
 
 
 class _Rotation(torch.autograd.Function):
@@ -77,17 +114,7 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.save_for_backward(cosine, sine)
-        source = x.to(cosine.dtype)
-        if torch.compiler.is_compiling():  # which fuses plain products, and makes slow code of those in place
-            first, second = source.unflatten(-1, (2, -1)).unbind(-2)
-            turned = [first * cosine - second * sine, second * cosine + first * sine]
-            return torch.stack(turned, dim=-2).flatten(-2).to(x.dtype)
-        rotated = source * torch.cat([cosine, cosine], dim=-1)
-        first, second = source.chunk(2, dim=-1)
-        rotated_first, rotated_second = rotated.chunk(2, dim=-1)
-        rotated_first.addcmul_(second, sine, value=-1)
-        rotated_second.addcmul_(first, sine)
-        return rotated.to(x.dtype)
+        return _turn(x, cosine, sine)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

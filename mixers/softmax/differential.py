@@ -16,7 +16,7 @@ from mixers.layers.cached_attention import (
 )
 from mixers.ops.attention import attend, head_size, merge_heads
 from mixers.ops.attention_bias import causal_weights
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel
 
 
@@ -87,7 +87,7 @@ class Differential(CachedAttention):
         query, key, value = projected.split(widths, dim=-1)
         query, key = (part.unflatten(-1, (-1, self.size)).transpose(1, 2) for part in (query, key))
         if self.rope:
-            query, key = rotate(query, position), rotate(key, position)
+            query, key = rotate_pair(query, key, position)
         return query, key, value.unflatten(-1, (-1, self.width)).transpose(1, 2)
 
     def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

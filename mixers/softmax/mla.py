@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mixers.layers.cached_attention import SHOWN_TOKENS, CachedAttention, extended, softmax_panel, tokens_so_far
 from mixers.ops.attention import attend, head_size, merge_heads
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel
 
 
@@ -79,8 +79,8 @@ class MLA(CachedAttention):
         latent, rotated = _normed(self.latent_norm, latent)[:, None], rotated[:, None]
         if self.rotary:
             plain, turned = query.split([self.size, self.rotary], dim=-1)
-            query = torch.cat([plain, rotate(turned, position)], dim=-1)
-            rotated = rotate(rotated, position)
+            turned, rotated = rotate_pair(turned, rotated, position)
+            query = torch.cat([plain, turned], dim=-1)
         return query, latent, rotated
 
     def _expanded(self, latent: Tensor, rotated: Tensor) -> tuple[Tensor, Tensor]:

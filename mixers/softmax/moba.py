@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mixers.layers.cached_attention import SHOWN_HEADS, CachedAttention, extended, tokens_so_far
 from mixers.ops.attention import head_size, merge_heads, split_heads
 from mixers.ops.block_attention import moba, moba_blocks
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel
 
 
@@ -70,7 +70,7 @@ class MoBA(CachedAttention):
 
     def _placed(self, projected: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value, _ = split_heads(projected, self.heads, self.kv_heads, self.size)
-        return (rotate(query, position), rotate(key, position), value) if self.rope else (query, key, value)
+        return (*rotate_pair(query, key, position), value) if self.rope else (query, key, value)
 
     def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         query, key, value = self._placed(projected, tokens_so_far(past))

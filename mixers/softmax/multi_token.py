@@ -18,7 +18,7 @@ from mixers.ops.attention import head_size, merge_heads, split_heads
 from mixers.ops.attention_chunks import share_heads
 from mixers.ops.lags import tail
 from mixers.ops.multi_token import multi_token_attend, multi_token_weights
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel
 
 
@@ -107,7 +107,7 @@ class MultiToken(CachedAttention):
 
     def _placed(self, projected: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value, _ = split_heads(projected, self.heads, self.kv_heads, self.size)
-        return (rotate(query, position), rotate(key, position), value) if self.rope else (query, key, value)
+        return (*rotate_pair(query, key, position), value) if self.rope else (query, key, value)
 
     def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         query, key, value = self._placed(projected, tokens_so_far(past))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mixers.layers.cached_attention import SHOWN_HEADS, CachedAttention, extended, tokens_so_far
 from mixers.ops.attention import attend, head_size, merge_heads, split_heads
 from mixers.ops.block_attention import compressed_weights, nsa
-from mixers.ops.rotary import rotate
+from mixers.ops.rotary import rotate_pair
 from zoo import Panel
 
 
@@ -88,7 +88,7 @@ class NativeSparse(CachedAttention):
         """Queries, keys, values, and the gates of the three branches, ``(3, b, h, t)``."""
         query, key, value, rest = split_heads(projected, self.heads, self.kv_heads, self.size)
         if self.rope:
-            query, key = rotate(query, position), rotate(key, position)
+            query, key = rotate_pair(query, key, position)
         return query, key, value, rest.sigmoid().unflatten(-1, (3, self.heads)).permute(2, 0, 3, 1)
 
     def _attend(self, projected: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -249,7 +249,7 @@ def test_checkpointing_changes_nothing(form):
 # torch traces an autograd function by making one, which it warns of itself
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("form", [{}, *({**form, "dynamic": True} for form in FORMS)])
+@pytest.mark.parametrize("form", [{}, *({**form, "dynamic": True} for form in FORMS[::4])])
 def test_is_one_graph(form):
     torch.compiler.reset()
     mix, x = mixer(**form), drawn(2, 5, 16)
@@ -324,8 +324,7 @@ def test_lag_weights_are_by_key_head_and_in_the_order_of_the_docstring(axis, lag
 def test_the_norm_acts_on_the_combined_key_for_key_and_sum_and_elsewhere_on_each_lag_before_its_weight(form):
     mix, x = mixer(heads=1, max_lag=1, qk_norm=True, **form), drawn(1, 5, 16)
     torch.nn.init.ones_(mix.key_gain)
-    key = split_heads(mix.project_in(x), 1, 1, 16)[1]
-    keys = mix._keys(key, mix._lag_weights(x), None, 0)[0, 0, 1:]
+    keys = mix.step(x)[1]["key"][0, 0, 1:]
     if mix._adds_keys:
         lagged, expected = keys[:, None], torch.ones(1, dtype=torch.float64)
     else:

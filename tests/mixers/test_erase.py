@@ -218,8 +218,7 @@ def test_autocast_leaves_the_state_as_it_is(t):
 # torch traces a custom gradient by making an instance of it, which it deprecates itself
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("t", [1, 40])
+@pytest.mark.parametrize(("form", "t"), [*((form, 40) for form in FORMS), ("a channel", 1)])
 def test_compiles_whole(form, t):
     tensors = inputs(t, **FORMS[form], state=True)
     documents = (torch.arange(t) // 9).expand(2, -1)

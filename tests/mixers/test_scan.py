@@ -141,7 +141,7 @@ def test_keeps_few_states_of_a_selective_scan():
 # torch traces a custom gradient by making an instance of it, which it deprecates itself
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
-@pytest.mark.parametrize("t", [1, 9, 100])
+@pytest.mark.parametrize("t", [1, 100])
 def test_compiles_whole(t):
     torch.compiler.reset()  # a length of an earlier case would make this one a symbol, whose buffers are donated
     documents = torch.zeros(2, t, dtype=torch.int64)

@@ -131,7 +131,7 @@ def test_a_sink_takes_attention_and_a_soft_cap_bounds_the_scores():
 def test_rotation_of_a_fraction_leaves_the_other_channels():
     mixer = built(DotProduct, heads=2, rope_fraction=0.5, rope_base=100.0)
     key = torch.randn(1, 2, 5, 8, dtype=torch.float64)
-    placed = mixer._placed(key, None, 3)
+    placed, _ = mixer._placed(key, key, 3)
     assert torch.equal(placed[..., 4:], key[..., 4:])
     assert not torch.isclose(placed[..., :4], key[..., :4]).any()
 
