@@ -264,9 +264,7 @@ class LeviathanMoE(TokenMixer):
     def _keys(self, x: Tensor, position: Tensor, state: State | None) -> tuple[Tensor, Tensor]:
         """All keys so far, each rotated at its own position, and all values, ``(b, kv_heads, s, k)``."""
         key, value = self._split(self.project_key_value(x), position)
-        if state is None:
-            return key, value
-        return append(state["key"], key), append(state["value"], value)
+        return (key, value) if state is None else (append(state["key"], key), append(state["value"], value))
 
     def _split(self, key_value: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """The keys, rotated, and the values of one projection: ``(b, kv_heads, t, k)`` both."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from zoo.lab.bench import machine
+from zoo.lab.bench import machine, measure
 from zoo.pages import picture
 
 settings.register_profile("everyday", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,7 +39,9 @@ EMPTY_PICTURES = {
 }
 painted = picture._file
 
-machine._SECONDS = 0.02  # in which a benchmark looks for the limits of the machine: no test is about those
+# A benchmark looks for the limits of the machine, and measures until its figures are precise: no test is about those.
+machine._SECONDS, machine._MATRICES, machine._COPIES = 0.02, (128,), (2**12, 2**18)
+measure.MIN_SECONDS, measure._WARM_SECONDS = 1e-4, 0.0
 
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures, which may make pictures

@@ -66,6 +66,7 @@ def test_what_the_holder_tells_is_read(tmp_path):
     assert read_claim(path) == {}
 
 
+@pytest.mark.slow
 def test_a_holder_that_shows_life_is_left_alone(tmp_path, elsewhere):
     path = tmp_path / "claim"
     with elsewhere(path) as held:
@@ -77,6 +78,7 @@ def test_a_holder_that_shows_life_is_left_alone(tmp_path, elsewhere):
         held.check()
 
 
+@pytest.mark.slow
 def test_a_holder_elsewhere_that_is_silent_is_followed(tmp_path, elsewhere, monkeypatch):
     path = tmp_path / "claim"
     dead = elsewhere(path)
@@ -93,6 +95,7 @@ def test_a_holder_elsewhere_that_is_silent_is_followed(tmp_path, elsewhere, monk
     assert read_claim(path)["token"] == other._token
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_set_back_does_not_keep_a_dead_holder_alive(tmp_path, elsewhere, monkeypatch):
     path = tmp_path / "claim"
     dead = elsewhere(path)
@@ -104,6 +107,7 @@ def test_a_clock_that_was_set_back_does_not_keep_a_dead_holder_alive(tmp_path, e
     wait_for(other.take)
 
 
+@pytest.mark.slow
 def test_of_many_that_follow_one_gets_it(tmp_path, elsewhere, monkeypatch):
     for _ in range(20):
         path = tmp_path / "claim"

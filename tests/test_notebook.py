@@ -94,32 +94,28 @@ def test_a_notebook_shows_how_far_it_is_and_then_what_came_of_it(environment):
     source = START + "from zoo.api.progress import NotebookLine\n"
     source += "closing, NotebookLine.close = NotebookLine.close, lambda self: None\n"  # the last frame stays
     source += "zoo.train(Slow, steps=20, **small)"
-    cells = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    silent = "NotebookLine.close = closing\nzoo.train(Slow, steps=2, progress=False, **small);"
+    cells = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in (source, silent)])
     client_of(cells, environment).execute()
     frame, result = shown(cells.cells[0], "text/html")
     assert '<progress value="' in frame
     assert "/20  loss " in frame
     assert "step " in shown(cells.cells[0], "text/plain")[0]
     assert result.startswith('<div class="zoo-result">')
-    silent = nbformat.v4.new_code_cell(START + "zoo.train(Slow, steps=2, progress=False, **small);")
-    alone = nbformat.v4.new_notebook(cells=[silent])
-    client_of(alone, environment).execute()
-    assert alone.cells[0].outputs == []
+    assert cells.cells[1].outputs == []
 
 
-@pytest.mark.parametrize(
-    ("call", "text"),
-    [
-        ("zoo.train(Slow, steps=100000, out='run', **small)", "saved; resume with: zoo.train(resume='run')"),
-        (
-            "zoo.compare([Slow], budget='steps:100000', out='out', **small)",
-            "stopped, every run saved; resume with the same call and out='out'",
-        ),
-    ],
-)
-def test_the_stop_button_saves_and_says_how_to_go_on(call, text, environment):
-    sign = environment / ("run/checkpoints" if "train" in call else "out")
-    stopping = f"""
+STOPPED = {
+    "zoo.train(Slow, steps=100000, out='run', **small)": "saved; resume with: zoo.train(resume='run')",
+    "zoo.compare([Slow], budget='steps:100000', out='out', **small)": (
+        "stopped, every run saved; resume with the same call and out='out'"
+    ),
+}
+
+
+def stopping(call, sign):
+    """The source of a cell whose call is stopped when a checkpoint lies in a folder."""
+    return f"""
 import os, pathlib, signal, threading, time
 def stop():  # what the button does
     while not any(pathlib.Path({str(sign)!r}).rglob("step-*")):
@@ -131,11 +127,16 @@ try:
 except KeyboardInterrupt as stopped:
     print(type(stopped).__name__, stopped)
 """
-    cells = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(START + stopping), nbformat.v4.new_code_cell("1 + 1")]
-    )
+
+
+def test_the_stop_button_saves_and_says_how_to_go_on(environment):
+    sources = [START]
+    for call in STOPPED:
+        sources += [stopping(call, environment / ("run/checkpoints" if "train" in call else "out")), "1 + 1"]
+    cells = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     client_of(cells, environment).execute()
-    said = "".join(output.text for output in cells.cells[0].outputs if output.get("name") == "stdout")
-    assert said.startswith("KeyboardInterrupt ")
-    assert text in said
-    assert shown(cells.cells[1], "text/plain") == ["2"]
+    for text, stopped, after in zip(STOPPED.values(), cells.cells[1::2], cells.cells[2::2], strict=True):
+        said = "".join(output.text for output in stopped.outputs if output.get("name") == "stdout")
+        assert said.startswith("KeyboardInterrupt ")
+        assert text in said
+        assert shown(after, "text/plain") == ["2"]

@@ -4,14 +4,13 @@ To save time, models are trained for fewer steps than the page says (`SHORTENED`
 are not those of the page. The environment exists already: the commands that make it are left out.
 """
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .distributions import Program
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -27,9 +26,7 @@ def run(command, folder):
     """What a command prints; it has the exit code that the page leads one to expect."""
     for long, short in SHORTENED.items():
         command = command.replace(long, short)
-    environment = {**os.environ, "ZOO_CACHE": str(folder / "cache"), "COLUMNS": "200"}
-    words = [sys.executable, "-m", "zoo", *shlex.split(command)[1:]]
-    done = subprocess.run(words, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = Program(folder, "", forked=True)(*shlex.split(command)[1:])
     assert done.returncode == (3 if command == BROKEN else 0), f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

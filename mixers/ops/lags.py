@@ -61,6 +61,9 @@ def mix_lags(x: Tensor, weights: Tensor, past: Tensor | None = None) -> Tensor:
     t = x.shape[2]
     whole = x if past is None else torch.cat([past.to(x.dtype), x], dim=2)
     by_token = weights.to(x.dtype) if weights.ndim == 4 else weights.to(x.dtype)[None, :, None]
+    if t == 1 and not torch.is_grad_enabled():  # the lags of one token are a product of a row and a matrix
+        seen = min(by_token.shape[-1], whole.shape[2])
+        return (by_token[..., :seen].flip(-1) @ whole[:, :, -seen:]).to(x.dtype)
     mixed: Tensor = _LagMixing.apply(whole, by_token, t)
     return mixed
 

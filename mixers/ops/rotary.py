@@ -1,5 +1,6 @@
 """Rotary positions: a head's channels turn by angles that grow with the position, so that scores see distances."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -43,6 +44,9 @@ def rotate_pair(
             return _turned(x, cosine, sine)
         return torch.cat([_turned(x[..., :width], cosine, sine), x[..., width:]], dim=-1)
 
+    if query.shape[2] == 1 and not torch.is_grad_enabled() and query.dtype == key.dtype:  # as cheap as one of them
+        both = turn(torch.cat([query, key], dim=1))
+        return both[:, : query.shape[1]], both[:, query.shape[1] :]
     return turn(query), turn(key)
 
 
@@ -80,11 +84,23 @@ def _waves(x: Tensor, offset: int | Tensor, base: float) -> tuple[Tensor, Tensor
     """Cosine and sine of every angle, ``(t, k/2)`` or ``(b, 1, t, k/2)``; in half precision angles would be noise."""
     t, k = x.shape[-2:]
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    position = torch.arange(t, device=x.device)
-    position = position + (offset[:, None, None] if isinstance(offset, Tensor) else offset)
-    frequency = base ** (-torch.arange(0, k, 2, device=x.device, dtype=dtype) / k)
-    angle = position.to(dtype)[..., None] * frequency
+    start = offset[:, None, None] if isinstance(offset, Tensor) else offset
+    position = start if t == 1 and isinstance(start, Tensor) else torch.arange(t, device=x.device) + start
+    # no tensor is kept that is being traced, or that has no memory
+    find = _frequencies if type(x) is not Tensor or torch.compiler.is_compiling() else _kept_frequencies
+    angle = position.to(dtype)[..., None] * find(k, base, dtype, x.device)
     return materialize(angle.cos()), materialize(angle.sin())
+
+
+def _frequencies(k: int, base: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """By how much each pair of channels turns from a token to the next, ``(k/2,)``."""
+    return base ** (-torch.arange(0, k, 2, device=device, dtype=dtype) / k)
+
+
+@lru_cache(maxsize=64)
+def _kept_frequencies(k: int, base: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return _frequencies(k, base, dtype, device)
 
 
 def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

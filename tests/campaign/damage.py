@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from zoo.errors import ZooError
@@ -97,12 +97,11 @@ def _damage(
 ) -> None:
     prepare_process(tally.out, draw=False)
     run = tally.out / "run"
-    bases = [
-        _base(tally.out, recipe, ended) for recipe in recipes(tally.out, steps=_STEPS)[:3] for ended in (True, False)
-    ]
+    kinds = [(recipe, ended) for recipe in recipes(tally.out, steps=_STEPS)[:3] for ended in (True, False)]
+    bases = [cache(partial(_base, tally.out, *kind)) for kind in kinds]
     for case in tally.cases(first, count):
         chance = random.Random(f"{seed}/{case}")
-        base = chance.choice(bases)
+        base = chance.choice(bases)()
         with tally.timed(f"{what}s"):
             replace_folder(base.kept, run)
             names = [name for name, content in files_of(run).items() if content]

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from .runs import Child, Recipe, differences, outcome, prepare_process, recipes, replace_folder, train_command
@@ -46,13 +46,13 @@ def kills(tally: Tally, *, count: int, seed: int, first: int = 0, steps: int = 5
         steps: of each run.
     """
     prepare_process(tally.out)
-    run = tally.out / "run"
-    known = [(recipe, *undisturbed(recipe, run)) for recipe in recipes(tally.out, steps=steps)]
-    killed = 0
+    run, killed = tally.out / "run", 0
+    known = [(recipe, cache(partial(undisturbed, recipe, run))) for recipe in recipes(tally.out, steps=steps)]
     for case in tally.cases(first, _MAX_CASES):
         if killed >= count:
             break
-        recipe, expected, duration = known[case % len(known)]
+        recipe, of_the_undisturbed = known[case % len(known)]
+        expected, duration = of_the_undisturbed()
         chance = random.Random(f"{seed}/{case}")
         moments = [chance.random() * duration for _ in range(chance.randint(1, _MAX_KILLS))]
         with tally.timed(f"kills of {recipe.name}"):

@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
     ("name", "count"),
     [
         ("kills", 2),
-        ("flips", 4),
+        ("flips", 2),
         ("truncations", 2),
-        ("fuzz", 2000),
+        ("fuzz", 1000),
     ],
 )
 def test_a_few_cases_of_a_campaign_end_well(name, count, tmp_path):

@@ -11,6 +11,7 @@ NAME = os.fsdecode(b"caf\xe9")
 
 SIZES = ["--data", "delayed-copy(length=12, vocab=4, delay=2)", "--dim", "16", "--layers", "1", "--heads", "1"]
 SIZES += ["--device", "cpu", "--budget", "steps:2", "--jobs", "1", "--set", "batch=2"]
+SIZES += ["--set", "evaluation_tokens=64", "--set", "final_evaluation_tokens=64"]
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def strict(path):
     return json.loads(path.read_bytes().decode("utf-8"))
 
 
+@pytest.mark.slow
 def test_a_run_from_beginning_to_end(zoo, tiny, place):
     run = place / "run"
     result = zoo("train", *tiny, "--data", place / "text.txt", "--out", run, "--json")

@@ -8,6 +8,7 @@ SMALL = ["--dim", 128, "--layers", 2, "--head-size", 32, "--context", 64, "--voc
 SMALL += ["--step-tokens", "1e5"]
 
 
+@pytest.mark.slow
 def test_the_table_and_the_command(zoo):
     result = zoo("plan", "correlation", *SMALL, "--gpus", 16)
     assert result.code == 0, result.err
@@ -32,6 +33,7 @@ def test_json(zoo):
     assert made["costs"]["parameters"] == made["costs"]["active_parameters"]
 
 
+@pytest.mark.slow
 def test_what_fits_nowhere_is_said(zoo):
     result = zoo("plan", "dot-product", "--dim", 16384, "--layers", 96, "--gpus", 1, "--gpu", "4090", "--context", 256)
     assert result.code == 0

@@ -57,7 +57,7 @@ def test_words_that_nobody_reads_are_lost_and_nothing_else(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&1 | head -n 1", "2>&1 >&- | head -n 1"])
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&1 >&- | head -n 1"])
 def test_a_run_goes_on_without_a_reader_and_is_saved(tmp_path, tiny, redirection):
     run = tmp_path / "run"
     done = in_a_shell(redirection, "train", *tiny, "--set", "evaluate_every=1", "--out", run)

@@ -53,6 +53,7 @@ def test_a_finite_test_gives_the_binomial_interval_where_seeds_agree():
     assert found.high - found.mean == pytest.approx(1.984 * math.sqrt(0.8 * 0.2 / 99), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_seeds_and_test_both_widen_the_interval():
     rows = [[1] * 6 + [0] * 4, [0] + [1] * 7 + [0] * 2, [1] * 8 + [0] * 2]
     found, over_seeds = estimate(answers(*rows)), estimate(Sample({0: 0.6, 1: 0.7, 2: 0.8}))

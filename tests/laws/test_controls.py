@@ -48,7 +48,8 @@ PAIRS = [pytest.param(kind, law, cls, id=f"{kind}-{law}-{cls.__name__}") for kin
 SOUND = [("mixer", mixer) for mixer in [*sound.SOUND, *sound_host.SOUND]]
 SOUND += [(kind, cls) for kind, module in KINDS.items() for cls in module.SOUND]
 BY_NAME = {(law, cls.__name__): (kind, cls) for kind, law, cls in reversed(CONTROLS)}
-SLOW = ("compile", "inductor", "quadratic", "pre-norm-at-start")
+WAITING = ("side-by-side", "lost-process", "terminate")
+SLOW = ("compile", "inductor", "quadratic", "pre-norm-at-start", *WAITING)
 EVERYDAY = ("mixer", "channel-mixer")
 """Kinds of which more is looked at every day."""
 
@@ -58,6 +59,13 @@ THIN += [pair for pair in PAIRS if pair.values[0] not in EVERYDAY][::8]
 THIN = [pair for pair in THIN if pair.values[1] not in SLOW]
 THIN_SOUND = [pair for pair in SOUND if pair[0] in EVERYDAY][::12]
 THIN_SOUND += [("task", task.ScoresTheLast), ("tokenizer", tokenizer.Pairs), ("corpus", corpus.Endless)]
+
+
+@pytest.fixture
+def _hardly_any_patience(monkeypatch):
+    """Of an executor that is broken on purpose nobody need wait long for what never comes."""
+    monkeypatch.setattr("zoo.testing.laws.executor.PATIENCE", 4.0)
+    monkeypatch.setattr("zoo.testing.laws.executor.LEAVING", 1.0)
 
 
 def verdict(kind, cls, law, **how):
@@ -71,6 +79,7 @@ def test_a_broken_member_is_caught_by_its_law(kind, law, cls):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_hardly_any_patience")
 @pytest.mark.parametrize(("kind", "law", "cls"), PAIRS)
 def test_a_broken_member_is_caught_whatever_the_seed(kind, law, cls):
     _is_caught(kind, law, cls, seed=1)
@@ -118,7 +127,7 @@ def test_a_sound_member_breaks_no_law_with_more_cases(kind, cls):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "cls"), [pair for pair in SOUND if "compile" in SUITES[pair[0]].laws][::8])
+@pytest.mark.parametrize(("kind", "cls"), [pair for pair in SOUND if "compile" in SUITES[pair[0]].laws][::16])
 def test_a_sound_member_compiles(kind, cls):
     assert verdict(kind, cls, "compile", examples=1).status == "passed"
 

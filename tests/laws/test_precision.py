@@ -36,6 +36,7 @@ class RoundsItsReads(RoutesInEachRound):
         return super().forward(x if x.dtype == torch.float64 else (2 * x).round() / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["precision", "autocast"])
 def test_choices_that_float64_does_not_make_surely_either_may_fall_otherwise(law, monkeypatch):
     (kept,) = check_mixer(RoutesInEachRound, only=[law])

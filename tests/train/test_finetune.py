@@ -136,6 +136,7 @@ def test_characters_that_the_other_did_not_know_are_refused(first, tmp_path):
         start_from(first, tmp_path / "second", data=str(tmp_path / "new.txt"))
 
 
+@pytest.mark.slow
 def test_tasks_start_from_tasks_of_the_same_vocabulary(tiny, tmp_path):
     task = "mqar(pairs=2, length=16, vocab=32)"
     start(tiny(data=task), root=tmp_path, out=tmp_path / "task", pages=False)

@@ -105,6 +105,7 @@ def test_a_reporter_gets_what_is_logged_and_the_figures_at_the_end(run):
     assert Collects.calls[-2][1] == json.loads((made.path / "summary.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", ["open", "row", "sample", "finish", "close"])
 def test_one_that_raises_is_reported_once_and_the_run_is_whole(run, fails, tmp_path, tiny):
     notices = Notices()

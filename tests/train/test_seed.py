@@ -147,7 +147,7 @@ def test_an_error_of_a_build_is_passed_on(installed):
 @pytest.mark.slow
 def test_the_runs_of_a_comparison_are_the_same_with_and_without_a_plugin(text, tmp_path, installed):
     install(tmp_path / "site", "tabler", "import torch\nTABLE = torch.randn(3)\n" + MIXER_SOURCE)
-    done = Program(tmp_path, "tabler")(
+    done = Program(tmp_path, "tabler", forked=True)(
         "compare", "dot-product", "--data", text, "--seeds", 2, "--jobs", 1, "--lrs", "0.001", "--out", "comparison",
         "--layers", 1, "--dim", 16, "--budget", "steps:3", "--set", "context=16", "--set", "batch=2",
     )  # fmt: skip

@@ -108,6 +108,7 @@ def test_a_sample_has_an_answer_at_each_scored_position_and_the_right_one_where_
     assert data.sample(Parrot(3), tokens=8, seed=0).split() == expected
 
 
+@pytest.mark.slow
 def test_a_task_is_learned_and_training_stops_when_it_is(tmp_path):
     summary = start(settings(), root=tmp_path, out=tmp_path / "run")
     assert summary.validation_accuracy >= 0.999

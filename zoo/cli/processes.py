@@ -58,6 +58,8 @@ def run_in_processes(count: int, arguments: Sequence[str], *, json: bool) -> int
         for process in processes:
             process.kill()
             process.wait()
+            if process.stdout:
+                process.stdout.close()
 
 
 def _wait(processes: Sequence["subprocess.Popen[bytes]"]) -> int:

@@ -12,6 +12,7 @@ from zoo.contract import State
 from zoo.errors import UsageError
 from zoo.model.documents import Documents, check_documents
 from zoo.model.layer import Layer
+from zoo.model.linear import linear
 from zoo.model.metrics import combine_metrics
 from zoo.model.recipe import Recipe
 from zoo.model.stack import Stack
@@ -227,4 +228,4 @@ class Backbone(Stack):
 
     def _unembed(self, read: Tensor, where: Tensor | None = None) -> Tensor:
         weight = (self.unembedding or self.embedding).weight
-        return F.linear(read if where is None else read.flatten(0, 1)[where], weight)
+        return linear(read if where is None else read.flatten(0, 1)[where], weight)

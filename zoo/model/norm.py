@@ -10,6 +10,10 @@ SMALL = 65536
 """Up to so many numbers torch's own norm is no slower where no gradient is asked for: calling it takes less time."""
 
 
+EPSILON = 1e-6
+"""Added to the mean square."""
+
+
 class RMSNorm(nn.RMSNorm):
     """Scales each token to a mean square of one, then its channels by learned gains: ``x / rms(x) * gain``.
 
@@ -21,15 +25,24 @@ class RMSNorm(nn.RMSNorm):
     """
 
     def __init__(self, dim: int) -> None:
-        super().__init__(dim, eps=1e-6)
+        super().__init__(dim, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d)."""
+        if x.numel() == x.shape[-1] and _is_only_read(x):
+            row = x.view(-1)
+            return x * (torch.dot(row, row).item() / len(row) + EPSILON) ** -0.5 * self.weight
         half = x.dtype in (torch.bfloat16, torch.float16)  # torch sums these up in float32
         small = x.numel() <= SMALL and not torch.is_grad_enabled()
         if half or small or x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
         return _Normalization.apply(x, self.weight, self.eps)
+
+
+def _is_only_read(x: Tensor) -> bool:
+    """Whether these are numbers of a CPU in float32, of which no gradient is asked and no graph is drawn."""
+    plain = type(x) is Tensor and x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+    return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _Normalization(torch.autograd.Function):

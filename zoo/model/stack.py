@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from zoo.contract import State
 from zoo.model.documents import Documents
 from zoo.model.layer import EMBEDDING, Layer, Listener
+from zoo.model.linear import use_quick_linears
 from zoo.residual import Residual, Stream, check_read, check_stream
 
 States: TypeAlias = tuple[tuple[State, ...], ...]
@@ -59,6 +60,7 @@ class Stack(nn.Module):
             residual: the scheme, made for their sites.
         """
         self.layers, self.residual = nn.ModuleList(layers), residual
+        use_quick_linears(self)
         counts = [len(layer.roles) for layer in layers]
         self.first_sites = tuple(sum(counts[:index]) for index in range(len(counts)))
         """The first site of each layer."""

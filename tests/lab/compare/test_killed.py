@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
 FLAGS = ["--data", MQAR, "--data", COPY, "--dim", "16", "--layers", "1", "--jobs", "2", "--seeds", "2"]
 FLAGS += ["--set", "evaluation_tokens=64", "--set", "final_evaluation_tokens=64"]
-SWEEP = ["dot-product", "correlation + involution", *FLAGS, "--lrs", "1e-3,1e-2", "--budget", "steps:40"]
-LONG = ["dot-product", *FLAGS[2:], "--budget", "steps:400", "--set", "stop_accuracy=none"]
+SWEEP = ["dot-product", "correlation + involution", *FLAGS, "--lrs", "1e-3,1e-2", "--budget", "steps:24"]
+LONG = ["dot-product", *FLAGS[2:], "--budget", "steps:300", "--set", "stop_accuracy=none"]
 LONG += ["--set", "checkpoint_every=50"]
 
 
@@ -85,12 +85,11 @@ def interrupt(process):
     process.signal_all(signal.SIGINT)
     code, _, err = process.end()
     assert (code, "Traceback" in err) == (130, False)
-    process.err = err
     return err
 
 
 def test_ctrl_c_at_any_moment(tmp_path, capsys):
-    """While the processes import torch, during the sweep, and in the middle of the runs that count."""
+    """While the processes import torch, and during the sweep."""
     out = tmp_path / "out"
     process = Process(*SWEEP, "--out", out)
     process.wait_for(process.workers)
@@ -98,13 +97,9 @@ def test_ctrl_c_at_any_moment(tmp_path, capsys):
     interrupt(process)
     process = Process(*SWEEP, "--out", out)
     process.wait_for(lambda: ended(out, "sweep*") >= 1)
-    interrupt(process)
-    assert ended(out, "run-*") == 0
-    process = Process("--resume", out)
-    process.wait_for(lambda: ended(out, "run-*") >= 3)
     err = interrupt(process)
     assert f"stopped, every run saved; resume with: zoo compare --resume {out}" in err
-    assert 3 <= ended(out, "run-*") < 8
+    assert ended(out, "run-*") == 0
     assert (out / "report.html").exists()
     assert compare(*SWEEP, "--out", out) == 0
     told = capsys.readouterr()
@@ -114,15 +109,22 @@ def test_ctrl_c_at_any_moment(tmp_path, capsys):
 
 
 def test_processes_that_are_killed_and_runs_that_cannot_be_saved(tmp_path, capsys):
-    """A worker is killed, then the leader, then the workers stand still so that no run can be saved."""
+    """A worker is killed, then the workers stand still so that no run can be saved, then the leader is killed."""
     out = tmp_path / "out"
     process = Process(*LONG, "--out", out)
     process.wait_for(lambda: reached(out, 50))
     os.kill(process.workers()[0], signal.SIGKILL)
     process.wait_for(lambda: reached(out, 100))
-    interrupt(process)
-    lost = "note: a run was lost and is resumed: a process that made runs was ended from outside (exit code -9)"
-    assert lost in process.err
+    signal_each(process.workers(), signal.SIGSTOP)
+    process.signal_all(signal.SIGINT)
+    time.sleep(1.0)
+    process.signal_all(signal.SIGINT)
+    code, _, err = process.end()
+    assert (code, "Traceback" in err) == (130, False)
+    assert err.splitlines()[-1] == "interrupted"
+    assert "note: a run was lost and is resumed: a process that made runs was ended from outside (exit code -9)" in err
+    assert ended(out) == 0
+
     process = Process("--resume", out)
     process.wait_for(lambda: reached(out, 200))
     workers = process.workers()
@@ -136,16 +138,5 @@ def test_processes_that_are_killed_and_runs_that_cannot_be_saved(tmp_path, capsy
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < until, "a worker outlives the leader"
         time.sleep(0.01)
-
-    process = Process(*LONG, "--out", out)
-    process.wait_for(lambda: reached(out, 300))
-    signal_each(process.workers(), signal.SIGSTOP)
-    process.signal_all(signal.SIGINT)
-    time.sleep(1.0)
-    process.signal_all(signal.SIGINT)
-    code, _, err = process.end()
-    assert (code, "Traceback" in err) == (130, False)
-    assert err.splitlines()[-1] == "interrupted"
-    assert ended(out) == 0
     assert compare("--resume", out) == 0
     assert saved(out) == undisturbed(LONG, tmp_path / "whole")

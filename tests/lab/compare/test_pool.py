@@ -76,6 +76,7 @@ def to_the_end(executor, made, notice=print):
     return ended
 
 
+@pytest.mark.slow
 def test_a_lost_run_is_handed_in_again(made):
     notices = []
     executor = Scripted(RuntimeError("the node\nis gone"), RuntimeError("again"))
@@ -102,6 +103,7 @@ def test_an_executor_that_is_gone_is_told_in_a_line(made, monkeypatch):
     assert executor.ended == "terminated"
 
 
+@pytest.mark.slow
 def test_one_that_comes_further_each_time_may_be_lost_more_often(made, monkeypatch):
     step = iter(range(1, 100))
     monkeypatch.setattr(pools, "newest_step", lambda folder: next(step))
@@ -110,6 +112,7 @@ def test_one_that_comes_further_each_time_may_be_lost_more_often(made, monkeypat
     assert len(executor.calls) == 10
 
 
+@pytest.mark.slow
 def test_what_lies_in_the_folder_counts_and_not_what_the_executor_says(made):
     job = job_of(made)
     assert make_run(job).is_over
@@ -133,6 +136,7 @@ def test_as_many_at_a_time_as_jobs_and_those_that_wait_are_cancelled_by_a_stop(m
     assert not made[1].is_to_stop
 
 
+@pytest.mark.slow
 def test_a_stop_file_that_anybody_makes_stops_the_comparison(made, monkeypatch):
     in_this_process(monkeypatch)
     poll = Pool.poll
@@ -150,6 +154,7 @@ def test_a_stop_file_that_anybody_makes_stops_the_comparison(made, monkeypatch):
     assert not (made[1].path / "stop").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_delivered_twice_has_one_writer(made, monkeypatch):
     """Two threads make the same run: one does, and the other waits and gives the same outcome."""
     job, starts, begun = job_of(made), [], threading.Event()
@@ -175,6 +180,7 @@ def test_a_run_that_is_delivered_twice_has_one_writer(made, monkeypatch):
     assert not job.claim.exists()
 
 
+@pytest.mark.slow
 def test_a_writer_that_has_lost_its_claim_writes_no_more_and_takes_what_the_other_makes(made, monkeypatch):
     job, whole = job_of(made), None
     check, lost = Claim.check, []
@@ -191,6 +197,7 @@ def test_a_writer_that_has_lost_its_claim_writes_no_more_and_takes_what_the_othe
     assert whole.summary is not None
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_another_process_works_is_waited_for(made, monkeypatch):
     job = job_of(made)
     job.folder.mkdir(parents=True)

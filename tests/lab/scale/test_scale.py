@@ -1,5 +1,8 @@
 """A plan for many GPUs: its counts are those of a run, its memory is that of a run, and its shapes are usual ones."""
 
+import os
+from itertools import product
+
 import pytest
 import torch
 
@@ -104,11 +107,25 @@ class Random:
         return Batch(tokens, tokens, torch.zeros(batch, dtype=torch.int64))
 
 
+PAIRWISE = [
+    ("dot-product", "fp32", False, 1),
+    ("dot-product", "bf16", True, 2),
+    ("correlation", "fp32", True, 2),
+    ("correlation", "bf16", False, 1),
+    ("gated-deltanet", "fp32", True, 1),
+    ("gated-deltanet", "bf16", False, 2),
+    ("min-gru", "fp32", False, 2),
+    ("min-gru", "bf16", True, 1),
+]
+"""Any two choices are met together; all of them are where the tests are to be exhaustive."""
+
+MIXERS = ["dot-product", "correlation", "gated-deltanet", "min-gru"]
+ALL = list(product(MIXERS, ["fp32", "bf16"], [False, True], [1, 2]))
+EXHAUSTIVE = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("mixer", ["dot-product", "correlation", "gated-deltanet", "min-gru"])
+@pytest.mark.parametrize(("mixer", "precision", "checkpointing", "accumulate"), ALL if EXHAUSTIVE else PAIRWISE)
 def test_the_memory_of_a_step_is_within_15_percent_of_what_was_measured(mixer, precision, checkpointing, accumulate):
     chosen = settings(
         mixer=mixer,

@@ -21,6 +21,9 @@ JOBS = 2
 PATIENCE = 120.0
 """Seconds in which a call begins, or is known to be lost: a process may have to be started, or a queue to be asked."""
 
+LEAVING = 10.0
+"""Seconds in which a process of this machine ends, once that was asked for."""
+
 # Calls are given as text, so that whoever makes them needs nothing but Python.
 _MEET = """
 import os, pathlib, time
@@ -261,7 +264,8 @@ def _wait_until_made(path: Path, future: "Future[Any]") -> int:
 
 def _is_gone(process: int) -> bool:
     """Whether a process of this machine ends within some seconds."""
-    for _ in range(100):
+    end = time.monotonic() + LEAVING
+    while time.monotonic() < end:
         try:
             os.kill(process, 0)
         except OSError:
