@@ -23,6 +23,7 @@ def install(site: Path, name: str, source: str) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n", encoding="utf-8")
     (info / "entry_points.txt").write_text(f"[zoo]\n{name} = {module}\n", encoding="utf-8")
     (site / f"{module}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    importlib.invalidate_caches()  # a folder may change twice within what its time can tell
 
 
 def install_folder(site: Path, folder: Path) -> None:

@@ -13,6 +13,9 @@ WIDENED = 512
 """Up to so many keys a CPU attends in float32 where it is given bfloat16: its bfloat16 kernel takes up to three times
 as long for short sequences, and gains only beyond."""
 
+BFLOAT16_UNITS = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+"""Whether this machine's CPU multiplies matrices of bfloat16 faster than those of float32."""
+
 
 def head_size(dim: int, heads: int, kv_heads: int, rope: bool) -> int:
     """The channels of one head, once the numbers are known to fit each other.
@@ -104,9 +107,9 @@ def attend(
 
         y_t = sum_s softmax_s(scale * <q_t, k_s>) v_s     over  t - window < s <= t
 
-    On a CPU bfloat16 goes by products of matrices, see `attend_by_products`. Otherwise whole sequences without a window
-    are one fused call, and everything else goes by chunks of queries, each with a mask
-    of its own over the keys that it can see: the mask never grows beyond ``CHUNK * s``, and a window costs
+    On a CPU that has units for bfloat16 it goes by products of matrices, see `attend_by_products`. Otherwise whole
+    sequences without a window are one fused call, and everything else goes by chunks of queries, each with a mask of
+    its own over the keys that it can see: the mask never grows beyond ``CHUNK * s``, and a window costs
     ``t * (CHUNK + window)``.
 
     Args:
@@ -120,7 +123,8 @@ def attend(
     Returns:
         ``(b, h, t, v)``.
     """
-    if query.device.type == "cpu" and query.dtype == key.dtype == value.dtype == torch.bfloat16:
+    narrow = query.dtype == key.dtype == value.dtype == torch.bfloat16
+    if narrow and query.device.type == "cpu" and BFLOAT16_UNITS:
         return attend_by_products(query, key, value, scale=scale, window=window, lags=lags)
     t, s = query.shape[2], key.shape[2] // lags
     if lags == 1 and t == s and (window is None or window >= s):

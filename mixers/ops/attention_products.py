@@ -38,15 +38,20 @@ class Block(NamedTuple):
     masked: int
     hidden: Tensor | None
 
+    @property
+    def size(self) -> int:
+        """How many queries there are."""
+        return self.queries.stop - self.queries.start
+
 
 def attend_by_products(
     query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None = None, lags: int = 1
 ) -> Tensor:
     """Causal attention of the last t of s tokens, head first; each query sees a prefix, or the end of one.
 
-    The units of a CPU for bfloat16 are kept busy by products of matrices, and torch's fused kernel leaves them idle for
-    short sequences: for 256 tokens this takes half of its time. Scores and weights are rounded to the precision
-    of the arguments, as they are wherever attention in half precision is written out; the softmax is summed in float32.
+    Products of matrices keep the units of a CPU for bfloat16 busy, and torch's fused kernel leaves them idle for short
+    sequences: for 256 tokens this takes half of its time. Scores and weights are rounded to the precision of the
+    arguments, as they are wherever attention in half precision is written out; the softmax is summed in float32.
 
     Args:
         query: ``(b, h, t, k)``, those of the last t tokens.
@@ -68,13 +73,13 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scope: Scope) -> Tensor:
-        b, h, t, _ = query.shape
-        queries = query.reshape(-1, h // key.shape[1], t, query.shape[-1])
+        (b, h, t, _), g = query.shape, key.shape[1]
+        queries = query.reshape(b * g, h // g, t, query.shape[-1])
         keys, values = key.flatten(0, 1), value.flatten(0, 1)
         blocks = list(_blocks(t, keys.shape[1], scope, query.device))
         weights = [_weights(queries, keys, block, scope.scale) for block in blocks]
         mixed = [
-            (of_block @ values[:, block.keys]).view(b, h, -1, value.shape[-1]).transpose(1, 2)
+            (of_block @ values[:, block.keys]).view(b, h, block.size, value.shape[-1]).transpose(1, 2)
             for of_block, block in zip(weights, blocks, strict=True)
         ]
         ctx.scope, ctx.shapes = scope, (query.shape, key.shape, value.shape)
@@ -88,7 +93,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, *kept = ctx.saved_tensors
         scale, (r, t) = ctx.scope.scale, queries.shape[1:3]
-        gradients = gradient.reshape(-1, r, t, gradient.shape[-1])
+        gradients = gradient.reshape(len(keys), r, t, gradient.shape[-1])
         to_query: list[Tensor] = []
         wide = torch.promote_types(keys.dtype, torch.float32)  # these are sums over blocks
         to_key, to_value = torch.zeros_like(keys, dtype=wide), torch.zeros_like(values, dtype=wide)
@@ -98,7 +103,7 @@ class _Attention(torch.autograd.Function):
             to_weights = coming @ values[:, block.keys].mT
             to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
             of_block = _product(to_scores, keys[:, block.keys], scale)
-            to_query.append(of_block.unflatten(1, (r, -1)))
+            to_query.append(of_block.unflatten(1, (r, block.size)))
             to_key[:, block.keys] += _product(to_scores.mT, query, scale)
             to_value[:, block.keys] += weights.mT @ coming
         of_query, of_key, of_value = ctx.shapes
@@ -136,7 +141,7 @@ def _weights(queries: Tensor, keys: Tensor, block: Block, scale: float) -> Tenso
     scores = _product(_rows(queries, block), keys[:, block.keys].mT, scale)
     if block.hidden is None:
         return scores.softmax(-1)
-    by_head = scores.unflatten(1, (queries.shape[1], -1))
+    by_head = scores.unflatten(1, (queries.shape[1], block.size))
     if torch.compiler.is_compiling():
         bias = torch.zeros_like(block.hidden, dtype=torch.float32).masked_fill(block.hidden, -torch.inf)
         return (by_head + materialize(bias)).softmax(-1).to(scores.dtype).flatten(1, 2)

@@ -44,7 +44,8 @@ def append(past: Tensor, new: Tensor) -> Tensor:
     Returns:
         ``(b, h, s + t, ...)``.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or past.dtype != new.dtype:
+    alike = past.shape[:2] + past.shape[3:] == new.shape[:2] + new.shape[3:] and past.dtype == new.dtype
+    if not alike or past.device != new.device or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat([past, new], dim=2)
     start, stop = past.shape[2], past.shape[2] + new.shape[2]
     memory = getattr(past, "memory", None)

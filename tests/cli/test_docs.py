@@ -29,7 +29,8 @@ def test_every_flag_is_told_and_no_other(name):
     of_itself = re.sub(rf"`zoo (?!{name}\b)[^`]*`", "", SECTIONS[name])  # without what it says of other commands
     told = set(re.findall(r"--[a-z][\w-]*", of_itself))
     assert rows == (set() if own == {"--json"} else own)
-    assert own <= told <= own | {"--data", "--help"}
+    opposites = {flag for parameter in GROUP.commands[name].params for flag in parameter.secondary_opts}
+    assert own | opposites <= told <= own | opposites | {"--data", "--help"}
 
 
 def test_the_global_flags_are_told():

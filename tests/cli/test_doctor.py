@@ -9,7 +9,8 @@ import pytest
 
 import zoo
 from zoo.describe.doctor import VARIABLES, examine
-from zoo.describe.facts import Facts, find_compiler, find_unmet, gather_facts, read_memory, read_quota
+from zoo.describe.facts import Facts, find_unmet, gather_facts, read_memory, read_quota
+from zoo.files.environment import find_compiler
 
 GB = 10**9
 

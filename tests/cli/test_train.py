@@ -164,6 +164,7 @@ def test_resume_takes_no_other_settings(zoo, trained):
     result = zoo("train", "--resume", trained, "--steps", 5, *others)
     assert result.code == 2
     assert "leave out --dim, --lr, --compile, --set, --out, --dry-run;" in result.err
+    assert "leave out --compile;" in zoo("train", "--resume", trained, "--no-compile").err
     assert fingerprint(trained) == before
 
 

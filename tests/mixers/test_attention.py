@@ -69,12 +69,21 @@ def test_products_have_the_values_and_gradients_of_the_reference(lengths, kept, 
 
 
 @pytest.mark.parametrize("window", [None, 3])
-def test_bfloat16_is_attended_by_products(window):
+@pytest.mark.parametrize("units", [False, True])
+def test_bfloat16_is_attended_by_products_where_there_are_units_for_it_and_else_in_float32(window, units, monkeypatch):
+    monkeypatch.setattr(attention, "BFLOAT16_UNITS", units)
     query, key, value = (torch.randn(1, 2, 9, 8).bfloat16() for _ in range(3))
-    narrow = attend(query, key, value, scale=0.3, window=window)
-    assert torch.equal(narrow, attend_by_products(query, key, value, scale=0.3, window=window))
-    wide = attend(query.double(), key.double(), value.double(), scale=0.3, window=window)
-    assert_close(narrow.double(), wide, rtol=0.02, atol=0.02)
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = attend(query, key, value, scale=0.3, window=window)
+        products = attend_by_products(query, key, value, scale=0.3, window=window)
+    wide = attend(query.float(), key.float(), value.float(), scale=0.3, window=window)
+    assert torch.equal(narrow, products if units else wide.bfloat16())
+    assert_close(narrow.float(), wide, rtol=0.02, atol=0.02)
+
+
+def test_no_sequence_is_attended_to_nothing():
+    empty = torch.randn(0, 2, 9, 8)
+    assert attend_by_products(empty, empty, empty, scale=0.3).shape == empty.shape
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler

@@ -46,12 +46,14 @@ def given_flags(context: typer.Context, *, but: Container[str]) -> list[str]:
         but: parameters that are left out.
     """
     flags, given = flags_of(context.command), context.params
-    names = [parameter.name or "" for parameter in context.command.params]
-    return [flags[name] for name in names if name not in but and _is_given(given[name])]
+    parameters = [(parameter.name or "", parameter.default) for parameter in context.command.params]
+    return [flags[name] for name, default in parameters if name not in but and _is_given(given[name], default)]
 
 
-def _is_given(value: object) -> bool:
-    return value is not None and value is not False and value not in ([], ())
+def _is_given(value: object, default: object) -> bool:
+    if value is False:  # of a flag that has an opposite, and is neither by default
+        return default is None
+    return value is not None and value not in ([], ())
 
 
 def with_flags(text: str) -> str:

@@ -95,7 +95,10 @@ def train(
     max_time: Annotated[str | None, _Training(metavar="TIME", help="Stop after so long: 90s, 2m, 1h.")] = None,
     device: Annotated[str | None, _Machine(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, _Machine(metavar="NAME", help="auto, fp32 or bf16.")] = None,
-    compile_model: Annotated[bool, _Machine("--compile", help="torch.compile the model.")] = False,
+    compile_model: Annotated[
+        bool | None,
+        _Machine("--compile/--no-compile", help="torch.compile the model, or --no-compile. [if a long run gains]"),
+    ] = None,
     preset: Annotated[str | None, _Settings(metavar="NAME", help="Where the settings start from, see below.")] = None,
     config: Annotated[Path | None, _Settings(metavar="FILE", help="A TOML file of settings, over the preset.")] = None,
     assignments: Annotated[
@@ -143,7 +146,7 @@ def train(
         "max_time": max_time,
         "device": device,
         "precision": precision,
-        "compile": compile_model or None,
+        "compile": compile_model,
     }
     resolved = partial(_resolve, preset=preset, file=config, assignments=assignments or (), flags=flags)
     if origin is not None:

@@ -13,11 +13,10 @@ from typing import Any
 
 from zoo.describe.plugins import list_plugins
 from zoo.files.cache_directory import cache_directory
-from zoo.files.environment import cpu_name
+from zoo.files.environment import cpu_name, find_compiler
 from zoo.plugin.registry import get_registry
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-COMPILERS = ("c++", "g++", "clang++")
 _DISTRIBUTION = "mixer-zoo"
 _LEAST = re.compile(rf"{_DISTRIBUTION}\s*(?:\[[^]]*\])?\s*\(?\s*(?:[<>=!~][^;]*)?>=\s*([\d.]+)")
 _PROTOTYPE_DIM = 128
@@ -148,12 +147,6 @@ def read_quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
         return int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):  # "max" is no number
         return None
-
-
-def find_compiler(environ: Mapping[str, str]) -> str | None:
-    """The C++ compiler that torch.compile uses on a CPU; None if there is none."""
-    named = [environ["CXX"]] if environ.get("CXX") else COMPILERS
-    return next((found for name in named if (found := shutil.which(name))), None)
 
 
 def find_unmet(distributions: set[str]) -> dict[str, str]:

@@ -3,10 +3,13 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+COMPILERS = ("c++", "g++", "clang++")
 
 
 def describe_environment(*, plugins: Mapping[str, Any], data_sha256: str, device: str = "cpu") -> dict[str, Any]:
@@ -44,6 +47,12 @@ def cpu_name() -> str:
     else:
         name = platform.processor()
     return name or platform.machine()
+
+
+def find_compiler(variables: Mapping[str, str]) -> str | None:
+    """The C++ compiler that torch.compile uses on a CPU; None if there is none."""
+    named = [variables["CXX"]] if variables.get("CXX") else COMPILERS
+    return next((found for name in named if (found := shutil.which(name))), None)
 
 
 def _linux_cpu_name(path: Path) -> str | None:

@@ -36,7 +36,9 @@ def resolve_auto(settings: Settings, ranks: Ranks | None = None) -> Settings:
     if precision == "auto":
         precision = "bf16" if bf16_pays(device, settings.dim) else "fp32"
     threads = settings.threads or default_threads(ranks or Ranks())
-    return settings.model_copy(update={"device": device, "precision": precision, "threads": threads})
+    compiled = settings.compile is True  # what is gained by it is known to whoever starts a run, see `compile_pays`
+    update = {"device": device, "precision": precision, "threads": threads, "compile": compiled}
+    return settings.model_copy(update=update)
 
 
 def default_threads(ranks: Ranks) -> int:

@@ -6,6 +6,7 @@ from zoo.train.listener import Listener
 from zoo.train.optimizer import decay_begins, learning_rate
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
+from zoo.train.summary import Summary
 
 
 def find_checkpoint(run: RunDirectory, settings: Settings, steps: int | None, listener: Listener) -> Checkpoint:
@@ -76,3 +77,15 @@ def report_rise(run: RunDirectory, before: Settings, after: Settings, step: int,
         f"{after.steps:,} and was {before.steps:,}{advice}"
     )
     run.append_event("learning rate rises", step=step, before=falling, after=rising)
+
+
+def find_finished(run: RunDirectory, steps: int | None) -> Summary | None:
+    """The figures of a run that has made all its steps, and is whole; None if there is something left to do."""
+    saved, config = run.summary, run.config
+    last, wanted = config["steps"], config.get("stop_accuracy")
+    if saved is None or steps not in (None, last):
+        return None
+    if saved.steps != last and not (wanted is not None and saved.validation_accuracy >= wanted):
+        return None
+    newest = load_checkpoint(run.checkpoints)
+    return saved if newest.step == saved.steps and not newest.rejected else None

@@ -20,7 +20,8 @@ from zoo.model.faults import explaining
 from zoo.model.parameters import count_parameters
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
-from zoo.train.checkpoint import load_checkpoint, without_tensors
+from zoo.train.checkpoint import without_tensors
+from zoo.train.compiling import compile_pays
 from zoo.train.engine.ranks import Ranks
 from zoo.train.find_data import FROM, find_run_source, source_of, text_path
 from zoo.train.finetune import Origin
@@ -30,7 +31,7 @@ from zoo.train.loop import Trainer
 from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.optimizer import check_optimizer
 from zoo.train.plugins import check_plugins, plugins_of, recorded_plugins, with_recorded_origins
-from zoo.train.prolonging import before_the_decay, find_checkpoint, report_rise
+from zoo.train.prolonging import before_the_decay, find_checkpoint, find_finished, report_rise
 from zoo.train.read_only import seen_by
 from zoo.train.report import finish
 from zoo.train.reports import Reports
@@ -82,6 +83,7 @@ def start(
     """
     ranks = ranks or Ranks()
     with ranks.together():
+        automatic = settings.compile == "auto" and ranks.count == 1
         settings = resolve_auto(settings, ranks)
         device = prepare_machine(settings, ranks)
         check_optimizer(settings)
@@ -93,6 +95,10 @@ def start(
         model = model_for(source, settings, get_registry()).to(device)
         if origin is not None:
             origin.fill(model, source)
+        if automatic:
+            build = partial(model_for, source, settings, get_registry())
+            pays = compile_pays(settings, source, model, lambda: build().to(device), listener or Listener())
+            settings = settings.model_copy(update={"compile": pays})
     environment = _environment(settings, source) | {"data_path": text} | ({"report": report} if report else {})
     environment |= {} if origin is None else {FROM: origin.record}
     run = ranks.first(partial(RunDirectory.create, root, mixer=settings.mixer, config=settings.model_dump(), out=out))
@@ -137,7 +143,7 @@ def resume(
         run = seen_by(ranks, RunDirectory.open(path))
         run.check_resumable()
     with run.lock():
-        if (finished := ranks.first(partial(_finished, run, steps))) is not None:
+        if (finished := ranks.first(partial(find_finished, run, steps))) is not None:
             text = f"the run has finished its {finished.steps:,} steps and stays as it is"
             listener.notice(f"{text}; `steps`={2 * finished.steps} trains it longer")
             return finished
@@ -244,18 +250,6 @@ def _restored(  # noqa: PLR0917 - what `resume` is given
     report_rise(run, saved, settings, checkpoint.step, listener)
     run.write_config(settings.model_dump())
     return trainer
-
-
-def _finished(run: RunDirectory, steps: int | None) -> Summary | None:
-    """The figures of a run that has made all its steps, and is whole; None if there is something left to do."""
-    saved, config = run.summary, run.config
-    last, wanted = config["steps"], config.get("stop_accuracy")
-    if saved is None or steps not in (None, last):
-        return None
-    if saved.steps != last and not (wanted is not None and saved.validation_accuracy >= wanted):
-        return None
-    newest = load_checkpoint(run.checkpoints)
-    return saved if newest.step == saved.steps and not newest.rejected else None
 
 
 def _drive(trainer: Trainer, kind: str, interrupts: Interrupts | None, pages: bool) -> Summary:

@@ -88,7 +88,7 @@ class Settings(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto takes what pays on this machine")
-    compile: bool = Field(False, description="torch.compile the model")
+    compile: bool | Literal["auto"] = Field("auto", description="torch.compile the model; auto: where a long run gains")
     threads: int | None = Field(None, ge=1, le=4096, description="of the CPU; none takes every core")
     activation_checkpointing: bool = Field(False, description="less memory, more time")
     stop_accuracy: float | None = Field(

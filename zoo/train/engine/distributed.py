@@ -144,7 +144,7 @@ class Sharded(_Distributed):
 
 def _compile_layers(model: Backbone, settings: Settings) -> None:
     """Compiling a whole model that is wrapped ends in mismatched collective operations; a layer has none."""
-    if settings.compile:
+    if settings.compile is True:
         torch.compiler.reset()
         for layer in model.layers:
             layer.compile()

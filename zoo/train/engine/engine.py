@@ -83,7 +83,7 @@ class Engine:
         self.load_state(load_shards(path), optimizer)
 
     def _wrap(self) -> Callable[..., ModelOutput]:
-        if not self.settings.compile:
+        if self.settings.compile is not True:
             return self.model
         # torch keeps what it compiled for earlier models of this process, and after eight gives up without an error
         torch.compiler.reset()
