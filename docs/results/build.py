@@ -4,7 +4,7 @@
     python docs/results/build.py --check    say whether it is what the results give; exit code 1 if not
 
 A folder holds what a command left: results.json and environment.json of `zoo compare`, bench.json of `zoo bench`, the
-summary.json of a run, or what tests/benchmarks/training_step.py wrote. The text around the figures is results.md.j2.
+summary.json of a run, or what tests/benchmarks/against_peers.py wrote. The text around the figures is results.md.j2.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def render() -> str:
         contention=contention,
         residuals=residuals,
         optimizers=optimizers,
-        steps=steps,
+        peers=peers,
         summaries=summaries,
         command=command,
         read=read,
@@ -204,20 +204,16 @@ def ratios(folder: str, kind: str, to: str) -> str:
     return _table(["mixer", "ms", "ratio", "parameters", "active"], rows)
 
 
-def steps(folder: str) -> str:
-    """What tests/benchmarks/training_step.py measured at several sizes: how much faster each is than the plain step."""
-    measured = [read(folder, path.name) for path in sorted((HERE / folder).glob("*.json"))]
-    names = list(measured[0]["seconds"])
+def peers(folder: str, name: str) -> str:
+    """What tests/benchmarks/against_peers.py measured of each candidate: its time, and that of the first over it."""
+    runs = read(folder, f"{name}.json")["seconds"]
+    first = next(iter(runs[0]))
     rows = []
-    for one in measured:
-        seconds = one["seconds"]
-        rows.append(
-            [
-                f"`{one['flags'].partition(' --mallopt')[0]}`",
-                *(f"{seconds[names[0]] / seconds[name]:.2f}" for name in names[1:]),
-            ]
-        )
-    return _table(["sizes", *(f"`{name}`" for name in names[1:])], rows)
+    for candidate in runs[0]:
+        milliseconds = 1000 * statistics.median(run[candidate] for run in runs)
+        ratios = ", ".join(f"{run[first] / run[candidate]:.2f}" for run in runs)
+        rows.append([f"`{candidate}`", f"{milliseconds:,.1f}", ratios])
+    return _table(["", "ms", f"times as fast as `{first}`, by run"], rows)
 
 
 def summaries(folder: str) -> str:
