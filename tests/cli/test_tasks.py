@@ -179,7 +179,7 @@ def test_the_example_is_one_of_the_test_and_never_trained_on(zoo):
 def test_the_settings_are_those_of_a_run(zoo):
     told = json.loads(zoo("tasks", "mqar", "--json").out)
     planned = json.loads(zoo("train", "--data", "mqar", "--dry-run", "--json").out)
-    of_the_machine = {"device", "threads", "precision"}
+    of_the_machine = {"device", "threads", "precision", "compile"}
     assert {name for name, value in planned["settings"].items() if told["settings"][name] != value} <= of_the_machine
     assert set(told["settings"]) == set(planned["settings"])
     assert told["own_settings"] == dict(zoo_tasks()["mqar"].settings)
