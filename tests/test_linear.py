@@ -10,6 +10,11 @@ from zoo import build_model
 from zoo.model.linear import Linear, linear, use_quick_linears
 
 
+@pytest.fixture(autouse=True)
+def _small_matrices_count(monkeypatch):
+    monkeypatch.setattr("zoo.model.linear.LARGE", 0)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("outputs", [1, 6, 7])
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 1, 5), (1, 3, 5), (4, 5), (2, 4, 5), (0, 5)])

@@ -20,6 +20,14 @@ def test_it_is_torch_s_norm_in_value_and_gradient(shape):
     assert gradcheck(norm, x)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 8), (8,), (2, 1, 8), (1, 3, 8)])
+@torch.no_grad()
+def test_it_is_so_where_no_gradient_is_asked_for(shape):
+    x, norm = 0.1 * torch.randn(shape), RMSNorm(8)
+    torch.nn.init.normal_(norm.weight)
+    torch.testing.assert_close(norm(x), F.rms_norm(x, (8,), norm.weight, 1e-6))
+
+
 def test_a_token_of_zeros_stays_finite():
     x = torch.zeros(1, 2, 4, requires_grad=True)
     written = RMSNorm(4)(x)

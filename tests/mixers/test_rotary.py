@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mixers.ops.rotary import rotate, rotate_reference, unrotate
+from mixers.ops.rotary import rotate, rotate_pair, rotate_reference, unrotate
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -34,6 +34,20 @@ def test_generated_code_has_the_values_and_gradients(offset):
     plain, compiled = rotate(x, offset), torch.compile(rotate, fullgraph=True)(x, offset)
     assert_close(compiled, plain, **EXACT)
     assert_close(gradient(compiled, x), gradient(plain, x), **EXACT)
+
+
+@pytest.mark.parametrize("offset", [7, torch.tensor([3, 40])], ids=str)
+@pytest.mark.parametrize("channels", [None, 4])
+@pytest.mark.parametrize("t", [1, 5])
+@pytest.mark.parametrize("grad", [False, True])
+def test_queries_and_keys_turn_together_as_each_by_itself(t, channels, offset, grad):
+    query, key = drawn(2, 4, t, 6), drawn(2, 2, t, 6)
+    with torch.set_grad_enabled(grad):
+        pair = rotate_pair(query, key, offset, 100.0, channels)
+    for turned, x in zip(pair, (query, key), strict=True):
+        width = channels or 6
+        assert_close(turned[..., :width], rotate_reference(x[..., :width], offset, 100.0), **EXACT)
+        assert torch.equal(turned[..., width:], x[..., width:])
 
 
 def test_first_and_second_derivatives():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zoo.train import compiling, session
+from zoo.train.checkpoint import load_checkpoint
 from zoo.train.compiling import Timing, compile_pays, measure
 from zoo.train.listener import Listener
 from zoo.train.machine import resolve_auto
@@ -73,6 +74,21 @@ def test_a_long_one_is_measured_once_and_the_choice_is_part_of_its_settings(tiny
     assert len(second.heard) == 1
     monkeypatch.setattr(session, "compile_pays", unused)
     resume(tmp_path / "run", steps=tiny().steps + 1, pages=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_long")
+def test_a_measurement_leaves_no_trace_in_the_run(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    monkeypatch.setattr(Timing, "pays", lambda *_: False)
+    weights = []
+    for asked in ("auto", False):
+        folder = tmp_path / str(asked)
+        folder.mkdir()
+        assert started(tiny(compile=asked, dropout=0.1), folder) is False
+        weights.append(load_checkpoint(folder / "run/checkpoints").tensors["model"])
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 @pytest.mark.usefixtures("_long")

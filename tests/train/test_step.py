@@ -57,6 +57,20 @@ def test_every_target_counts_alike_whatever_its_micro_batch(batch, accumulate):
     assert (loss, norm) == (pytest.approx(2.79212, abs=1e-5), pytest.approx(0.7994, abs=1e-4))
 
 
+def test_only_a_gradient_that_is_too_long_is_scaled_down():
+    source, lengths = load_source(COPY, tokenizer="byte", validation_fraction=0.1), {}
+    for clip in (0.5, 100.0):
+        settings = Settings(**SMALL, mixer="dot-product", context=16, batch=8, clip=clip)
+        step = TrainingStep(model_for(source, settings, get_registry()), source, settings)
+        step.optimizer.step = lambda: None
+        step.optimizer.zero_grad = lambda **_: None
+        reported = step(0).gradient_norm
+        kept = torch.nn.utils.get_total_norm([parameter.grad for parameter in step.parameters])
+        lengths[clip] = reported, kept.item()
+    assert lengths[100.0] == (pytest.approx(lengths[0.5][0]), pytest.approx(lengths[0.5][0]))
+    assert lengths[0.5][0] > lengths[0.5][1] == pytest.approx(0.5, rel=1e-4)
+
+
 def first_step(source, **changes):
     settings = Settings(**SMALL, mixer="dot-product", context=16, channel_mixer="none", **changes)
     torch.manual_seed(settings.seed)

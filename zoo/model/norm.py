@@ -9,7 +9,6 @@ from torch.autograd.function import once_differentiable
 SMALL = 65536
 """Up to so many numbers torch's own norm is no slower where no gradient is asked for: calling it takes less time."""
 
-
 EPSILON = 1e-6
 """Added to the mean square."""
 

@@ -21,6 +21,7 @@ from zoo.files.environment import cpu_name, find_compiler
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters
 from zoo.train.listener import Listener
+from zoo.train.plugins import plugins_of
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep
 
@@ -118,8 +119,10 @@ def _key(settings: Settings, source: Source) -> str:
         batch accumulate optimizer ema device precision threads activation_checkpointing
     """
     used = {name: getattr(settings, name) for name in names.split()}
+    # the code of a plugin of one's own may change: what could not be compiled yesterday is tried again
+    plugins = plugins_of(settings)
     where = (torch.cuda.get_device_name() if settings.device.startswith("cuda") else cpu_name(), torch.__version__)
-    return hashlib.sha256(json.dumps([used, where, source.vocab_size]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([used, plugins, where, source.vocab_size]).encode()).hexdigest()[:16]
 
 
 def _remembered(path: Path) -> Timing | None:

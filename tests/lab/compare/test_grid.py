@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -431,3 +432,15 @@ def test_is_over_counts_all_runs(tmp_path):
         assert not grid.is_over
         grid.outcomes[trial] = Outcome(error="x")
     assert grid.is_over
+
+
+def test_comparisons_that_start_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2025, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr("zoo.lab.compare.folder.datetime", Clock)
+    made, _ = started(tmp_path)
+    names = [Folder.create(made, root=tmp_path / "runs", out=None).path.name for _ in range(3)]
+    assert names == [names[0], f"{names[0]}-2", f"{names[0]}-3"]
