@@ -1,7 +1,7 @@
 """Correlation: attention that compares tokens at several lags, of which the dot product is lag zero."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,8 @@ from mixers.ops.attention import head_size, merge_heads, normalize, split_heads
 from mixers.ops.attention_weights import normalize_parts, pair_weights, spread_of
 from mixers.ops.correlation import add_lags, bias_lags, correlate, lags_of, one_more, stack_lags, weigh_lags
 from mixers.ops.documents import by_document
-from mixers.ops.growing import append
-from mixers.ops.lags import tail
+from mixers.ops.growing import append, tokens_so_far
+from mixers.ops.lags import add_past, tail
 from mixers.ops.rotary import rotate, rotate_pair
 from zoo import Panel, State, TokenMixer
 
@@ -166,7 +166,7 @@ class Correlation(TokenMixer):
         kept = seen["key"].shape[2] if self.window is None else self.window - 1
         following = {name: tail(of, kept) for name, of in seen.items()}
         following |= {name: tail(of, self.max_lag, past.get(name)) for name, of in recent.items()}
-        position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
+        position = tokens_so_far(x, past.get("position"))
         return written, {**following, "position": position}
 
     def panels(self, x: Tensor) -> list[Panel]:
@@ -211,17 +211,22 @@ class Correlation(TokenMixer):
 
     def _mix(self, x: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The writes, the keys and values that they came from, and the raw keys and queries that lags will ask for."""
-        mixed, seen, recent = self._attend(self.project_in(x), self._lag_weights(x), past)
+        weights = None if self._adds_past(x, past) else self._lag_weights(x)
+        mixed, seen, recent = self._attend(self.project_in(x), weights, past)
         return self.project_out(mixed), seen, recent
 
     def _attend(
-        self, projected: Tensor, weights: Tensor, past: dict[str, Tensor]
+        self, projected: Tensor, weights: Tensor | None, past: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """What the heads say, gated, ``(b, t, d)``, and the rest of what `_mix` returns."""
+        """What the heads say, gated, ``(b, t, d)``, and the rest of what `_mix` returns; no weights if `_adds_past`."""
         position = past.get("position", 0)
         query, key, value, gate = split_heads(projected, self.heads, self.kv_heads, self.size)
-        if self._adds_keys:
-            key_sum = add_lags(key, weights, self.axis, past.get("recent_key"))
+        if weights is None or self._adds_keys:
+            before = past.get("recent_key")
+            if weights is None:
+                key_sum = add_past(key, cast(Tensor, self.lag_weight), cast(Tensor, before))
+            else:
+                key_sum = add_lags(key, weights, self.axis, before)
             queries, keys = normalize(query, self.query_gain), normalize(key_sum, self.key_gain)
             queries, keys = rotate_pair(queries, keys, position) if self.rope else (queries, keys)
         else:
@@ -243,6 +248,11 @@ class Correlation(TokenMixer):
     def _adds_keys(self) -> bool:
         """Whether the lags of a key are added up to one key before anything is compared."""
         return self.pool == "sum" and self.compare == "key"
+
+    def _adds_past(self, x: Tensor, past: dict[str, Tensor]) -> bool:
+        """Whether these reads are a token to whose key the last ones are added by learned weights: the quick case."""
+        learned = self._adds_keys and self.read_lags is None
+        return learned and x.shape[1] == 1 and "recent_key" in past and not torch.is_grad_enabled()
 
     def _lag_weights(self, x: Tensor) -> Tensor:
         """The weights of all lags, that of lag zero included: ``(kv_heads, l)`` or ``(b, kv_heads, t, l)``."""

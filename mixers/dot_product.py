@@ -10,7 +10,7 @@ from mixers.layers.sharing import FIRST_VALUE, KEYS, check_sharing, first_values
 from mixers.ops.attention import attend, check_scores, head_size, merge_heads, normalize, split_heads
 from mixers.ops.attention_bias import attend_biased, causal_weights
 from mixers.ops.documents import by_document
-from mixers.ops.growing import append
+from mixers.ops.growing import append, tokens_so_far
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate_pair
 from zoo import Mixed, Panel, State, TokenMixer
@@ -139,7 +139,7 @@ class DotProduct(TokenMixer):
         projected, given = self.project_in(x), self._given(shared)
         mixed, key, value = self._attend(projected, past, *given)
         written = self._handing_up(self.project_out(mixed), shared, projected, key, value)
-        position = past.get("position", 0) + torch.full(x.shape[:1], x.shape[1], device=x.device)
+        position = tokens_so_far(x, past.get("position"))
         if len(given) == KEYS_AND_VALUES:
             return written, {"position": position}
         # With kv_to all are kept: a later layer may look back further than this one.

@@ -11,6 +11,7 @@ from mixers.layers.memory_panels import SHOWN_TOKENS
 from mixers.ops.attention import attend, head_size, merge_heads, split_heads
 from mixers.ops.documents import by_document
 from mixers.ops.features import normalized, taylor
+from mixers.ops.growing import tokens_so_far
 from mixers.ops.lags import tail
 from mixers.ops.rotary import rotate_pair
 from zoo import Panel, State, TokenMixer
@@ -100,12 +101,11 @@ class Based(TokenMixer):
     def _attend(self, near: Tensor, past: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """What the heads of the window say, ``(b, t, h * v)``, and what they keep."""
         query, key, value, _ = split_heads(near, self.window_heads, self.window_heads, self.size)
-        position = past.get("position", 0)
-        query, key = rotate_pair(query, key, position)
+        query, key = rotate_pair(query, key, past.get("position", 0))
         key, value = extended(past, "key", key), extended(past, "value", value)
         mixed = merge_heads(attend(query, key, value, scale=self.size**-0.5, window=self.window))
         kept = {"key": tail(key, self.window - 1), "value": tail(value, self.window - 1)}
-        return mixed, kept | {"position": position + torch.full(near.shape[:1], near.shape[1], device=near.device)}
+        return mixed, kept | {"position": tokens_so_far(near, past.get("position"))}
 
     def _linear(self, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features of queries and of keys, and values, of the linear heads."""

@@ -76,6 +76,10 @@ def split_heads(projected: Tensor, heads: int, kv_heads: int, size: int) -> tupl
         Queries ``(b, h, t, k)``, keys and values ``(b, kv_heads, t, k)``, and the rest ``(b, t, rest)``.
     """
     widths = [heads * size, kv_heads * size, kv_heads * size]
+    if projected.shape[-1] == sum(widths) and not torch.is_grad_enabled():  # fewer views, which a short step feels
+        by_head = projected.unflatten(-1, (-1, size)).transpose(1, 2)
+        query, key, value = by_head.split_with_sizes([heads, kv_heads, kv_heads], 1)
+        return query, key, value, projected[..., :0]
     query, key, value, rest = projected.split([*widths, projected.shape[-1] - sum(widths)], dim=-1)
     query, key, value = (part.unflatten(-1, (-1, size)).transpose(1, 2) for part in (query, key, value))
     return query, key, value, rest
@@ -127,7 +131,10 @@ def attend(
     if narrow and query.device.type == "cpu" and BFLOAT16_UNITS:
         return attend_by_products(query, key, value, scale=scale, window=window, lags=lags)
     t, s = query.shape[2], key.shape[2] // lags
-    if lags == 1 and t == s and (window is None or window >= s):
+    sees_all = window is None or window >= s
+    if sees_all and t == 1:
+        return fused_attention(query, key, value, scale)
+    if sees_all and lags == 1 and t == s:
         return fused_attention(query, key, value, scale, causal=True)
     mixed = []
     for start in range(0, t, CHUNK):

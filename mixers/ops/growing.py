@@ -44,25 +44,35 @@ def append(past: Tensor, new: Tensor) -> Tensor:
     Returns:
         ``(b, h, s + t, ...)``.
     """
-    alike = past.shape[:2] + past.shape[3:] == new.shape[:2] + new.shape[3:] and past.dtype == new.dtype
-    if not alike or past.device != new.device or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not _fit(past, new) or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return torch.cat([past, new], dim=2)
-    start, stop = past.shape[2], past.shape[2] + new.shape[2]
+    start, more = past.shape[2], new.shape[2]
     memory = getattr(past, "memory", None)
-    if not (isinstance(memory, _Memory) and _may_write(memory.whole) and memory.take(start, stop)):
-        room = stop + max(SPARE, stop // 2)
-        memory = _Memory(past.new_empty(*past.shape[:2], room, *past.shape[3:]), stop)
-        memory.whole[:, :, :start] = past
-    memory.whole[:, :, start:stop] = new
-    grown = memory.whole[:, :, :stop]
+    if not (isinstance(memory, _Memory) and _may_write(memory.whole) and memory.take(start, start + more)):
+        room = start + more + max(SPARE, (start + more) // 2)
+        memory = _Memory(past.new_empty(*past.shape[:2], room, *past.shape[3:]), start + more)
+        memory.whole.narrow(2, 0, start).copy_(past)
+    memory.whole.narrow(2, start, more).copy_(new)
+    grown = memory.whole.narrow(2, 0, start + more)
     # it lives as long as this cache, and whatever is made of the cache is without it
     grown.memory = memory  # type: ignore[attr-defined]
     return grown
 
 
+def tokens_so_far(x: Tensor, before: Tensor | None) -> Tensor:
+    """How many tokens of each row have been read, ``(b,)``, after reads ``(b, t, d)``; None before the first."""
+    return torch.full(x.shape[:1], x.shape[1], device=x.device) if before is None else before + x.shape[1]
+
+
 def in_own_memory(x: Tensor) -> Tensor:
     """The same numbers, not as a view of something else that would stay alive with them; a cache that grows stays."""
     return x if isinstance(getattr(x, "memory", None), _Memory) else x.contiguous()
+
+
+def _fit(past: Tensor, new: Tensor) -> bool:
+    """Whether the two differ in their lengths alone."""
+    alike = past.shape[:2] == new.shape[:2] and past.shape[3:] == new.shape[3:]
+    return alike and past.dtype == new.dtype and past.device == new.device
 
 
 def _may_write(memory: Tensor) -> bool:

@@ -38,6 +38,8 @@ def tail(x: Tensor, length: int, past: Tensor | None = None) -> Tensor:
     """
     if past is not None and x.shape[-2] < length:
         x = torch.cat([past, x], dim=-2)
+        if x.shape[-2] <= 2 * length:  # in memory of its own, with little beside it
+            return x.narrow(-2, max(x.shape[-2] - length, 0), min(x.shape[-2], length))
     if x.shape[-2] <= length:
         return in_own_memory(x)
     return x[..., x.shape[-2] - length :, :].clone()
@@ -66,6 +68,22 @@ def mix_lags(x: Tensor, weights: Tensor, past: Tensor | None = None) -> Tensor:
         return (by_token[..., :seen].flip(-1) @ whole[:, :, -seen:]).to(x.dtype)
     mixed: Tensor = _LagMixing.apply(whole, by_token, t)
     return mixed
+
+
+def add_past(x: Tensor, weights: Tensor, past: Tensor) -> Tensor:
+    """`mix_lags` of one token, whose own weight is 1.
+
+    Args:
+        x: the token, ``(b, h, 1, k)``.
+        weights: of the lags from 1 on, ``(h, l)``.
+        past: the tokens just before it, ``(b, h, p, k)``.
+    """
+    seen = min(weights.shape[1], past.shape[2])
+    rows = weights.to(x.dtype)[:, :seen].flip(1)[:, None]
+    before = past.to(x.dtype).narrow(2, past.shape[2] - seen, seen)
+    if len(x) == 1:
+        return torch.baddbmm(x[0], rows, before[0])[None]
+    return x + rows @ before
 
 
 def mix_lags_reference(x: Tensor, weights: Tensor, past: Tensor | None = None) -> Tensor:

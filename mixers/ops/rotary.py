@@ -8,6 +8,9 @@ from torch import Tensor
 
 from mixers.ops.materialize import materialize
 
+BLOCK = 64
+"""The angles of so many tokens are computed at once, where tokens come one by one."""
+
 
 def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Turn the channels of each token by the angles of its position.
@@ -23,6 +26,8 @@ def rotate(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0) -> Tensor
     Returns:
         The rotated tensor, of the shape and dtype of `x`.
     """
+    if _is_token(x):
+        return _turn_token(x, *_token_waves(_positions(offset), x.shape[-1], base, _precise(x)))
     return _turned(x, *_waves(x, offset, base))
 
 
@@ -37,16 +42,16 @@ def rotate_pair(
         channels: so many are turned, the first ones; None for all.
     """
     width = channels or query.shape[-1]
-    cosine, sine = _waves(query[..., :width], offset, base)
+    if _is_token(query):
+        waves, turned = _token_waves(_positions(offset), width, base, _precise(query)), _turn_token
+    else:
+        waves, turned = _waves(query[..., :width], offset, base), _turned
 
     def turn(x: Tensor) -> Tensor:
         if width == x.shape[-1]:
-            return _turned(x, cosine, sine)
-        return torch.cat([_turned(x[..., :width], cosine, sine), x[..., width:]], dim=-1)
+            return turned(x, *waves)
+        return torch.cat([turned(x[..., :width], *waves), x[..., width:]], dim=-1)
 
-    if query.shape[2] == 1 and not torch.is_grad_enabled() and query.dtype == key.dtype:  # as cheap as one of them
-        both = turn(torch.cat([query, key], dim=1))
-        return both[:, : query.shape[1]], both[:, query.shape[1] :]
     return turn(query), turn(key)
 
 
@@ -81,15 +86,58 @@ def rotate_reference(x: Tensor, offset: int | Tensor = 0, base: float = 10000.0)
 
 
 def _waves(x: Tensor, offset: int | Tensor, base: float) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every angle, ``(t, k/2)`` or ``(b, 1, t, k/2)``; in half precision angles would be noise."""
+    """Cosine and sine of every angle, ``(t, k/2)`` or ``(b, 1, t, k/2)``."""
     t, k = x.shape[-2:]
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    dtype = _precise(x)
     start = offset[:, None, None] if isinstance(offset, Tensor) else offset
     position = start if t == 1 and isinstance(start, Tensor) else torch.arange(t, device=x.device) + start
     # no tensor is kept that is being traced, or that has no memory
     find = _frequencies if type(x) is not Tensor or torch.compiler.is_compiling() else _kept_frequencies
     angle = position.to(dtype)[..., None] * find(k, base, dtype, x.device)
     return materialize(angle.cos()), materialize(angle.sin())
+
+
+def _precise(x: Tensor) -> torch.dtype:
+    """The type in which angles are computed: in half precision they would be noise."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _is_token(x: Tensor) -> bool:
+    """Whether this is one token of each row, on a CPU, of which no gradient is asked and no graph is drawn."""
+    plain = x.shape[2] == 1 and type(x) is Tensor and x.device.type == "cpu"
+    return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _positions(offset: int | Tensor) -> tuple[int, ...]:
+    return tuple(offset.tolist()) if isinstance(offset, Tensor) else (offset,)
+
+
+@lru_cache(maxsize=8)
+def _token_waves(positions: tuple[int, ...], k: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What the token of each row is multiplied by, ``(k,)`` or ``(b, 1, 1, k)``, and what its other half is."""
+    rows = {position: _block_waves(position // BLOCK, k, base, dtype)[position % BLOCK] for position in set(positions)}
+    if len(rows) == 1:
+        return rows[positions[0]]
+    with torch.inference_mode(False):
+        cosine, sine = zip(*(rows[position] for position in positions), strict=True)
+        return torch.stack(cosine)[:, None, None], torch.stack(sine)[:, None, None]
+
+
+@lru_cache(maxsize=64)
+def _block_waves(block: int, k: int, base: float, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """The same of consecutive positions, ``(k,)`` each: all layers want them, and the tokens to come."""
+    with torch.inference_mode(False):
+        position = torch.arange(block * BLOCK, (block + 1) * BLOCK)
+        angle = position.to(dtype)[:, None] * _frequencies(k, base, dtype, position.device)
+        cosine, sine = angle.cos(), angle.sin()
+        turns = torch.cat([cosine, cosine], dim=-1).unbind(), torch.cat([-sine, sine], dim=-1).unbind()
+        return list(zip(*turns, strict=True))
+
+
+def _turn_token(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    source = x if x.dtype == cosine.dtype else x.to(cosine.dtype)
+    turned = (source * cosine).addcmul_(source.roll(x.shape[-1] // 2, -1), sine)
+    return turned if x.dtype == cosine.dtype else turned.to(x.dtype)
 
 
 def _frequencies(k: int, base: float, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mixers.ops.lags import delay, mix_lags, mix_lags_reference, tail
+from mixers.ops.lags import add_past, delay, mix_lags, mix_lags_reference, tail
 
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -28,6 +28,15 @@ def test_fast_form_has_the_values_and_gradients_of_the_reference(t, before, dyna
     assert_close(gradients(fast, inputs), gradients(slow, inputs), **EXACT)
     with torch.no_grad():
         assert_close(mix_lags(x, weights, past), slow, **EXACT)
+
+
+@pytest.mark.parametrize("before", [1, 3, 7])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_past_of_one_token_is_added_as_by_all_lags(rows, before):
+    x, weights, past = drawn(rows, 3, 1, 4), drawn(3, 4), drawn(rows, 3, before, 4)
+    expected = mix_lags_reference(x, torch.cat([torch.ones(3, 1), weights], dim=1), past)
+    assert_close(add_past(x, weights, past), expected, **EXACT)
+    assert add_past(x.bfloat16(), weights, past).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("weights", [drawn(2, 3), drawn(1, 2, 2, 3)], ids=["static", "dynamic"])
@@ -59,6 +68,14 @@ def test_delay_and_tail(lag, before):
     assert delay(x, lag, past)[1, :, 2].tolist() == expected
     whole = [float(i) for i in range(first, 6)]
     assert tail(x, lag, past)[1, :, 2].tolist() == whole[max(len(whole) - lag, 0) :]
+
+
+@pytest.mark.parametrize("before", [4, 400])
+def test_a_tail_of_few_tokens_leaves_a_long_past_behind(before):
+    x, past = torch.randn(2, 1, 4), torch.randn(2, before, 4)
+    kept = tail(x, 3, past)
+    assert torch.equal(kept, torch.cat([past, x], dim=1)[:, -3:])
+    assert kept.untyped_storage().nbytes() <= 2 * kept.numel() * 4
 
 
 @pytest.mark.parametrize("length", [0, 2, 5, 9])

@@ -36,7 +36,9 @@ def test_generated_code_has_the_values_and_gradients(offset):
     assert_close(gradient(compiled, x), gradient(plain, x), **EXACT)
 
 
-@pytest.mark.parametrize("offset", [7, torch.tensor([3, 40])], ids=str)
+@pytest.mark.parametrize(
+    "offset", [7, -2, torch.tensor([3, 40]), torch.tensor([63, 64]), torch.tensor([9, 9])], ids=str
+)
 @pytest.mark.parametrize("channels", [None, 4])
 @pytest.mark.parametrize("t", [1, 5])
 @pytest.mark.parametrize("grad", [False, True])
@@ -48,6 +50,14 @@ def test_queries_and_keys_turn_together_as_each_by_itself(t, channels, offset, g
         width = channels or 6
         assert_close(turned[..., :width], rotate_reference(x[..., :width], offset, 100.0), **EXACT)
         assert torch.equal(turned[..., width:], x[..., width:])
+
+
+@pytest.mark.parametrize("offset", [-70, 0, 63, 64, torch.tensor([5, 128])], ids=str)
+@torch.no_grad()
+def test_a_token_by_itself_turns_as_in_its_sequence(offset):
+    x = drawn(2, 3, 1, 6)
+    assert_close(rotate(x, offset), rotate_reference(x, offset), **EXACT)
+    assert_close(rotate(x.bfloat16(), offset), rotate(x.bfloat16().float(), offset).bfloat16(), rtol=0, atol=0)
 
 
 def test_first_and_second_derivatives():

@@ -108,8 +108,9 @@ class Layer(nn.Module):
         self.mixers = nn.ModuleList(named.mixer for named in mixers)
         self.channel = channel
         self.dropout = dropout
-        self._signatures: dict[type, Signature] = {}
-        """By class, looked at once: a part may be replaced, e.g. by one that is wrapped."""
+        self._parts: list[nn.Module | None] = []
+        self._sites: list[list[Place]] = []
+        """Of these parts; one may be replaced, e.g. by one that is wrapped, and is looked at then."""
         self.sites()
 
     @property
@@ -119,9 +120,13 @@ class Layer(nn.Module):
 
     def sites(self) -> list[list[Place]]:
         """The parts that stand at each site."""
-        labelled: list[tuple[str, nn.Module]] = list(zip(self.labels, self.mixers, strict=True))
-        of_sites = [labelled] if self.channel is None else [labelled, [(CHANNEL, self.channel)]]
-        return [[Place(label, part, self._signature(part)) for label, part in pairs] for pairs in of_sites]
+        parts = [*self.mixers, self.channel]
+        if self._parts != parts:
+            labelled: list[tuple[str, nn.Module]] = list(zip(self.labels, self.mixers, strict=True))
+            of_sites = [labelled] if self.channel is None else [labelled, [(CHANNEL, self.channel)]]
+            self._sites = [[Place(label, part, Signature.of(part)) for label, part in pairs] for pairs in of_sites]
+            self._parts = parts
+        return self._sites
 
     def places(self) -> Iterator[Place]:
         """All of them, in the order in which they write."""
@@ -220,11 +225,6 @@ class Layer(nn.Module):
                 stream = check_stream(residual, residual.write(stream, index, written), embedding, "write")
             shared |= handed_up
         return stream, shared
-
-    def _signature(self, part: nn.Module) -> Signature:
-        if type(part) not in self._signatures:
-            self._signatures[type(part)] = Signature.of(part)
-        return self._signatures[type(part)]
 
 
 def _handed_up(part: nn.Module, mixed: Mixed) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 FEW = 4
 """Up to so many rows the time of a product is that of reading the weights."""
 
-LARGE = 32768
+LARGE = 100_000
 """Matrices of so many weights make a model that no core's own cache holds: they are read anew for each token."""
 
 
@@ -32,7 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: ``(m, n)``.
         bias: ``(m,)``.
     """
-    if torch.is_grad_enabled() or weight.numel() < LARGE or not _fits(x, weight):
+    if weight.numel() < LARGE or torch.is_grad_enabled() or not _fits(x, weight):
         return F.linear(x, weight, bias)
     m, n = weight.shape
     if x.numel() == n:
@@ -44,12 +44,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def use_quick_linears(model: nn.Module) -> None:
-    """Let the linear layers of a model be read quickly; their parameters, names and results are as before.
+    """Let the large linear layers of a model be read quickly; their parameters, names and results are as before.
 
     A subclass of `nn.Linear` has a forward pass of its own and keeps it.
     """
     for module in model.modules():
-        if type(module) is nn.Linear:
+        if type(module) is nn.Linear and module.weight.numel() >= LARGE:
             module.__class__ = Linear
 
 

@@ -30,7 +30,7 @@ class RMSNorm(nn.RMSNorm):
         """(b, t, d) to (b, t, d)."""
         if x.numel() == x.shape[-1] and _is_only_read(x):
             row = x.view(-1)
-            return x * (torch.dot(row, row).item() / len(row) + EPSILON) ** -0.5 * self.weight
+            return x.mul(self.weight).mul_((torch.dot(row, row).item() / len(row) + EPSILON) ** -0.5)
         half = x.dtype in (torch.bfloat16, torch.float16)  # torch sums these up in float32
         small = x.numel() <= SMALL and not torch.is_grad_enabled()
         if half or small or x.device.type != "cpu" or torch.compiler.is_compiling():
