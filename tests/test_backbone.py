@@ -255,6 +255,13 @@ def test_learned_positions_tell_places_apart():
     assert not torch.allclose(learned[:, 0], learned[:, -1])
 
 
+def test_the_last_token_alone_is_predicted_as_among_all():
+    model, tokens = build("constant").eval(), torch.randint(3, (2, 5))
+    (logits, state), (last, same) = model.step(tokens), model.step(tokens, only_last=True)
+    assert torch.equal(last, logits[:, -1:])
+    assert torch.equal(state["position"], same["position"])
+
+
 def test_learned_positions_end_with_the_context():
     model = build(positions="learned")
     text = "a sequence of 13 tokens is longer than the 12 learned positions; use a shorter one"

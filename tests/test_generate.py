@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from zoo import TokenMixer
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
-from zoo.model.generate import choose, generate, sample_tokens
+from zoo.model.drawing import Sampling, choose
+from zoo.model.generate import generate, sample_tokens
 from zoo.model.layer import Layer, NamedMixer
 
 from .stacks import pre_norm
@@ -97,8 +98,7 @@ def test_tokens_come_as_they_are_sampled_and_carry_no_graph(model, mixer):
 def probabilities(logits, **settings):
     """The share of each token among many draws."""
     rows = torch.tensor(logits).expand(20_000, -1)
-    settings = {"temperature": 1.0, "top_k": None, "top_p": None} | settings
-    drawn = choose(rows, **settings, generator=torch.Generator().manual_seed(0))
+    drawn = choose(rows, Sampling(**settings), torch.Generator().manual_seed(0))
     return F.one_hot(drawn, len(logits)).double().mean(0)
 
 
@@ -173,7 +173,7 @@ def test_an_infinite_temperature_makes_all_tokens_alike():
 )
 def test_there_is_always_a_token_and_the_most_likely_may_be_it(logits, top_k, top_p):
     generator = torch.Generator().manual_seed(0)
-    token = int(choose(torch.tensor([logits]), 1.0, top_k, top_p, generator))
+    token = int(choose(torch.tensor([logits]), Sampling(top_k=top_k, top_p=top_p), generator))
     assert 0 <= token < len(logits)
     if top_k == 1:
         assert token == logits.index(max(logits))

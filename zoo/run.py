@@ -1,18 +1,17 @@
 """A finished or unfinished run, loaded to be used: its model, its tokenizer, its text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from zoo.data.load import create_task, task_call
 from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
-from zoo.model.faults import explaining
 from zoo.model.generate import sample_tokens
+from zoo.model.precision import check_precision, round_weights
 from zoo.model.shared import load_state_tensors
+from zoo.model.texts import Continuation, continue_texts, decode_stream, encode_prompt
 from zoo.tokenizer import Tokenizer
 from zoo.train.average import with_average
 from zoo.train.checkpoint import load_checkpoint
@@ -61,28 +60,51 @@ class Run:
             UsageError: a value out of range, characters that the tokenizer does not know, or a model that learned a
                 task, or to fill in masked tokens.
         """
-        if self.tokenizer is None:
-            raise UsageError(
-                f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; what it "
-                "predicts is in samples.txt there"
-            )
-        if not self.settings.text_objective.causal:
-            raise UsageError(
-                f"{self.path} learned to fill in masked tokens and cannot continue a text; what it fills in is in "
-                "samples.txt there"
-            )
-        ids = [int(token) for token in self.tokenizer.encode(prompt)] or [0]
-        device = next(self.model.parameters()).device
+        tokenizer = self._writing_tokenizer()
+        ids = encode_prompt(tokenizer, prompt).to(next(self.model.parameters()).device)
         sampled = sample_tokens(
             self.model,
-            torch.tensor([ids], device=device),
+            ids[None],
             tokens=tokens,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             seed=seed,
         )
-        return _decoded(self.tokenizer, sampled)
+        return decode_stream(tokenizer, sampled)
+
+    def generate_many(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int = 1,
+        batch: int = 16,
+        tokens: int = 256,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[Continuation]:
+        """Continue many prompts, side by side: yields each text once its batch is finished.
+
+        Args:
+            prompts, samples, batch, tokens, temperature, top_k, top_p, seed: see `zoo.model.texts.continue_texts`.
+
+        Raises:
+            UsageError: as `generate`, and which prompt has characters that the tokenizer does not know.
+        """
+        return continue_texts(
+            self.model,
+            self._writing_tokenizer(),
+            prompts,
+            samples=samples,
+            batch=batch,
+            tokens=tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
 
     def sample(
         self,
@@ -105,8 +127,29 @@ class Run:
         pieces = self.generate(prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         return prompt + "".join(pieces)
 
+    def _writing_tokenizer(self) -> Tokenizer:
+        """The tokenizer, of a model that can continue a text."""
+        if self.tokenizer is None:
+            raise UsageError(
+                f"{self.path} learned the task {self.settings.data} and not a text, so it cannot write one; what it "
+                "predicts is in samples.txt there"
+            )
+        if not self.settings.text_objective.causal:
+            raise UsageError(
+                f"{self.path} learned to fill in masked tokens and cannot continue a text; what it fills in is in "
+                "samples.txt there"
+            )
+        return self.tokenizer
 
-def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = False, ema: bool = False) -> Run:
+
+def load_run(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    allow_changed: bool = False,
+    ema: bool = False,
+    precision: str = "fp32",
+) -> Run:
     """Load a run from its directory, with the newest checkpoint whose files are sound.
 
     Args:
@@ -114,11 +157,15 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
         device: where the model goes.
         allow_changed: load it although a plugin file that it used has changed since.
         ema: take the average of the weights in their place, of a run with the setting ``ema``.
+        precision: ``"fp32"``, or ``"bf16"`` for weights that are rounded to bfloat16, and computed with as such: half
+            of the memory, of which a token reads all. It is for continuing texts, not for training.
 
     Raises:
-        UsageError: no run there, no sound checkpoint, no average, or a plugin file that was not passed or has changed.
+        UsageError: no run there, no sound checkpoint, no average, a plugin file that was not passed or has changed, or
+            a precision that the model does not keep.
         PluginError: a plugin that the run used is missing or broken; the text says which distribution to install.
     """
+    check_precision(precision)
     directory = RunDirectory.open(Path(path))
     settings = validate(directory.config)
     if ema and settings.ema is None:
@@ -138,16 +185,6 @@ def load_run(path: str | Path, *, device: str = "cpu", allow_changed: bool = Fal
     checkpoint = load_checkpoint(directory.checkpoints, device=device)
     with fitting():
         load_state_tensors(model, with_average(checkpoint.tensors) if ema else checkpoint.tensors["model"])
+    round_weights(model, precision)
     damaged = [f"checkpoint {path.name} is damaged ({reason})" for path, reason in checkpoint.rejected]
     return Run(directory.path, settings, model.eval(), tokenizer, checkpoint.step, (*damaged, *changed.values()))
-
-
-def _decoded(tokenizer: Tokenizer, sampled: Iterator[torch.Tensor]) -> Iterator[str]:
-    decoder = tokenizer.decoder()
-    while True:
-        with explaining():
-            token = next(sampled, None)
-        if token is None:
-            break
-        yield decoder.feed(int(token))
-    yield decoder.flush()

@@ -44,8 +44,18 @@ def print_json(content: Any) -> None:
         _kept.append(text)
 
 
+def print_json_line(content: Any) -> None:
+    """One JSON value on stdout, as a line, at once: for values of which some are there long before others."""
+    stream = sys.stdout if _stdout is None else _stdout
+    stream.write(to_json(content, indent=None))
+    stream.flush()
+
+
 _kept: list[str] | None = None
 """The JSON that waits for `json_only` to end; None where nothing keeps stdout."""
+
+_stdout: TextIO | None = None
+"""Where stdout went before `json_only`; None where nothing keeps it."""
 
 
 @contextlib.contextmanager
@@ -53,17 +63,33 @@ def json_only() -> Iterator[None]:
     """Print to stdout what `print_json` is given, once the block is left, and nothing else.
 
     Whatever else is printed meanwhile, e.g. by a mixer in its ``forward``, by native code or by a compiler that it
-    starts, goes to stderr.
+    starts, goes to stderr. Lines of `print_json_line` do not wait.
     """
-    global _kept  # noqa: PLW0603 - there is one stdout, too
+    global _kept, _stdout  # noqa: PLW0603 - there is one stdout, too
     _kept = values = list[str]()
     try:
-        with stdout_to_stderr():
+        with _same_stdout() as _stdout, stdout_to_stderr():
             yield
     finally:
-        _kept = None
+        _kept = _stdout = None
         for text in values:
             sys.stdout.write(text)
+
+
+@contextlib.contextmanager
+def _same_stdout() -> Iterator[TextIO]:
+    """A stream to where stdout goes now, wherever its descriptor leads later."""
+    try:
+        descriptor = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # it is no file, but e.g. in a notebook or a test
+        yield sys.stdout
+        return
+    stream = open(descriptor, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: PTH123, SIM115
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):  # its reader has gone
+            stream.close()
 
 
 def print_lines(*groups: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from zoo.residual import Residual
 from zoo.task import IGNORE
 
 if TYPE_CHECKING:
-    import numpy as np
+    from zoo.model.generate import Prompt
 
 Positions: TypeAlias = Literal["none", "learned"]
 
@@ -129,11 +129,16 @@ class Backbone(Stack):
         summands = [value.to(cross_entropy.dtype) for value in losses.values()]
         return ModelOutput(logits, torch.stack(summands).sum(), losses, ran.metrics)
 
-    def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def step(self, tokens: Tensor, state: State | None = None, *, only_last: bool = False) -> tuple[Tensor, State]:
         """Predict from the next piece of a sequence, ``(b, t)`` with t >= 1; the state sums up what came before.
 
+        Args:
+            tokens: of the piece.
+            state: of the step before; None at the start.
+            only_last: predict at the last token alone: the logits of a long prompt may be larger than all else.
+
         Returns:
-            The logits, ``(b, t, vocabulary)``, and the state for the next step.
+            The logits, ``(b, t, vocabulary)`` or ``(b, 1, vocabulary)``, and the state for the next step.
 
         Raises:
             UsageError: the model has a readout or a mixer that looks at whole sequences.
@@ -147,11 +152,12 @@ class Backbone(Stack):
             state = {"position": start, "layers": None}
         places = state["position"][:, None] + torch.arange(tokens.shape[1], device=tokens.device)
         closed, states = self.step_layers(self._embed(tokens, places), state["layers"])
+        closed = closed[:, -1:] if only_last else closed
         return self._unembed(closed), {"position": places[:, -1] + 1, "layers": states}
 
     def generate(
         self,
-        prompt: "Tensor | np.ndarray | Sequence[int]",
+        prompt: "Prompt | Sequence[Prompt]",
         *,
         tokens: int = 256,
         temperature: float = 0.8,
@@ -162,7 +168,7 @@ class Backbone(Stack):
         """Continue prompts: `zoo.generate` of this model.
 
         Args:
-            prompt: tokens, ``(b, t)``, or ``(t,)`` for a single prompt.
+            prompt: tokens, ``(b, t)``, or ``(t,)`` for a single prompt, or a list of prompts of different lengths.
             tokens: how many to sample.
             temperature: divides the logits; 0 takes the most likely token.
             top_k: sample among the k most likely tokens only.

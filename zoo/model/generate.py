@@ -1,19 +1,27 @@
 """Sampling text from a model, token by token, by its streaming state."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from zoo.errors import UsageError, ZooError, check_seed
+from zoo.errors import UsageError, check_seed
 from zoo.model.backbone import Backbone
+from zoo.model.drawing import Sampling, check_finite, choose, choose_at
+
+Prompt: TypeAlias = Tensor | np.ndarray | Sequence[int]
+"""Tokens of one prompt, ``(t,)``, or as a tensor or an array also of several, ``(b, t)``."""
 
 
 def generate(
     model: nn.Module,
-    prompt: Tensor | np.ndarray | Sequence[int],
+    prompt: Prompt | Sequence[Prompt],
     *,
     tokens: int = 256,
     temperature: float = 0.8,
@@ -25,8 +33,9 @@ def generate(
 
     Args:
         model: of `zoo.build_model`, on any device, compiled or not.
-        prompt: tokens, ``(b, t)``, or ``(t,)`` for a single prompt, e.g. of ``tokenizer.encode``.
-        tokens, temperature, top_k, top_p, seed: see `sample_tokens`.
+        prompt: tokens, e.g. of ``tokenizer.encode``: ``(t,)`` for a single prompt, ``(b, t)`` for several that are one
+            tensor, or a list of prompts, each ``(t,)``, which may be of different lengths.
+        tokens, temperature, top_k, top_p, seed: see `sample_tokens`, and for a list `sample_rows`.
 
     Returns:
         The sampled tokens, ``(b, n)`` or ``(n,)``, int64, without the prompt.
@@ -36,14 +45,17 @@ def generate(
         ZooError: logits that are not finite.
     """
     model = unwrapped(model)
-    read = _read_prompt(model, prompt)
-    rows = read if read.ndim == 2 else read[None]
+    if _is_list_of_prompts(prompt):
+        read = [_read_row(model, each, f"prompt[{index}]") for index, each in enumerate(prompt)]
+        with evaluating(model):
+            return sample_rows(model, read, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    rows = _read_prompt(model, prompt)
     with evaluating(model):
         sampled = sample_tokens(
-            model, rows, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+            model, torch.atleast_2d(rows), tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
         )
         drawn = torch.stack(list(sampled), dim=1)
-    return drawn if read.ndim == 2 else drawn[0]
+    return drawn if rows.ndim == 2 else drawn[0]
 
 
 def sample_tokens(
@@ -56,17 +68,14 @@ def sample_tokens(
     top_p: float | None = None,
     seed: int = 0,
 ) -> Iterator[Tensor]:
-    """Continue prompts, a token at a time.
+    """Continue prompts of one length, a token at a time.
 
     Args:
         model: is asked by ``step``: each token costs one step, however long the text has become.
         prompt: ``(b, t)`` with t >= 1, int64.
         tokens: how many to sample. A model that takes only so many tokens at a time goes on from the last half of them.
-        temperature: divides the logits; 0 takes the most likely token.
-        top_k: sample among the k most likely tokens only; of equally likely ones, the first in the vocabulary.
-        top_p: sample among the most likely tokens that together hold at least this probability (Holtzman et al. 2020,
-            arXiv:1904.09751).
-        seed: of a generator of its own: neither reads nor moves the global one.
+        temperature, top_k, top_p: see `Sampling`.
+        seed: of one generator for all rows: neither reads nor moves the global one.
 
     Yields:
         The sampled tokens, ``(b,)``, int64.
@@ -75,48 +84,129 @@ def sample_tokens(
         UsageError: an empty prompt, or a value out of range.
         ZooError: logits that are not finite.
     """
-    _check(prompt, tokens, temperature, top_k, top_p)
-    check_seed(seed)
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    rows = list(prompt)
+    _check(rows, tokens, seed)
     generator = torch.Generator(prompt.device).manual_seed(seed)
-    return _sample(model, prompt, tokens, lambda logits: choose(logits, temperature, top_k, top_p, generator))
+    return islice(_steps(model, rows, lambda logits, _position: choose(logits, sampling, generator)), tokens)
 
 
-def _sample(model: Backbone, text: Tensor, tokens: int, draw: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    piece, state, limit = text, None, model.max_length
-    for _ in range(tokens):
+def sample_rows(
+    model: Backbone,
+    prompts: Sequence[Tensor],
+    *,
+    tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    numbers: Sequence[tuple[int, int]] | None = None,
+) -> Tensor:
+    """Continue prompts of any lengths, side by side.
+
+    Each text is the one that its prompt gets alone, but for rounding: sums over other shapes have other last bits.
+    Nothing is padded, because mixers know no padding. The tokens that all prompts have are the first step; then a row
+    reads the next one of its own prompt, if there is one, and otherwise what was sampled for it. So a batch costs the
+    longest prompt less the shortest, plus `tokens`, in steps.
+
+    Args:
+        model: see `sample_tokens`.
+        prompts: ``(t,)`` each, int64, on the device of the model.
+        tokens: how many to sample for each. A model that takes only so many tokens at a time goes on from the last half
+            of them.
+        temperature, top_k, top_p: see `Sampling`.
+        seed: of all texts.
+        numbers: of each text two, e.g. of its prompt and of the sample. With the seed they are what its draws depend
+            on, and not what is beside it. By default the first counts the prompts and the second is 0.
+
+    Returns:
+        The sampled tokens, ``(b, tokens)``, int64.
+
+    Raises:
+        UsageError: no prompt or an empty one, or a value out of range.
+        ZooError: logits that are not finite.
+    """
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    _check(prompts, tokens, seed)
+    order = sorted(range(len(prompts)), key=lambda row: len(_within_reach(model, prompts[row])))
+    rows = [_within_reach(model, prompts[row]) for row in order]
+    numbers = numbers or [(row, 0) for row in range(len(prompts))]
+    device = rows[0].device
+    levels = torch.stack([_levels(seed, numbers[row], tokens) for row in order]).to(device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)[:, None]
+
+    def draw(logits: Tensor, position: int) -> Tensor:
+        # a text that has all its tokens goes on unread, until the others have theirs
+        place = (position - lengths[: len(logits)]).clamp(max=tokens - 1)
+        return choose_at(logits, sampling, levels[: len(logits)].gather(1, place)[:, 0])
+
+    shortest, longest = len(rows[0]), len(rows[-1])
+    written = torch.stack(list(islice(_steps(model, rows, draw), longest - shortest + tokens)), dim=1)
+    sampled = written.gather(1, lengths - shortest + torch.arange(tokens, device=device))
+    return sampled[torch.tensor(order, device=device).argsort()]
+
+
+def _steps(model: Backbone, rows: Sequence[Tensor], draw: Callable[[Tensor, int], Tensor]) -> Iterator[Tensor]:
+    """The tokens after the shortest prompt, ``(b,)`` a step, without end: of a row's own prompt, then drawn.
+
+    Args:
+        model: to ask.
+        rows: prompts, ``(t,)``, the shortest first; if their lengths differ none is longer than the model takes.
+        draw: a token for each of the first rows, from their logits, ``(b, vocabulary)``, and the position of the token.
+    """
+    lengths, limit = [len(row) for row in rows], model.max_length
+    own = pad_sequence(list(rows), batch_first=True)  # to look tokens up in: the model never reads the padding
+    text = piece = own[:, : lengths[0]]
+    position, state = lengths[0], None
+    while True:
         if limit is not None and text.shape[1] > limit:
             # Out of positions: go on from the second half of what it can see, as if the text began there.
             text = piece = text[:, -((limit + 1) // 2) :]
             state = None
         with torch.inference_mode():
-            logits, state = model.step(piece, state)
+            logits, state = model.step(piece, state, only_last=True)
             last = logits[:, -1].float()
-            if not last.isfinite().all():
-                raise ZooError("the model's prediction of the next token is not finite; `zoo inspect` names the part")
-            token = draw(last)
+            check_finite(last)
+            free = bisect_right(lengths, position)
+            token = draw(last[:free], position)
+            if free < len(rows):
+                token = torch.cat([token, own[free:, position]])
         yield token
+        position += 1
         piece = token[:, None]
         if limit is not None:
             text = torch.cat([text, piece], dim=1)
 
 
-def choose(
-    logits: Tensor, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator
-) -> Tensor:
-    """Draw one token a row from logits ``(b, vocabulary)``."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    smallest = torch.finfo(logits.dtype).tiny  # what is smaller would be rounded to zero
-    logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, smallest)
-    if top_k is not None and top_k < logits.shape[-1]:
-        # a stable sort: of tokens that are equally likely the first ones are kept, as by argmax, and never more than k
-        _, order = logits.sort(descending=True, stable=True)
-        logits = logits.scatter(-1, order[:, top_k:], -torch.inf)
-    if top_p is not None and top_p < 1:
-        ordered, order = logits.softmax(-1).sort(descending=True, stable=True)
-        unlikely = ordered.cumsum(-1) - ordered >= max(top_p, smallest)
-        logits = logits.masked_fill(unlikely.scatter(-1, order, unlikely), -torch.inf)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+def _within_reach(model: Backbone, prompt: Tensor) -> Tensor:
+    """What a model goes on from: the prompt, or the last half of what it takes of one that is too long."""
+    limit = model.max_length
+    return prompt if limit is None or len(prompt) <= limit else prompt[-((limit + 1) // 2) :]
+
+
+def _levels(seed: int, numbers: tuple[int, int], tokens: int) -> Tensor:
+    """Uniform draws in [0, 1) for the tokens of a text, ``(tokens,)``; those of a longer one begin with them."""
+    # of numpy, on the CPU: the same on every device
+    generator = np.random.default_rng(np.random.SeedSequence(seed % 2**64, spawn_key=numbers))
+    return torch.from_numpy(generator.random(tokens, dtype=np.float32))
+
+
+def _is_list_of_prompts(prompt: Prompt | Sequence[Prompt]) -> TypeGuard[Sequence[Prompt]]:
+    if isinstance(prompt, str | Tensor | np.ndarray):
+        return False
+    return any(isinstance(each, Sequence) or getattr(each, "ndim", 0) > 0 for each in prompt)
+
+
+def _read_row(model: Backbone, prompt: object, name: str) -> Tensor:
+    """One prompt of a list, ``(t,)``; an error says which."""
+    try:
+        row = _read_prompt(model, prompt)
+        _check_prompt(row)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if row.ndim != 1:
+        raise UsageError(f"{name} is {tuple(row.shape)}: pass each prompt of a list as tokens, (t,)")
+    return row
 
 
 def _read_prompt(model: Backbone, prompt: object) -> Tensor:
@@ -162,14 +252,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _check(prompt: Tensor, tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if prompt.shape[-1] == 0:
-        raise UsageError("the prompt is empty: give at least one token to start with")
+def _check(prompts: Sequence[Tensor], tokens: int, seed: int) -> None:
+    if not prompts:
+        raise UsageError("there is no prompt: give at least one")
+    for prompt in prompts:
+        _check_prompt(prompt)
     if tokens < 1:
         raise UsageError(f"tokens={tokens} should be 1 or more")
-    if not temperature >= 0:
-        raise UsageError(f"temperature={temperature} should be 0 or more")
-    if top_k is not None and top_k < 1:
-        raise UsageError(f"top_k={top_k} should be 1 or more")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise UsageError(f"top_p={top_p} should be greater than 0 and at most 1")
+    check_seed(seed)
+
+
+def _check_prompt(prompt: Tensor) -> None:
+    if prompt.shape[-1] == 0:
+        raise UsageError("the prompt is empty: give at least one token to start with")
