@@ -16,8 +16,8 @@ from zoo.plugin.registry import HOST
 PUBLIC = {
     "Backbone", "ChannelMixer", "Corpus", "Examples", "Executor", "Hybrid", "IGNORE", "Mixed", "Panel", "RMSNorm",
     "ReportedRun", "Reporter", "Residual", "State", "Task", "TokenMixer", "Tokenizer", "UsageError", "ZooError",
-    "bench", "build_model", "check", "compare", "create_mixer", "evaluate", "generate", "hookimpl", "list_mixers",
-    "load_data", "load_run", "register", "save_run", "train", "watch_stream",
+    "bench", "bench_model", "build_model", "check", "compare", "create_mixer", "evaluate", "generate", "hookimpl",
+    "list_mixers", "load_data", "load_run", "register", "save_run", "train", "watch_stream",
 }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_star_import_brings_the_public_names():
         ("generate", "(model, prompt, *, tokens=256, temperature=0.8, top_k=None, top_p=None, seed=0)"),
         ("load_data", "(data, *, tokenizer='byte', validation_fraction=0.1, documents='joined', text_field='text')"),
         ("save_run", "(model, folder=None, *, data=None, tokenizer=None, step=0)"),
-        ("load_run", "(path, *, device='cpu', allow_changed=False, ema=False)"),
+        ("load_run", "(path, *, device='cpu', allow_changed=False, ema=False, precision='fp32')"),
         ("watch_stream", "(model)"),
         (
             "train",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.api.bench import bench as bench
+    from zoo.api.bench import bench_model as bench_model
     from zoo.api.check import check as check
     from zoo.api.compare import compare as compare
     from zoo.api.train import train as train
@@ -61,6 +62,7 @@ _HOME = {
     "UsageError": "zoo.errors",
     "ZooError": "zoo.errors",
     "bench": "zoo.api.bench",
+    "bench_model": "zoo.api.bench",
     "build_model": "zoo.model.build",
     "check": "zoo.api.check",
     "compare": "zoo.api.compare",

@@ -26,8 +26,8 @@ def add_commands(site: Site, root: Path) -> list[str]:
     described = {title.removeprefix("zoo "): body for title, body in sections}
     for name, command in commands.items():
         text = "\n\n".join(_page(name, command, described.get(name, "")))
-        site.add(f"commands/{name}", f"{text}\n", origin=ORIGIN, anchors=[anchor_of(f"zoo {name}")])
-    rows = [[f"[`zoo {name}`](commands/{name}.md)", markdown(_summary(one))] for name, one in commands.items()]
+        site.add(f"commands/{slug(name)}", f"{text}\n", origin=ORIGIN, anchors=[anchor_of(f"zoo {name}")])
+    rows = [[f"[`zoo {name}`](commands/{slug(name)}.md)", markdown(_summary(one))] for name, one in commands.items()]
     kept = [f"## {title}\n{body}" for title, body in sections if title.removeprefix("zoo ") not in commands]
     listed = re.sub(
         r"^```\nzoo train .*?^```$",
@@ -37,13 +37,18 @@ def add_commands(site: Site, root: Path) -> list[str]:
         flags=re.M | re.S,
     )
     site.add("cli", listed + "".join(kept) + f"## zoo --help\n\n{code(help_of([]))}\n")
-    return [f"commands/{name}" for name in commands]
+    return [f"commands/{slug(name)}" for name in commands]
+
+
+def slug(name: str) -> str:
+    """The name of a page, of a command of one word or two."""
+    return name.replace(" ", "-")
 
 
 def _page(name: str, command: Any, section: str) -> Iterator[str]:
     yield f"# zoo {name}"
     yield _summary(command)
-    yield code(help_of([name]))
+    yield code(help_of(name.split()))
     for part in getattr(command, "commands", {}):
         yield f"## zoo {name} {part}"
         yield code(help_of([name, part]))

@@ -39,7 +39,7 @@ TINY = {
     "device": "cpu",
     "precision": "fp32",
 }
-OF_THE_CLOCK = ("seconds", "tokens_per_second")
+OF_THE_CLOCK = ("seconds", "tokens_per_second", "utilisation")
 """The figures of summary.json that two runs do not share."""
 
 _PICTURE = b'<svg width="1pt" height="1pt"></svg>'

@@ -9,7 +9,7 @@ from zoo.cli.main import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 GROUP = typer.main.get_command(app)
-SECTIONS = dict(re.findall(r"^## zoo ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^## zoo ([\w -]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 
 def flags(command):

@@ -35,6 +35,7 @@ FIELDS = [
     "writes_text",
     "ema_validation_loss",
     "ema_validation_accuracy",
+    "utilisation",
 ]
 
 

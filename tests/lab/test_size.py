@@ -6,10 +6,10 @@ from torch import nn
 
 import zoo
 from zoo.errors import UsageError
-from zoo.lab.flops import count_flops
 from zoo.lab.size import measure_size
 from zoo.model.backbone import Backbone
 from zoo.model.layer import Layer, NamedMixer
+from zoo.train.flops import count_flops
 
 from ..stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

@@ -113,7 +113,8 @@ def test_there_is_a_page_for_everything(sources):
     mixers = {name for kind in (MIXER, CHANNEL_MIXER) for name in built_in(kind)}
     assert {f"mixers/{name}" for name in mixers} == {page for page in pages if page.startswith("mixers/")}
     assert {f"kinds/{kind.name}" for kind in KINDS} == {page for page in pages if page.startswith("kinds/")}
-    assert {f"commands/{name}" for name in BUILT_IN} == {page for page in pages if page.startswith("commands/")}
+    commands = {f"commands/{name.replace(' ', '-')}" for name in BUILT_IN}
+    assert commands == {page for page in pages if page.startswith("commands/")}
     assert {path.stem for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb")]} <= pages
     assert {f"plugins/{path.parent.name}" for path in ROOT.glob("plugins/*/README.md")} <= pages
 

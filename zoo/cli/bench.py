@@ -1,19 +1,13 @@
 """``zoo bench``: what mixers cost, as a function of length."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from zoo.cli.bench_output import measure_and_write, report
 from zoo.cli.files import with_file_names
-from zoo.cli.output import INTERRUPTED, print_json, say, warn
-
-if TYPE_CHECKING:
-    from zoo.lab.bench.request import Request
-    from zoo.lab.bench.result import Bench
-
-BENCHES = Path("bench")
-"""Where the folders of benches go, seen from where the command is given."""
 
 
 def bench(
@@ -46,8 +40,13 @@ def bench(
     as CSV, JSON, pictures and report.html. Exit code 1 if something could not be measured. Example:
 
     zoo bench correlation 'correlation*3, dot-product' --lengths 256,1024,4096
+
+    Whole models, with how much of the machine they use: zoo bench model --help. A mixer called model is reached with
+    zoo bench -- model.
     """
     from zoo.lab.bench.request import Request, read_kinds, read_lengths
+    from zoo.lab.bench.session import make_ready, run_bench
+    from zoo.lab.bench.write import as_json, write_bench
 
     request = Request(
         patterns=tuple(map(with_file_names, patterns)),
@@ -63,39 +62,6 @@ def bench(
         repeats=repeats,
         seed=seed,
     )
-    measured, folder = _measure(request, out)
-    _report(measured, folder, json=json)
-    if not measured.complete:
-        raise typer.Exit(INTERRUPTED)
-    if measured.failed:
-        raise typer.Exit(1)
-
-
-def _measure(request: "Request", out: Path | None) -> "tuple[Bench, Path]":
-    """Measure, and write what was measured, into a folder that was made before."""
-    from zoo.cli.bench_display import listening
-    from zoo.lab.bench.session import make_ready, run_bench
-    from zoo.lab.bench.write import new_folder, write_bench
-
     start = make_ready(request)
-    folder = new_folder(request, root=BENCHES, out=out)
-    with listening() as listener:
-        measured = run_bench(start, listener)
-    if not measured.cells:
-        folder.rmdir()
-        raise KeyboardInterrupt
-    write_bench(measured, folder)
-    return measured, folder
-
-
-def _report(measured: "Bench", folder: Path, *, json: bool) -> None:
-    from zoo.lab.bench.summary import summary
-    from zoo.lab.bench.write import as_json
-
-    if json:
-        print_json(as_json(measured) | {"folder": str(folder)})
-    else:
-        print(summary(measured))
-    if not measured.complete:
-        warn("interrupted: what was measured so far is shown and saved, marked as incomplete")
-    say(f"report: {folder / 'report.html'}")
+    measured, folder = measure_and_write(request, out, partial(run_bench, start), write_bench)
+    report(measured, folder, as_json, json=json)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from zoo.cli.output import console, say, warn
 from zoo.cli.progress import SECONDS_BETWEEN_FRAMES, SECONDS_BETWEEN_LINES, Speaker
+from zoo.lab.bench.listener import Listener, Stopped
 from zoo.lab.bench.result import Cell
-from zoo.lab.bench.session import Listener, Stopped
 from zoo.train.interrupts import Interrupts
 
 STOPPING = "stopping after this call, and writing what was measured; Ctrl-C again stops at once"

@@ -42,6 +42,11 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The program itself: its help lists the commands, each with the first line of its own."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the words begin with, its name and the words that are left; its name may be two words."""
+        name = " ".join(args[:2])
+        return (name, self.commands[name], args[2:]) if name in self.commands else super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command of the zoo, or of a plugin, which are loaded only for a name that the zoo does not have."""
         if (found := super().get_command(ctx, cmd_name)) is None:

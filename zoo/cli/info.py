@@ -23,7 +23,7 @@ def info(
     heads: Annotated[int, typer.Option(help="Heads, where NAME sets none.", metavar="N")] = 4,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe a mixer or other member: equation, options, size, cost."""
+    """Describe a mixer or other member: equation, options, cost."""
     from zoo.describe.members import describe_member, find_member, is_member
     from zoo.describe.mixers import describe_mixer
     from zoo.describe.presets import describe_preset, is_preset

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.bench import bench
+from zoo.cli.bench_model import bench_model
 from zoo.cli.check import check
 from zoo.cli.compare import compare
 from zoo.cli.completing import SHELL_VARIABLE
@@ -68,6 +69,7 @@ app.command("eval", cls=Command)(evaluate)
 app.command("runs", cls=Command)(runs)
 app.command("plot", cls=Command)(plot)
 app.command("bench", cls=Command)(bench)
+app.command("bench model", cls=Command)(bench_model)
 app.command("compare", cls=Command)(compare)
 app.command("report", cls=Command)(report)
 app.command("plan", cls=Command)(plan)

@@ -26,7 +26,7 @@ def show_summary(summary: "Summary", *, json: bool) -> None:
         return
     folder, run = Path(summary.run), quote(summary.run)
     figures = {
-        "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {summary.tokens_per_second:,.0f} tokens/s",
+        "steps": f"{summary.steps:,} in {duration(summary.seconds)}, {_speed(summary)}",
         "model": f"{summary.mixer}, {summary.parameters:,} parameters",
     }
     places = {"curve": str(folder / "loss.png"), "report": str(folder / "report.html")}
@@ -37,6 +37,12 @@ def show_summary(summary: "Summary", *, json: bool) -> None:
     samples = {"samples": str(folder / "samples.txt")}
     quality = _on_task(summary) if summary.metric == "accuracy" else _on_masked(summary)
     print_lines(figures | quality, places | samples, {"next": longer})
+
+
+def _speed(summary: "Summary") -> str:
+    speed = f"{summary.tokens_per_second:,.0f} tokens/s"
+    known = math.isfinite(summary.utilisation)
+    return f"{speed}, {summary.utilisation:.0%} of the fastest matrix product" if known else speed
 
 
 def _on_text(summary: "Summary") -> dict[str, str]:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from zoo.data.source import Source
-from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.model.parts import parts_of
+from zoo.train.flops import count_flops
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ BUILT_IN = (
     "runs",
     "plot",
     "bench",
+    "bench model",
     "compare",
     "report",
     "plan",

@@ -86,8 +86,15 @@ def figures_of(summary: Summary) -> list[tuple[str, str, str]]:
         ("size", _number(summary.parameters, ",d"), "parameters"),
         ("length", _number(summary.steps, ",d"), "steps"),
         ("speed", _number(summary.tokens_per_second, ",.0f"), "tokens per second"),
+        *_utilisation(summary),
         ("time", format_duration(summary.seconds), ""),
     ]
+
+
+def _utilisation(summary: Summary) -> list[tuple[str, str, str]]:
+    if not math.isfinite(summary.utilisation):
+        return []
+    return [("utilisation", f"{summary.utilisation:.0%}", "of the machine's fastest matrix product")]
 
 
 def _quality(summary: Summary) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from zoo.train.scores import write_scores
 from zoo.train.settings import Settings, validate
 from zoo.train.shell import quote
 from zoo.train.summary import Summary, write_summary
+from zoo.train.utilisation import utilisation
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -276,8 +278,14 @@ def _to_the_end(trainer: Trainer, kind: str, interrupts: Interrupts | None, page
     with explaining(), ranks.watched():
         scores = trainer.final_score
         summary = summarize(trainer, earlier + time.perf_counter() - began)
+        if pages:  # a run without may be one of several at a time, each of which has a part of the machine
+            summary = replace(summary, utilisation=ranks.first(partial(_utilisation, trainer)))
     ranks.first(partial(_write_results, run, scores, summary, pages=pages))
     return summary
+
+
+def _utilisation(trainer: Trainer) -> float:
+    return utilisation(trainer.training_step, steps=trainer.step, seconds=trainer.seconds)
 
 
 def _write_results(run: RunDirectory, scores: Score, summary: Summary, *, pages: bool) -> None:

@@ -31,6 +31,7 @@ class Summary:
         validation_accuracy: the fraction of the scored validation positions that were predicted correctly.
         ema_validation_loss: that of the average of the weights, where the run kept one; `ema_validation_accuracy`
             likewise.
+        utilisation: the fraction of the machine's fastest matrix product that training reached; NaN for short runs.
         accuracies: the same at each length that was tested, and for each slice of the task at the longest of them, by
             name and value. Empty for a text.
         guess_levels: the accuracies that guessing gives there, likewise.
@@ -57,6 +58,7 @@ class Summary:
     writes_text: bool
     ema_validation_loss: float = math.nan
     ema_validation_accuracy: float = math.nan
+    utilisation: float = math.nan
 
     @property
     def value(self) -> float:

@@ -3,8 +3,10 @@ import torch
 
 from zoo.errors import UsageError
 from zoo.lab.bench import machine
-from zoo.lab.bench.machine import Peaks, elapsed, measure_peaks, prepare
+from zoo.lab.bench.machine import Peaks, measure_peaks, prepare
 from zoo.lab.bench.request import Request
+from zoo.train import peaks
+from zoo.train.peaks import elapsed
 
 PEAKS = Peaks(1e9, ((1000, 5e6), (10_000, 8e6), (100_000, 2e6)))
 
@@ -20,9 +22,10 @@ def test_the_bound_is_the_longer_of_computing_and_moving():
 
 
 def test_peaks_are_of_the_fastest_matrix_product_and_copy(monkeypatch):
-    monkeypatch.setattr(machine, "_fastest", lambda call, device: call() is None or 2.0)
-    peaks = measure_peaks(torch.device("cpu"), "fp32")
-    assert peaks == Peaks(2 * 32**3 / 2.0, ((2**12, 2**12 / 2.0), (2**14, 2**14 / 2.0)))
+    for module in (machine, peaks):
+        monkeypatch.setattr(module, "fastest", lambda call, device, seconds: call() is None or 2.0)
+    measured = measure_peaks(torch.device("cpu"), "fp32")
+    assert measured == Peaks(2 * 32**3 / 2.0, ((2**12, 2**12 / 2.0), (2**14, 2**14 / 2.0)))
 
 
 def test_the_precision_is_that_of_the_matrices(monkeypatch):
@@ -55,3 +58,18 @@ def test_a_device_that_is_not_there_is_told():
 def test_the_best_of_two_measurements():
     other = Peaks(2e9, ((1000, 6e6), (10_000, 1e6), (100_000, 3e6)))
     assert PEAKS.best(other) == Peaks(2e9, ((1000, 6e6), (10_000, 8e6), (100_000, 3e6)))
+
+
+@pytest.mark.parametrize(("reading", "speeds"), [(False, (3.0, 3.0)), (True, (3.0, 5.0))])
+def test_sums_count_where_little_is_written(monkeypatch, reading, speeds):
+    monkeypatch.setattr(machine, "_copy_bandwidth", lambda size, device: 3.0)
+    monkeypatch.setattr(machine, "_read_bandwidth", lambda size, device: 1.0 if size == 2**12 else 5.0)
+    measured = measure_peaks(torch.device("cpu"), "fp32", reading=reading)
+    assert tuple(speed for _, speed in measured.bandwidths) == speeds
+
+
+def test_a_sum_reads_so_many_bytes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(machine, "fastest", lambda call, device, seconds: seen.append(call().item()) or 2.0)
+    assert machine._read_bandwidth(4096, torch.device("cpu")) == 2048.0
+    assert seen == [1024.0]

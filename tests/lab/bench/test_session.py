@@ -5,8 +5,9 @@ import pytest
 from zoo import TokenMixer
 from zoo.lab.bench import session, work
 from zoo.lab.bench.candidates import PLAIN, Candidate
+from zoo.lab.bench.listener import Listener, Stopped
 from zoo.lab.bench.request import Request
-from zoo.lab.bench.session import Listener, Stopped, make_ready, run_bench
+from zoo.lab.bench.session import make_ready, run_bench
 
 from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

@@ -6,8 +6,8 @@ from zoo.errors import UsageError
 from zoo.lab.bench.candidates import Candidate, build_candidates, plain_attention
 from zoo.lab.bench.request import Request
 from zoo.lab.bench.work import prepare_work
-from zoo.lab.flops import count_flops
 from zoo.model.layer import Layer, NamedMixer
+from zoo.train.flops import count_flops
 
 from ...stacks import pre_norm  # noqa: TID252 - pytest finds the parts of the tests by where they are
 

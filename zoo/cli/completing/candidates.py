@@ -21,7 +21,8 @@ def complete(place: Place, listing: Listing) -> list[Candidate]:
     elif place.value.startswith("-") or "commands" not in place.command:
         found = _flags(place)
     else:
-        found = (make_candidate(name, of["help"]) for name, of in place.command["commands"].items())
+        commands = place.command["commands"].items()
+        found = (make_candidate(name, of["help"]) for name, of in commands if " " not in name)
     by_text = {each.text: each for each in found if each.text.startswith(place.value)}
     return list(by_text.values())
 
@@ -210,13 +211,17 @@ _SOURCES_OF_COMMANDS: Mapping[str, Source] = {
     "list.kind": _several(_remembered("kinds"), _words("all")),
     "tasks.name": _calls("task", "corpus"),
     "data.path": _TEXT,
+    "generate.prompts": files(".txt", ".jsonl"),
+    "generate.precision": _words("fp32", "bf16"),
     "inspect.data": files(),
     "eval.data": _DATA,
     "compare.data": _several(_remembered("suites"), _DATA),
     "compare.resume": partial(kept_in, "comparisons", "comparison.json"),
     "runs.what": _several(_first(_words("rm")), _RUNS),
     "runs.sort": _remembered("sort"),
+    "bench.patterns": _several(_first(_words("model")), _pattern),
     "bench.kinds": _list_of(_remembered("costs")),
+    "bench model.kinds": _list_of(_remembered("costs of models")),
     "new-plugin.name": _NOTHING,
     "completion.shell": _words("bash", "zsh", "fish"),
 }

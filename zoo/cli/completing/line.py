@@ -94,7 +94,7 @@ class _Walk:
     """Goes through the words of a line, from the program down into its commands."""
 
     def __init__(self, program: Mapping[str, Any]) -> None:
-        self.path, self.command = list[str](), program
+        self.path, self.command, self.program = list[str](), program, program
         self.given: dict[str, list[str]] = {}
         self.pending: Mapping[str, Any] | None = None
         self.arguments, self.flags_end = 0, False
@@ -135,6 +135,10 @@ class _Walk:
         return known
 
     def _take(self, value: str) -> bool:
+        name = " ".join([*self.path, value])
+        if self.arguments == 0 and not self.given and not self.flags_end and name in self.program["commands"]:
+            self.path, self.command = [name], self.program["commands"][name]  # a command of two words
+            return True
         if (argument := _argument(self.command, self.arguments)) is not None:
             self._keep(argument, value)
         self.arguments += 1

@@ -18,6 +18,7 @@ def version_of_sources() -> str:
 def describe_words(registry: Registry) -> dict[str, dict[str, str]]:
     """The meaning of each word, by what it is, e.g. ``presets``, and by the word."""
     from zoo.cli.runs import ORDERS
+    from zoo.lab.bench.models.request import KINDS as COSTS_OF_MODELS
     from zoo.lab.bench.request import KINDS as COSTS
     from zoo.lab.compare.request import Match
     from zoo.lab.evaluation import curves
@@ -37,6 +38,7 @@ def describe_words(registry: Registry) -> dict[str, dict[str, str]]:
         "tiers": {name: tier.summary for name, tier in list_tiers().items()},
         "match": dict.fromkeys(get_args(Match), ""),
         "costs": {name: str(text) for name, text in COSTS.items()},
+        "costs of models": {name: str(text) for name, text in COSTS_OF_MODELS.items()},
         "gpus": {name: gpu.name for name, gpu in GPUS.items()},
         "suites": dict.fromkeys(sorted(suites), "the tasks of the suite"),
         "sort": dict.fromkeys(ORDERS, ""),

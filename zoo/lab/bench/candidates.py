@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,17 @@ from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.model.stack import Stack, States, site_roles
 from zoo.plugin.pattern import parse
 from zoo.residual import Residual
+
+
+class Named(Protocol):
+    """What has a name in tables and plots."""
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+
+
+T = TypeVar("T", bound=Named)
 
 PLAIN = "plain sdpa"
 """The name of the baseline."""
@@ -133,17 +145,30 @@ def build_candidates(request: Request, device: torch.device) -> tuple[list[Candi
     Raises:
         UsageError: none of the patterns can be built.
     """
-    built, failures, last = [plain_attention(request, device)], {}, None
-    for pattern in request.patterns:
+    return build_each(
+        request.patterns, lambda pattern: _build(pattern, request, device), [plain_attention(request, device)]
+    )
+
+
+def build_each(
+    patterns: Sequence[str], build: Callable[[str], T], baselines: Sequence[T]
+) -> tuple[list[T], dict[str, str]]:
+    """The baselines and what is built of each pattern, and why the others could not be built, by pattern.
+
+    Raises:
+        UsageError: none of the patterns can be built, or two of them are the same.
+    """
+    built, failures, last = list(baselines), dict[str, str](), None
+    for pattern in patterns:
         try:
-            candidate = _build(pattern, request, device)
+            candidate = build(pattern)
         except ZooError as error:
             failures[pattern], last = describe_error(error), error
             continue
         if candidate.name in {other.name for other in built}:
             raise UsageError(f"PATTERN: {candidate.name} is given twice; once is enough")
         built.append(candidate)
-    if len(built) == 1:
+    if failures and len(failures) == len(patterns):
         if len(failures) == 1 and last is not None:
             raise last
         reasons = "; ".join(f"{pattern!r}: {reason}" for pattern, reason in failures.items())

@@ -1,16 +1,19 @@
 """What the machine can do at most, as measured: multiply and copy."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
-from zoo.lab.bench.request import Request
 from zoo.train.machine import prepare_machine, resolve_auto
+from zoo.train.peaks import fastest, measure_flops
 from zoo.train.settings import validate
 
+R = TypeVar("R", bound=Any)
+"""A request, which says where to measure."""
+
 _MATRICES = (512, 1024, 2048)
+_MATRICES_OF_GPU = (4096, 8192)
 _COPIES = tuple(2**power for power in (18, 20, 22, 24, 26, 28))
 _SECONDS = 0.3
 """Spent on each size; the fastest of what fits counts."""
@@ -22,8 +25,8 @@ class Peaks:
 
     Attributes:
         flops: floating-point operations of a matrix product.
-        bandwidths: bytes read and written by a copy, by the bytes that it touches, ascending: what fits into a cache
-            moves faster.
+        bandwidths: bytes read and written, by the bytes that are touched, ascending: what fits into a cache moves
+            faster.
     """
 
     flops: float
@@ -43,7 +46,7 @@ class Peaks:
         return max(flops / self.flops, size / self.bandwidth(size))
 
 
-def prepare(request: Request) -> tuple[Request, torch.device]:
+def prepare(request: R) -> tuple[R, torch.device]:
     """Set the machine up as `zoo train` does, and put what it has in place of ``auto`` and None.
 
     Raises:
@@ -57,46 +60,26 @@ def prepare(request: Request) -> tuple[Request, torch.device]:
     return replace(request, device=device, threads=settings.threads), place
 
 
-def measure_peaks(device: torch.device, precision: str) -> Peaks:
-    """Measure the fastest matrix product and the fastest copies."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    flops = max(_matmul_flops(size, device, dtype) for size in _MATRICES)
-    return Peaks(flops, tuple((size, _copy_bandwidth(size, device)) for size in _COPIES))
+def measure_peaks(device: torch.device, precision: str, *, reading: bool = False) -> Peaks:
+    """Measure the fastest matrix product and the fastest copies.
 
-
-def elapsed(call: Callable[[], object], calls: int, device: torch.device) -> float:
-    """Seconds that so many calls take, from the first to the end of the last one's work."""
-    if device.type == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize(device)
-        start.record()
-        for _ in range(calls):
-            call()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / 1e3
-    began = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return time.perf_counter() - began
-
-
-def _matmul_flops(size: int, device: torch.device, dtype: torch.dtype) -> float:
-    first, second = torch.randn(2, size, size, device=device, dtype=dtype)
-    out = torch.empty_like(first)
-    return 2 * size**3 / _fastest(lambda: torch.mm(first, second, out=out), device)
+    Args:
+        device: where they are made.
+        precision: of the matrices.
+        reading: take sums of numbers in float32, which are read and not written, where these are faster than copies.
+            On a CPU a product with a vector is no limit: torch's own reads at a third of that speed.
+    """
+    sizes = (*_MATRICES, *_MATRICES_OF_GPU) if device.type == "cuda" else _MATRICES
+    flops = measure_flops(device, precision, sizes=sizes, seconds=_SECONDS)
+    ways = [_copy_bandwidth, _read_bandwidth] if reading else [_copy_bandwidth]
+    return Peaks(flops, tuple((size, max(way(size, device) for way in ways)) for size in _COPIES))
 
 
 def _copy_bandwidth(touched: int, device: torch.device) -> float:
     source, target = torch.ones(2, touched // 2, dtype=torch.uint8, device=device)
-    return touched / _fastest(lambda: target.copy_(source), device)
+    return touched / fastest(lambda: target.copy_(source), device, _SECONDS)
 
 
-def _fastest(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the fastest call."""
-    elapsed(call, 2, device)
-    best, spent = float("inf"), 0.0
-    while spent < _SECONDS:
-        took = elapsed(call, 1, device)
-        best, spent = min(best, took), spent + took
-    return best
+def _read_bandwidth(touched: int, device: torch.device) -> float:
+    numbers = torch.ones(touched // 4, device=device)
+    return touched / fastest(numbers.sum, device, _SECONDS)

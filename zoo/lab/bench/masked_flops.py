@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zoo.lab.flops import count_flops
+from zoo.train.flops import count_flops
 
 
 def count_operations(run: Callable[[], object]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import torch
 from torch.autograd.profiler import profile
 
-from zoo.lab.bench.machine import elapsed
+from zoo.train.peaks import elapsed
 
 MIN_SECONDS = 0.02
 """Seconds that a repeat takes at least: what is quicker is called several times in it."""

@@ -44,6 +44,7 @@ def write_report(bench: Bench, environment: Mapping[str, Any], folder: Path) -> 
         name=folder.name,
         problems=[printable(line) for line in [*bench.notes, *failures(bench)]],
         figures=_figures(bench),
+        pictures=[],
         blocks=[_block(bench, kind) for kind in bench.kinds],
         legend=[*LEGEND.items(), ("times", spread(bench)), *_METHOD.items()],
         command=bench.request.command,
@@ -70,7 +71,7 @@ def _shown(bench: Bench, kind: str) -> dict[str, Any]:
     measured = any(cell.kind == kind and cell.cost is not None for cell in bench.cells)
     return {
         "title": f"{kind}: {KINDS[kind]}",
-        "unit": UNITS[kind],
+        "caption": f"{UNITS[kind]}, at so many tokens",
         "header": header(kind, lengths),
         "rows": [(name, row(bench, kind, name, lengths)) for name in bench.names],
         "picture": markup(bench.plot(kind, titled=False).image) if measured else "",
@@ -95,7 +96,8 @@ def _block(bench: Bench, kind: str) -> dict[str, Any]:
     return {
         "title": f"{kind}: {KINDS[kind]}",
         "picture": markup(plot_svg(bench, kind)),
-        "unit": UNITS[kind],
+        "label": f"{kind}: {KINDS[kind]}, against the length",
+        "caption": f"{UNITS[kind]}, at so many tokens",
         "header": header(kind, lengths),
         "rows": [(name, row(bench, kind, name, lengths)) for name in bench.names],
         "detail_header": ["tokens", UNITS[kind], *(("x sdpa",) if kind == "memory" else _DETAILS)],

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
@@ -53,22 +54,10 @@ class Request:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_distinct("patterns", self.patterns)
-        _check_distinct("lengths", self.lengths)
-        _check_distinct("kinds", self.kinds)
-        sizes = {"dim": self.dim, "heads": self.heads, "batch": self.batch, "repeats": self.repeats}
-        sizes |= {"threads": self.threads} if self.threads is not None else {}
-        for name, size in sizes.items():
-            if size < 1:
-                raise UsageError(f"`{name}`={size} should be 1 or more")
-        if self.dim % self.heads:
-            raise UsageError(f"`dim`={self.dim} cannot be shared out among `heads`={self.heads}: choose a multiple")
-        if not 0 <= self.seed < 2**31:
-            raise UsageError(f"`seed`={self.seed} should be from 0 to 2147483647")
-        if self.precision not in ("fp32", "bf16"):
-            raise UsageError(f"`precision`={self.precision} should be fp32 or bf16")
-        if self.device != "auto" and self.device.partition(":")[0] not in ("cpu", "cuda"):
-            raise UsageError(f"`device`={self.device} should be auto, cpu or cuda")
+        check_distinct("patterns", self.patterns)
+        check_distinct("lengths", self.lengths)
+        check_distinct("kinds", self.kinds)
+        check_common(self)
 
     @property
     def command(self) -> str:
@@ -79,6 +68,27 @@ class Request:
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
         return join(words)
+
+
+def check_common(request: Any) -> None:
+    """Refuse what no bench can be asked for: sizes, a seed, a precision or a device.
+
+    Raises:
+        UsageError: with what would do.
+    """
+    sizes = {"dim": request.dim, "heads": request.heads, "batch": request.batch, "repeats": request.repeats}
+    sizes |= {"threads": request.threads} if request.threads is not None else {}
+    for name, size in sizes.items():
+        if size < 1:
+            raise UsageError(f"`{name}`={size} should be 1 or more")
+    if request.dim % request.heads:
+        raise UsageError(f"`dim`={request.dim} cannot be shared out among `heads`={request.heads}: choose a multiple")
+    if not 0 <= request.seed < 2**31:
+        raise UsageError(f"`seed`={request.seed} should be from 0 to 2147483647")
+    if request.precision not in ("fp32", "bf16"):
+        raise UsageError(f"`precision`={request.precision} should be fp32 or bf16")
+    if request.device != "auto" and request.device.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"`device`={request.device} should be auto, cpu or cuda")
 
 
 def read_lengths(text: str) -> tuple[int, ...]:
@@ -93,21 +103,26 @@ def read_lengths(text: str) -> tuple[int, ...]:
     return tuple(sorted(int(word) for word in words))
 
 
-def read_kinds(text: str) -> tuple[str, ...]:
+def read_kinds(text: str, known: Sequence[str] = tuple(KINDS)) -> tuple[str, ...]:
     """What to measure, from a list with commas.
 
     Raises:
-        UsageError: one is not of `KINDS`.
+        UsageError: one is not known.
     """
     kinds = tuple(word.strip() for word in text.split(","))
     for kind in kinds:
-        if kind not in KINDS:
-            hint = did_you_mean(kind, KINDS)
-            raise UsageError(f"`kinds`={kind!r}: nothing of that name is measured{hint}; choose of {', '.join(KINDS)}")
+        if kind not in known:
+            hint = did_you_mean(kind, known)
+            raise UsageError(f"`kinds`={kind!r}: nothing of that name is measured{hint}; choose of {', '.join(known)}")
     return kinds
 
 
-def _check_distinct(name: str, values: Sequence[object]) -> None:
+def check_distinct(name: str, values: Sequence[object]) -> None:
+    """Refuse a parameter that is given nothing, or one thing twice.
+
+    Raises:
+        UsageError: with its name.
+    """
     if not values:
         raise UsageError(f"`{name}`: give at least one")
     value, count = Counter(values).most_common(1)[0]

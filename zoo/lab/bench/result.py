@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -92,14 +92,41 @@ class Growth:
     upper: float | None
 
 
+class Asked(Protocol):
+    """What is common to the requests of benches."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Of the candidates, as the user wrote them."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What to measure."""
+
+    @property
+    def device(self) -> str:
+        """Where it is measured."""
+
+    @property
+    def repeats(self) -> int:
+        """Times that a cell is measured."""
+
+    @property
+    def command(self) -> str:
+        """The command that asks the same."""
+
+
+R_co = TypeVar("R_co", bound=Asked, covariant=True)
+
+
 @dataclass(repr=False)
-class Bench:
-    """A bench, while it is made and when it has ended. ``str`` of it is its tables; a notebook shows them, too.
+class Measured(Generic[R_co]):
+    """What was measured of candidates, while it is made and when it has ended.
 
     Attributes:
         request: what was asked, with `auto` resolved.
         peaks: of the machine.
-        candidates: those that were built, in order, plain attention first, each with its ``layers`` and parameters.
+        candidates: those that were built, in order, the baseline first, each with its ``layers`` and parameters.
         unbuilt: why the others were not, by pattern.
         cells: in the order in which they were measured.
         notes: what a reader of the figures should know.
@@ -107,7 +134,7 @@ class Bench:
         seconds: that all of it took.
     """
 
-    request: Request
+    request: R_co
     peaks: Peaks
     candidates: list[dict[str, Any]]
     unbuilt: dict[str, str]
@@ -136,6 +163,14 @@ class Bench:
         """The timed cell whose repeats agree least."""
         return max((cell for cell in self.cells if cell.seconds), key=lambda cell: cell.spread, default=None)
 
+    def row(self, kind: str, name: str) -> list[Cell]:
+        """The cells of one candidate, the shortest length first."""
+        return sorted((c for c in self.cells if (c.kind, c.candidate) == (kind, name)), key=lambda cell: cell.length)
+
+
+class Bench(Measured[Request]):
+    """A bench of layers. ``str`` of it is its tables; a notebook shows them, too."""
+
     def plot(self, kind: str, *, titled: bool = True) -> Picture:
         """The picture of one kind of cost, with a title or without.
 
@@ -162,10 +197,6 @@ class Bench:
 
         return render_bench(self)
 
-    def row(self, kind: str, name: str) -> list[Cell]:
-        """The cells of one candidate, the shortest length first."""
-        return sorted((c for c in self.cells if (c.kind, c.candidate) == (kind, name)), key=lambda cell: cell.length)
-
     def growth(self, kind: str, name: str, *, of_state: bool = False) -> Growth:
         """How the cost of a candidate grows, or the state that it decodes from."""
         pairs = [(cell.length, cell.state if of_state else cell.cost) for cell in self.row(kind, name)]
@@ -180,7 +211,7 @@ class Bench:
         return cell.cost / (layers * plain) if cell.cost is not None and plain else None
 
 
-def failures(bench: Bench) -> list[str]:
+def failures(bench: Measured[Any]) -> list[str]:
     """A line for whatever failed: who, where and why; lengths that failed alike share one."""
     lines = [f"{name}: not built: {reason}" for name, reason in bench.unbuilt.items()]
     for kind in bench.kinds:

@@ -1,10 +1,11 @@
 """The figures as a page of text, no wider than a hundred columns."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from zoo.lab.bench.format import UNITS, cost_text, number, percent, powers, rate
 from zoo.lab.bench.request import KINDS
-from zoo.lab.bench.result import Bench, Cell, failures
+from zoo.lab.bench.result import Bench, Cell, Measured, failures
 
 LEGEND = {
     "~": "how the cost grows with the tokens t; upper: the same over the upper half of the lengths",
@@ -38,8 +39,14 @@ def _block(bench: Bench, kind: str) -> Iterator[str]:
     lengths = some_lengths(bench.request.lengths)
     rows = [(name, row(bench, kind, name, lengths)) for name in bench.names]
     table = [("", header(kind, lengths)), *rows]
-    widths = [max(len(cells[column]) for _, cells in table) for column in range(len(rows[0][1]))]
-    beside = min(max(map(len, bench.names)), max(0, WIDTH - sum(width + 2 for width in widths)))
+    yield from lay_out(table)
+
+
+def lay_out(table: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """Rows of cells, each with its name, as lines: in columns, and no wider than `WIDTH`."""
+    widths = [max(len(cells[column]) for _, cells in table) for column in range(len(table[0][1]))]
+    names = max(len(name) for name, _ in table)
+    beside = min(names, max(0, WIDTH - sum(width + 2 for width in widths)))
     for name, cells in table:
         if len(name) > beside:
             yield name
@@ -82,7 +89,7 @@ def _closing(bench: Bench) -> Iterator[str]:
     yield f"times: {spread(bench)}"
 
 
-def spread(bench: Bench) -> str:
+def spread(bench: Measured[Any]) -> str:
     """How sure the times are, in a line."""
     widest = bench.widest
     if widest is None:

@@ -25,12 +25,14 @@ class Work:
         tokens: that a call takes in.
         bytes_moved: bytes that must be read or written at least: parameters, reads and writes, or the state.
         state: bytes of the state that decoding starts from or that a prompt leaves; None for other kinds.
+        counted: does once what the operations of a call are counted of; None for the call itself.
     """
 
     call: Callable[[], object]
     tokens: int
     bytes_moved: int
     state: int | None = None
+    counted: Callable[[], object] | None = None
 
 
 def prepare_work(kind: str, candidate: Candidate, length: int, request: Request, device: torch.device) -> Work:
@@ -79,7 +81,7 @@ def _prefill(candidate: Candidate, length: int, request: Request, device: torch.
         with torch.no_grad(), autocast(device, request.precision):
             return candidate.step(reads)[1]
 
-    size = _size(take_in())
+    size = state_bytes(take_in())
     return Work(take_in, reads.shape[0] * length, candidate.parameters_bytes + 2 * reads.nbytes + size, size)
 
 
@@ -91,11 +93,11 @@ def _decode(candidate: Candidate, length: int, request: Request, device: torch.d
         with torch.no_grad(), autocast(device, request.precision):
             candidate.step(last, states)
 
-    size = _size(states)
+    size = state_bytes(states)
     return Work(call, reads.shape[0], candidate.parameters_bytes + size, size)
 
 
-def _size(states: States | None) -> int:
+def state_bytes(states: States | None) -> int:
     """Bytes of all tensors of the states."""
     return sum(leaf.nbytes for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,12 @@ from zoo.files.logs import table
 from zoo.files.strict_json import to_json
 from zoo.lab.bench.plot import save_plots
 from zoo.lab.bench.report import write_report
-from zoo.lab.bench.request import Request
-from zoo.lab.bench.result import Bench, Cell, failures
+from zoo.lab.bench.result import Asked, Bench, Cell, Measured, failures
 from zoo.train.plugins import plugins_of
 from zoo.train.settings import validate
 
 
-def new_folder(request: Request, *, root: Path, out: Path | None = None) -> Path:
+def new_folder(request: Asked, *, root: Path, out: Path | None = None) -> Path:
     """Make the folder of a bench: `out`, or ``<utc time>-<patterns>`` under `root`.
 
     Raises:
@@ -54,6 +54,11 @@ def write_bench(bench: Bench, folder: Path) -> None:
 
 def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
     """A cell as a row: costs in seconds and bytes."""
+    return figures_of(cell) | {"ratio_to_plain_sdpa": bench.ratio(cell), "failure": cell.failure}
+
+
+def figures_of(cell: Cell) -> dict[str, Any]:
+    """What a cell holds, by the names of columns."""
     low, high = cell.quartiles or (None, None)
     return {
         "candidate": cell.candidate,
@@ -72,13 +77,19 @@ def csv_row(bench: Bench, cell: Cell) -> dict[str, Any]:
         "bytes_moved": cell.bytes_moved,
         "roofline_seconds": cell.roofline_seconds,
         "roofline_fraction": cell.roofline_fraction,
-        "ratio_to_plain_sdpa": bench.ratio(cell),
-        "failure": cell.failure,
     }
 
 
 def as_json(bench: Bench) -> dict[str, Any]:
     """All that is known of a bench, of JSON's types."""
+    candidates = [{**candidate, "growth": _growths(bench, candidate["name"])} for candidate in bench.candidates]
+    return described(bench, candidates, [_cell(bench, cell) for cell in bench.cells])
+
+
+def described(
+    bench: Measured[Any], candidates: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A bench of any kind, of JSON's types, around its candidates and cells."""
     return {
         "command": bench.request.command,
         "complete": bench.complete,
@@ -88,19 +99,24 @@ def as_json(bench: Bench) -> dict[str, Any]:
             "flops_per_second": bench.peaks.flops,
             "bytes_per_second": {str(size): speed for size, speed in bench.peaks.bandwidths},
         },
-        "candidates": [{**candidate, "growth": _growths(bench, candidate["name"])} for candidate in bench.candidates],
+        "candidates": candidates,
         "unbuilt": bench.unbuilt,
         "failures": failures(bench),
         "notes": bench.notes,
-        "cells": [_cell(bench, cell) for cell in bench.cells],
+        "cells": cells,
         "environment": _environment(bench),
     }
 
 
 def _cell(bench: Bench, cell: Cell) -> dict[str, Any]:
+    return csv_row(bench, cell) | repeats_of(cell)
+
+
+def repeats_of(cell: Cell) -> dict[str, Any]:
+    """The seconds of every repeat."""
     seconds = list(cell.seconds)
     extremes = {"fastest_seconds": min(seconds, default=None), "slowest_seconds": max(seconds, default=None)}
-    return csv_row(bench, cell) | extremes | {"seconds": seconds}
+    return extremes | {"seconds": seconds}
 
 
 def _growths(bench: Bench, name: str) -> dict[str, Any]:
@@ -108,7 +124,7 @@ def _growths(bench: Bench, name: str) -> dict[str, Any]:
     return growths | ({"state": asdict(bench.growth("decode", name, of_state=True))} if "decode" in growths else {})
 
 
-def _environment(bench: Bench) -> dict[str, Any]:
+def _environment(bench: Measured[Any]) -> dict[str, Any]:
     plugins: dict[str, Any] = {}
     for pattern in bench.request.patterns:
         if pattern not in bench.unbuilt:

@@ -10,13 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from zoo.data.source import Batch
 from zoo.errors import UsageError
-from zoo.lab.flops import count_flops
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters, count_parameters
 from zoo.plugin.isolation import random_numbers_kept
 from zoo.plugin.registry import get_registry
 from zoo.train.engine.layers import layers_of_their_own
 from zoo.train.evaluate import autocast
+from zoo.train.flops import count_flops
 from zoo.train.optimizer import state_bytes
 from zoo.train.plan import Activations, record_activations
 from zoo.train.session import model_of

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 import zoo
 from zoo.contract import Mixed
-from zoo.lab.flops import count_flops
 from zoo.model.members import create_channel_mixer
+from zoo.train.flops import count_flops
 
 T, D, H, K = 48, 32, 4, 8
 
