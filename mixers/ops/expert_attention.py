@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixers.ops.attention import CHUNK, attend, visible
-from mixers.ops.expert_cells import BLOCK, attend_cells
+from mixers.ops.expert_rows import attend_rows
 from mixers.ops.experts import Dispatch
 from mixers.ops.lagged_keys import lag_keys, turn
 from mixers.ops.rotary import rotate
@@ -33,8 +33,8 @@ def expert_attention(
 ) -> Tensor:
     """Let each row's query attend to its sequence by the lag weights of its expert.
 
-    Both ways are exact. On a CPU with enough rows, each expert combines the lags of the keys once and its queries
-    attend to those: the scores cost what they cost without lags. Elsewhere all slots and heads are query heads of one
+    Both ways are exact. On a CPU each expert combines the lags of the keys once and its queries attend to those: the
+    scores cost what they cost without lags. Elsewhere all slots and heads are query heads of one
     grouped attention over the lags side by side, a few large kernels whatever the routing.
 
     Args:
@@ -48,8 +48,7 @@ def expert_attention(
     Returns:
         ``(m, h, v)``.
     """
-    enough = len(rows.order) >= rows.counts.numel() * BLOCK // 2
-    form = attend_by_expert if enough and query.device.type == "cpu" else attend_side_by_side
+    form = attend_by_expert if query.device.type == "cpu" else attend_side_by_side
     return form(query, key, value, weights, rows, rope=rope)
 
 
@@ -75,7 +74,7 @@ def attend_by_expert(
     t, s = len(query) // (rows.slots * len(key)), key.shape[2]
     position = rows.token % t + s - t
     by_head = weights.transpose(0, 1).to(key.dtype)
-    mixed: Tensor = attend_cells(query, key, value, by_head, position, rows.counts, rope)
+    mixed: Tensor = attend_rows(query, key, value, by_head, position, rows.counts, rope)[0]
     return mixed
 
 
