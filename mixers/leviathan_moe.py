@@ -1,12 +1,13 @@
 """Leviathan mixture of experts: each token is mixed by a few correlation experts of its own choice."""
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.layers.float32 import KeepsFloat32
 from mixers.ops.attention import head_size, merge_heads
 from mixers.ops.attention_weights import gates_by_expert
 from mixers.ops.documents import by_document
@@ -32,7 +33,7 @@ class _Memory(NamedTuple):
     position: Tensor
 
 
-class LeviathanMoE(TokenMixer):
+class LeviathanMoE(KeepsFloat32, TokenMixer):
     """A sparse mixture of correlation experts, which share keys and values and differ in what they ask for.
 
         u_t = W_r x_t        chosen = the top_k largest of u_t + bias        g = softmax of u_t over the chosen
@@ -78,6 +79,8 @@ class LeviathanMoE(TokenMixer):
     """
 
     paper: ClassVar[str] = "after Zhang et al. 2022 (MoA), arXiv:2210.05144"
+    # In half precision a bias of 1 would lose its steps of 0.001.
+    in_float32: ClassVar[frozenset[str]] = frozenset({"choice_bias"})
 
     def __init__(
         self,
@@ -158,15 +161,6 @@ class LeviathanMoE(TokenMixer):
             # In whole numbers: the mean of equal shares may differ from them by rounding, which has a sign.
             below_mean = torch.sign(counts.sum() - self.experts * counts)
             self.choice_bias += self.bias_rate * below_mean.to(self.choice_bias)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # Every cast of a module goes through here. In half precision a bias of 1 would lose its steps of 0.001.
-        bias = self.choice_bias
-        super()._apply(fn, recurse)
-        cast = self.choice_bias
-        if cast.dtype.itemsize < torch.float32.itemsize:
-            self.choice_bias = bias.to(cast.device, torch.float32)
-        return self
 
     def panels(self, x: Tensor) -> list[Panel]:
         """Who is chosen along the first sequence, and the lag weights of the experts."""

@@ -43,6 +43,17 @@ def test_half_precision_is_summed_up_in_single():
     torch.testing.assert_close(half.float(), RMSNorm(4096)(x.float()), rtol=2**-8, atol=0)
 
 
+@torch.no_grad()
+def test_a_token_in_half_precision_is_rounded_once():
+    x, norm = torch.randn(1, 1, 4096).bfloat16(), RMSNorm(4096)
+    norm.weight.copy_(torch.rand(4096))
+    narrow = RMSNorm(4096).bfloat16()
+    narrow.weight.copy_(norm.weight)
+    wide = RMSNorm(4096)
+    wide.weight.copy_(narrow.weight)
+    torch.testing.assert_close(narrow(x), wide(x.float()).bfloat16(), rtol=0, atol=0)
+
+
 def test_autocast_leaves_it_in_single_precision():
     x, norm = torch.randn(2, 5, 8, requires_grad=True), RMSNorm(8)
     with torch.autocast("cpu", torch.bfloat16):

@@ -157,12 +157,12 @@ def load_run(
         device: where the model goes.
         allow_changed: load it although a plugin file that it used has changed since.
         ema: take the average of the weights in their place, of a run with the setting ``ema``.
-        precision: ``"fp32"``, or ``"bf16"`` for weights that are rounded to bfloat16, and computed with as such: half
-            of the memory, of which a token reads all. It is for continuing texts, not for training.
+        precision: ``"fp32"``, or ``"bf16"`` to round the large matrices to bfloat16, so that a token reads half as
+            much. It is for continuing texts, not for training.
 
     Raises:
         UsageError: no run there, no sound checkpoint, no average, a plugin file that was not passed or has changed, or
-            a precision that the model does not keep.
+            another precision.
         PluginError: a plugin that the run used is missing or broken; the text says which distribution to install.
     """
     check_precision(precision)

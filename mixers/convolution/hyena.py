@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from mixers.layers.float32 import KeepsFloat32
 from mixers.layers.short_conv import ShortConv
 from mixers.ops.activations import at_least_float32
 from mixers.ops.documents import by_document
@@ -22,7 +23,7 @@ SHOWN_CHANNELS, SHOWN_LAGS = 64, 256
 """The kernels of so many channels, and so many of their lags, are shown."""
 
 
-class Hyena(TokenMixer):
+class Hyena(KeepsFloat32, TokenMixer):
     """A long convolution between two gates, with a kernel that a small network writes as a function of the lag.
 
         u, g, v = conv(W_in x)                  y_t = D * g_t * v_t + sum_{l <= t} kappa_l * g_{t-l} * v_{t-l}
@@ -50,6 +51,8 @@ class Hyena(TokenMixer):
 
     paper: ClassVar[str] = "Poli et al. 2023, arXiv:2302.10866"
     no_decay: ClassVar[frozenset[str]] = frozenset({"lag_features"})
+    # Sines of large arguments turn the rounding of these into another kernel.
+    in_float32: ClassVar[frozenset[str]] = frozenset({"lag_features", "hidden", "frequency"})
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from mixers.layers.float32 import KeepsFloat32
 from mixers.ops.activations import at_least_float32
 from mixers.ops.diagonal_ssm import diagonal_ssm, ssm_kernel
 from mixers.ops.longconv import longconv
@@ -14,7 +15,7 @@ SMALLEST_STEP, LARGEST_STEP = 1e-3, 1e-1
 """Between these lie the step sizes at the start, drawn log-uniformly."""
 
 
-class DiagonalStateSpace(nn.Module):
+class DiagonalStateSpace(KeepsFloat32):
     """A state space a channel, the same at every token, discretised with a step size of its own.
 
         h' = A h + x,  A_n = -exp(log_rate_n) + i frequency_n        y = 2 Re sum_n C_n h_n + D x
@@ -32,6 +33,8 @@ class DiagonalStateSpace(nn.Module):
     """
 
     no_decay: ClassVar[frozenset[str]] = frozenset({"log_rate", "frequency", "weight"})
+    # The angle of a state is a multiple of these: after a hundred tokens their rounding would turn it elsewhere.
+    in_float32: ClassVar[frozenset[str]] = frozenset({"log_step", "log_rate", "frequency"})
 
     def __init__(self, dim: int, state_size: int) -> None:
         super().__init__()

@@ -1,12 +1,13 @@
 """Who does the work for a token in a mixture of experts, and what keeps experts from starving."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mixers.layers.float32 import KeepsFloat32
 from mixers.ops.experts import balance_loss, count_choices, entropy, route, z_loss
 
 Balance = Literal["bias", "loss"]
@@ -29,7 +30,7 @@ class Routed(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-class Router(nn.Module):
+class Router(KeepsFloat32):
     """Chooses the experts of each token by its own read alone.
 
         u_t = W x_t        chosen = the top_k largest of u_t + bias        gates = softmax of u_t over the chosen
@@ -48,6 +49,9 @@ class Router(nn.Module):
 
     Source: balance by bias: arXiv:2408.15664; by loss: Switch, arXiv:2101.03961. z-loss: ST-MoE, arXiv:2202.08906.
     """
+
+    # In half precision a bias of 1 would lose its steps of 0.001.
+    in_float32: ClassVar[frozenset[str]] = frozenset({"choice_bias"})
 
     choice_bias: Tensor
 
@@ -105,12 +109,3 @@ class Router(nn.Module):
             # In whole numbers: the mean of equal shares may differ from them by rounding, which has a sign.
             below_mean = torch.sign(counts.sum() - self.experts * counts)
             self.choice_bias += self.bias_rate * below_mean.to(self.choice_bias)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # Every cast of a module goes through here. In half precision a bias of 1 would lose its steps of 0.001.
-        bias = self.choice_bias
-        super()._apply(fn, recurse)
-        cast = self.choice_bias
-        if cast.dtype.itemsize < torch.float32.itemsize:
-            self.choice_bias = bias.to(cast.device, torch.float32)
-        return self

@@ -13,6 +13,9 @@ WIDENED = 512
 """Up to so many keys a CPU attends in float32 where it is given bfloat16: its bfloat16 kernel takes up to three times
 as long for short sequences, and gains only beyond."""
 
+FEW_KEYS = 2**21
+"""Up to so many numbers in the keys a single query in bfloat16 attends in float32 on a CPU."""
+
 BFLOAT16_UNITS = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 """Whether this machine's CPU multiplies matrices of bfloat16 faster than those of float32."""
 
@@ -128,10 +131,12 @@ def attend(
         ``(b, h, t, v)``.
     """
     narrow = query.dtype == key.dtype == value.dtype == torch.bfloat16
-    if narrow and query.device.type == "cpu" and BFLOAT16_UNITS:
-        return attend_by_products(query, key, value, scale=scale, window=window, lags=lags)
     t, s = query.shape[2], key.shape[2] // lags
     sees_all = window is None or window >= s
+    if narrow and query.device.type == "cpu" and BFLOAT16_UNITS:
+        if sees_all and t == 1 and key.numel() <= FEW_KEYS:
+            return fused_attention(query.float(), key.float(), value.float(), scale).to(query.dtype)
+        return attend_by_products(query, key, value, scale=scale, window=window, lags=lags)
     if sees_all and t == 1:
         return fused_attention(query, key, value, scale)
     if sees_all and lags == 1 and t == s:

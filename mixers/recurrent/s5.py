@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from mixers.layers.float32 import KeepsFloat32
 from mixers.ops.activations import at_least_float32
 from mixers.ops.scan import scan
 from zoo import Panel, TokenMixer
@@ -15,7 +16,7 @@ SMALLEST_STEP, LARGEST_STEP = 1e-3, 1e-1
 """Between these lie the step sizes at the start, drawn log-uniformly."""
 
 
-class S5(TokenMixer):
+class S5(KeepsFloat32, TokenMixer):
     """A linear state space that all channels share, the same at every token.
 
         h_t = e^{s A} h_{t-1} + (e^{s A} - 1) / A * B x_t        y_t = 2 Re(C h_t) + D x_t
@@ -39,6 +40,8 @@ class S5(TokenMixer):
 
     paper: ClassVar[str] = "Smith et al. 2022, arXiv:2208.04933"
     no_decay: ClassVar[frozenset[str]] = frozenset({"input", "output"})
+    # The angle of a state is a multiple of these: after a hundred tokens their rounding would turn it elsewhere.
+    in_float32: ClassVar[frozenset[str]] = frozenset({"log_step", "log_rate", "frequency"})
 
     def __init__(self, dim: int, *, state_size: int = 64) -> None:
         super().__init__()

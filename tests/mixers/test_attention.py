@@ -125,6 +125,17 @@ def test_pieces_join_to_the_whole(options, sizes):
             assert_close(in_pieces(mix, x, sizes)[0], whole, **EXACT)
 
 
+@pytest.mark.parametrize("few", [0, 2**21])
+@torch.no_grad()
+def test_a_single_query_in_bfloat16_is_near_that_in_float64(few, monkeypatch):
+    monkeypatch.setattr(attention, "FEW_KEYS", few)
+    query, key, value = (torch.randn(2, heads, t, 8) for heads, t in [(4, 1), (2, 37), (2, 37)])
+    exact = attend_reference(*(x.bfloat16().double() for x in (query, key, value)), scale=0.3)
+    given = attend(*(x.bfloat16() for x in (query, key, value)), scale=0.3)
+    assert given.dtype == torch.bfloat16
+    assert_close(given.double(), exact, rtol=0, atol=0.02)
+
+
 def test_rotary_positions_tell_orders_apart_and_their_absence_does_not():
     x = drawn(1, 6, 16).detach()
     shuffled = x[:, [3, 1, 0, 4, 2, 5]]

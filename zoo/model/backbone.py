@@ -85,6 +85,8 @@ class Backbone(Stack):
         self.unembedding = None if tie_embeddings else nn.Embedding.from_pretrained(torch.empty(vocabulary, dim), False)
         self.max_length: int | None = min((limit for limit, _ in self._limits()), default=None)
         """The longest sequence that it takes, None for any: as long as its positions and its mixers reach."""
+        self.rounded = False
+        """Whether large matrices are in bfloat16 while it computes in float32, see `zoo.model.precision`."""
         self.recipe: Recipe | None = None
         """What `zoo.build_model` built it from; None for a model that was put together by hand."""
         self.reset_parameters()
@@ -217,6 +219,8 @@ class Backbone(Stack):
     def _embed(self, tokens: Tensor, places: Tensor) -> Tensor:
         self._check_length(tokens.shape[1], places)
         stream = self.embedding(tokens)
+        if self.rounded:
+            stream = stream.float()
         if self.positions is not None:
             stream = stream + self.positions(places)
         return F.dropout(stream, self.dropout, self.training) if self.dropout else stream

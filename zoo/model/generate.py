@@ -14,6 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 from zoo.errors import UsageError, check_seed
 from zoo.model.backbone import Backbone
 from zoo.model.drawing import Sampling, check_finite, choose, choose_at
+from zoo.model.linear import packed
+
+MANY = 8
+"""Beyond so many tokens it pays to lay the weights out for them."""
 
 Prompt: TypeAlias = Tensor | np.ndarray | Sequence[int]
 """Tokens of one prompt, ``(t,)``, or as a tensor or an array also of several, ``(b, t)``."""
@@ -147,6 +151,14 @@ def sample_rows(
 
 
 def _steps(model: Backbone, rows: Sequence[Tensor], draw: Callable[[Tensor, int], Tensor]) -> Iterator[Tensor]:
+    """The tokens after the shortest prompt, as `_each_step` gives them; of many, by weights that are packed."""
+    steps = _each_step(model, rows, draw)
+    yield from islice(steps, MANY)
+    with packed(model):
+        yield from steps
+
+
+def _each_step(model: Backbone, rows: Sequence[Tensor], draw: Callable[[Tensor, int], Tensor]) -> Iterator[Tensor]:
     """The tokens after the shortest prompt, ``(b,)`` a step, without end: of a row's own prompt, then drawn.
 
     Args:

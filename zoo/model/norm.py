@@ -29,8 +29,10 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(b, t, d) to (b, t, d)."""
         if x.numel() == x.shape[-1] and _is_only_read(x):
-            row = x.view(-1)
-            return x.mul(self.weight).mul_((torch.dot(row, row).item() / len(row) + EPSILON) ** -0.5)
+            wide = x.float()  # no copy of what is float32
+            row = wide.view(-1)
+            scaled = (wide * self.weight).mul_((torch.dot(row, row).item() / len(row) + EPSILON) ** -0.5)
+            return scaled.to(x.dtype)
         half = x.dtype in (torch.bfloat16, torch.float16)  # torch sums these up in float32
         small = x.numel() <= SMALL and not torch.is_grad_enabled()
         if half or small or x.device.type != "cpu" or torch.compiler.is_compiling():
@@ -39,8 +41,8 @@ class RMSNorm(nn.RMSNorm):
 
 
 def _is_only_read(x: Tensor) -> bool:
-    """Whether these are numbers of a CPU in float32, of which no gradient is asked and no graph is drawn."""
-    plain = type(x) is Tensor and x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+    """Whether these are numbers of a CPU, not in float64, of which no gradient is asked and no graph is drawn."""
+    plain = type(x) is Tensor and x.dtype != torch.float64 and x.device.type == "cpu" and x.is_contiguous()
     return plain and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 

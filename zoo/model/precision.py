@@ -1,14 +1,13 @@
 """The precision of a model that continues texts."""
 
 import torch
+from torch import nn
 
 from zoo.errors import UsageError
 from zoo.model.backbone import Backbone
+from zoo.model.linear import LARGE, Linear, pack
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-_LAW = "precision"
-"""Of `zoo check`: in bfloat16 a part computes what it computes in float64, but for rounding."""
+_PRECISIONS = ("fp32", "bf16")
 
 
 def check_precision(precision: str) -> None:
@@ -17,21 +16,29 @@ def check_precision(precision: str) -> None:
     Raises:
         UsageError: with those that there are.
     """
-    if precision not in _DTYPES:
-        raise UsageError(f"`precision`={precision} should be {' or '.join(_DTYPES)}")
+    if precision not in _PRECISIONS:
+        raise UsageError(f"`precision`={precision} should be {' or '.join(_PRECISIONS)}")
 
 
 def round_weights(model: Backbone, precision: str) -> None:
-    """Round the weights of a model, and all else in it that is a float, to a precision.
+    """Round what a token reads of a model to a precision: the large matrices of linear layers, and large embeddings.
 
-    A module that needs more keeps it in its ``_apply``, through which every cast goes, as a router keeps its bias.
+    What stands between the products is computed in float32, with parameters in float32: a decay of a state that is
+    rounded to bfloat16 forgets at another rate. The model can no longer be trained.
 
-    Raises:
-        UsageError: one of its parts declares that it does not keep the law of that.
+    Args:
+        model: that continues texts.
+        precision: ``"bf16"``; ``"fp32"`` leaves everything as it is.
     """
     if precision == "fp32":
         return
-    for part in (model.residual, *(place.part for layer in model.each_layer() for place in layer.places())):
-        if _LAW in getattr(part, "expected_failures", ()):
-            raise UsageError(f"{type(part).__name__} declares that it fails the law {_LAW!r}: take `precision`=fp32")
-    model.to(_DTYPES[precision])
+    model.rounded = True
+    tables = (model.embedding, model.unembedding)
+    linears = [module for module in model.modules() if type(module) is Linear]
+    for module in (*linears, *(table for table in tables if table is not None and table.weight.numel() >= LARGE)):
+        _round(module)
+    pack(model)
+
+
+def _round(module: nn.Linear | nn.Embedding) -> None:
+    module.weight = nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
