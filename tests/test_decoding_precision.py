@@ -62,6 +62,14 @@ def test_large_matrices_are_rounded_and_nothing_else():
     assert generate(model, [[1, 2], [3]], tokens=3).shape == (2, 3)
 
 
+def test_what_a_mixer_keeps_in_float32_is_not_rounded():
+    model = model_of("hyena(filter_width=64)", dim=64)
+    round_weights(model, "bf16")
+    mixer = model.layers[0].mixers[0]
+    assert {layer.weight.dtype for layer in mixer.hidden} == {torch.float32}
+    assert mixer.project_in.weight.dtype == torch.bfloat16
+
+
 def test_packed_weights_change_no_bit():
     model = model_of("correlation, dot-product").bfloat16()
     tokens = torch.randint(VOCABULARY, (3, 9))

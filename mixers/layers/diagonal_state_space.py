@@ -33,7 +33,7 @@ class DiagonalStateSpace(KeepsFloat32):
     """
 
     no_decay: ClassVar[frozenset[str]] = frozenset({"log_rate", "frequency", "weight"})
-    # The angle of a state is a multiple of these: after a hundred tokens their rounding would turn it elsewhere.
+    # All of these are multiplied by the lag: after a hundred tokens their rounding would turn a state elsewhere.
     in_float32: ClassVar[frozenset[str]] = frozenset({"log_step", "log_rate", "frequency"})
 
     def __init__(self, dim: int, state_size: int) -> None:

@@ -40,7 +40,7 @@ class S5(KeepsFloat32, TokenMixer):
 
     paper: ClassVar[str] = "Smith et al. 2022, arXiv:2208.04933"
     no_decay: ClassVar[frozenset[str]] = frozenset({"input", "output"})
-    # The angle of a state is a multiple of these: after a hundred tokens their rounding would turn it elsewhere.
+    # All of these are multiplied by the lag: after a hundred tokens their rounding would turn a state elsewhere.
     in_float32: ClassVar[frozenset[str]] = frozenset({"log_step", "log_rate", "frequency"})
 
     def __init__(self, dim: int, *, state_size: int = 64) -> None:

@@ -23,6 +23,7 @@ import torch
 import zoo
 from zoo.data.source import Batch, Source
 from zoo.files.environment import describe_environment
+from zoo.model.precision import round_weights
 from zoo.plugin.registry import get_registry
 from zoo.train.machine import prepare_machine, resolve_auto
 from zoo.train.session import model_for
@@ -128,7 +129,8 @@ def decoding(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
         candidates[f"GPT-2 {precision}"] = _greedy(peer, prompt, options.tokens)
         for mixer in options.mixers:
             sizes = {name: getattr(options, name) for name in ("layers", "dim", "heads", "context")}
-            model = zoo.build_model(mixer, vocab_size=VOCABULARY, **sizes).eval().to(dtype)
+            model = zoo.build_model(mixer, vocab_size=VOCABULARY, **sizes).eval()
+            round_weights(model, precision)
             candidates[f"{mixer} {precision}"] = _continued(model, prompt, options.tokens)
     return candidates
 

@@ -1,5 +1,7 @@
 """The precision of a model that continues texts."""
 
+from operator import attrgetter
+
 import torch
 from torch import nn
 
@@ -24,7 +26,8 @@ def round_weights(model: Backbone, precision: str) -> None:
     """Round what a token reads of a model to a precision: the large matrices of linear layers, and large embeddings.
 
     What stands between the products is computed in float32, with parameters in float32: a decay of a state that is
-    rounded to bfloat16 forgets at another rate. The model can no longer be trained.
+    rounded to bfloat16 forgets at another rate. What a module names in ``in_float32`` stays as it is, too. The model can
+    no longer be trained.
 
     Args:
         model: that continues texts.
@@ -34,10 +37,21 @@ def round_weights(model: Backbone, precision: str) -> None:
         return
     model.rounded = True
     tables = (model.embedding, model.unembedding)
-    linears = [module for module in model.modules() if type(module) is Linear]
+    kept = {part for module in model.modules() for name in _in_float32(module) for part in _submodules(module, name)}
+    linears = [module for module in model.modules() if type(module) is Linear and module not in kept]
     for module in (*linears, *(table for table in tables if table is not None and table.weight.numel() >= LARGE)):
         _round(module)
     pack(model)
+
+
+def _in_float32(module: nn.Module) -> frozenset[str]:
+    return getattr(module, "in_float32", frozenset())
+
+
+def _submodules(module: nn.Module, name: str) -> list[nn.Module]:
+    """A child and all that is in it; none of a parameter or a buffer."""
+    child = attrgetter(name)(module)
+    return list(child.modules()) if isinstance(child, nn.Module) else []
 
 
 def _round(module: nn.Linear | nn.Embedding) -> None:
