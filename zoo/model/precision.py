@@ -26,8 +26,8 @@ def round_weights(model: Backbone, precision: str) -> None:
     """Round what a token reads of a model to a precision: the large matrices of linear layers, and large embeddings.
 
     What stands between the products is computed in float32, with parameters in float32: a decay of a state that is
-    rounded to bfloat16 forgets at another rate. What a module names in ``in_float32`` stays as it is, too. The model can
-    no longer be trained.
+    rounded to bfloat16 forgets at another rate. What a module names in ``in_float32`` stays as it is, too. The model
+    can no longer be trained.
 
     Args:
         model: that continues texts.
