@@ -125,6 +125,25 @@ def test_pieces_join_to_the_whole(options, sizes):
             assert_close(in_pieces(mix, x, sizes)[0], whole, **EXACT)
 
 
+@pytest.mark.parametrize("g", [1, 2, 4])
+@torch.no_grad()
+def test_a_single_query_over_a_long_cache_is_the_reference(g, monkeypatch):
+    monkeypatch.setattr(attention, "LONG", 0)
+    query, key, value = (
+        torch.randn(3, 4, 1, 8),
+        torch.randn(3, g, 37, 8)[:, :, :35],
+        torch.randn(3, g, 37, 6)[:, :, :35],
+    )
+    assert_close(attend(query, key, value, scale=0.3), attend_reference(query, key, value, scale=0.3))
+    taken = []
+    monkeypatch.setattr(attention, "attend_token", lambda *_: taken.append(None))
+    attend(query, key, value, scale=0.3)
+    assert taken
+    monkeypatch.setattr(attention, "LONG", key.numel() + 1)
+    attend(query, key, value, scale=0.3)
+    assert len(taken) == 1
+
+
 @pytest.mark.parametrize("few", [0, 2**21])
 @torch.no_grad()
 def test_a_single_query_in_bfloat16_is_near_that_in_float64(few, monkeypatch):
