@@ -36,7 +36,7 @@ class Hearing(Listener):
         self.heard.append(text)
 
 
-def unused(*_):
+def unused(*_args, **_options):
     raise AssertionError("it was measured")
 
 
@@ -72,7 +72,7 @@ def test_a_long_one_is_measured_once_and_the_choice_is_part_of_its_settings(tiny
     (tmp_path / "again").mkdir()
     assert started(tiny(), tmp_path / "again", second) is pays
     assert len(second.heard) == 1
-    monkeypatch.setattr(session, "compile_pays", unused)
+    monkeypatch.setattr(session, "choose_fastest", unused)
     resume(tmp_path / "run", steps=tiny().steps + 1, pages=False)
 
 

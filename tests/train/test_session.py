@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny, tmp_path, monke
             return pairs
         seen["weights"] = {name: value.clone() for name, value in self.model.state_dict().items()}
         seen["model"] = self.model
-        return [(math.nan, metrics) for _, metrics in pairs]
+        return [(torch.tensor(math.nan), metrics) for _, metrics in pairs]
 
     monkeypatch.setattr(TrainingStep, "_backward", poisoned)
     with pytest.raises(ZooError, match="the loss of step 8 is not finite") as caught:

@@ -1,27 +1,17 @@
 """Whether compiling a model pays: measured once for a machine and a model, before a long run."""
 
-import hashlib
-import json
 import math
-import statistics
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from os import environ
-from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from zoo.data.source import Source
-from zoo.errors import ZooError
-from zoo.files.atomic import write_atomically
-from zoo.files.cache_directory import cache_directory
-from zoo.files.environment import cpu_name, find_compiler
+from zoo.files.environment import find_compiler
 from zoo.model.backbone import Backbone
 from zoo.model.parameters import count_active_parameters
 from zoo.train.listener import Listener
-from zoo.train.plugins import plugins_of
+from zoo.train.measured import keep, path_of, recall
 from zoo.train.settings import Settings
 from zoo.train.step import TrainingStep
 
@@ -54,7 +44,13 @@ class Timing(NamedTuple):
 
 
 def compile_pays(
-    settings: Settings, source: Source, model: Backbone, build: Callable[[], Backbone], listener: Listener
+    settings: Settings,
+    source: Source,
+    model: Backbone,
+    build: Callable[[], Backbone],
+    listener: Listener,
+    *,
+    plain: float | None = None,
 ) -> bool:
     """Whether a run is to compile its model, by a measurement that is remembered for this machine and model.
 
@@ -67,17 +63,18 @@ def compile_pays(
         model: which is to be trained; it is looked at only.
         build: makes another one like it, to be measured and thrown away: for that long there are two.
         listener: hears of a measurement, and what came of it.
+        plain: seconds of a step of the model as it is, where that has just been measured.
     """
     has_compiler = settings.device != "cpu" or find_compiler(environ) is not None
     if not has_compiler or least_seconds(settings, model) < WORTH:
         return False
-    path = cache_directory() / "compiling" / f"{_key(settings, source)}.json"
-    if (timing := _remembered(path)) is None:
+    path = path_of("compiling", settings, source)
+    if (kept := recall(path, set(Timing._fields))) is None:
         listener.notice("measuring whether it pays to compile the model; that takes a minute or two, once")
-        timing = measure(settings, source, build)
-        with suppress(OSError, ZooError):  # it is measured again, then
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, json.dumps(timing._asdict()))
+        timing = measure(settings, source, build, plain)
+        keep(path, timing._asdict())
+    else:
+        timing = Timing(**kept)
     pays = timing.pays(settings.steps)
     compiled = f"{1e3 * timing.compiled:.0f} ms compiled" if math.isfinite(timing.compiled) else "it cannot be compiled"
     outcome = "compiled" if pays else "not compiled"
@@ -92,9 +89,10 @@ def least_seconds(settings: Settings, model: Backbone) -> float:
     return min(seconds, settings.max_time or math.inf)
 
 
-def measure(settings: Settings, source: Source, build: Callable[[], Backbone]) -> Timing:
-    """Time some steps of a model of these settings, as it is and compiled."""
-    _, plain = _time(settings.model_copy(update={"compile": False}), source, build())
+def measure(settings: Settings, source: Source, build: Callable[[], Backbone], plain: float | None = None) -> Timing:
+    """Time some steps of a model of these settings, as it is unless that is known, and compiled."""
+    if plain is None:
+        _, plain = _time(settings.model_copy(update={"compile": False}), source, build())
     try:
         compiling, compiled = _time(settings.model_copy(update={"compile": True}), source, build())
     except Exception:  # whatever a compiler says: the model is trained without it
@@ -109,24 +107,4 @@ def _time(settings: Settings, source: Source, model: Backbone) -> tuple[float, f
         begin = time.perf_counter()
         step(number)
         seconds.append(time.perf_counter() - begin)
-    return seconds[0], statistics.median(seconds[1:])
-
-
-def _key(settings: Settings, source: Source) -> str:
-    """A name for this machine and all that the time of a step depends on."""
-    names = """
-        mixer channel_mixer residual layers dim heads context positions dropout tie_embeddings documents objective
-        batch accumulate optimizer ema device precision threads activation_checkpointing
-    """
-    used = {name: getattr(settings, name) for name in names.split()}
-    # the code of a plugin of one's own may change: what could not be compiled yesterday is tried again
-    plugins = plugins_of(settings)
-    where = (torch.cuda.get_device_name() if settings.device.startswith("cuda") else cpu_name(), torch.__version__)
-    return hashlib.sha256(json.dumps([used, plugins, where, source.vocab_size]).encode()).hexdigest()[:16]
-
-
-def _remembered(path: Path) -> Timing | None:
-    try:
-        return Timing(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
+    return seconds[0], min(seconds[1:])  # what another process takes away says nothing of the model

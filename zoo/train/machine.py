@@ -1,19 +1,15 @@
-"""What the machine offers: device, threads, precision, and how memory is handed out."""
+"""What the machine offers: device, threads and precision, and how it is set up for a run."""
 
-import contextlib
-import ctypes
 import os
-import sys
 
 import torch
 
 from zoo.errors import UsageError
 from zoo.model.hybrids import write_out
 from zoo.plugin.registry import get_registry
+from zoo.train.allocator import keep_freed_memory
 from zoo.train.engine.ranks import Ranks
 from zoo.train.settings import Settings
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _MAX_REASON = 80
 """Characters of torch's own word on a device that is not there."""
@@ -36,7 +32,7 @@ def resolve_auto(settings: Settings, ranks: Ranks | None = None) -> Settings:
     if precision == "auto":
         precision = "bf16" if bf16_pays(device, settings.dim) else "fp32"
     threads = settings.threads or default_threads(ranks or Ranks())
-    compiled = settings.compile is True  # what is gained by it is known to whoever starts a run, see `compile_pays`
+    compiled = settings.compile is True  # what is gained by it is known to whoever starts a run, see `choose_fastest`
     update = {"device": device, "precision": precision, "threads": threads, "compile": compiled}
     return settings.model_copy(update=update)
 
@@ -53,10 +49,10 @@ def default_threads(ranks: Ranks) -> int:
 
 
 def bf16_pays(device: str, dim: int) -> bool:
-    """Whether autocast to bfloat16 makes a step faster, as measured.
+    """Whether autocast to bfloat16 makes the step of most models faster.
 
     GPUs have units for it. A CPU needs them too (AMX or AVX512-BF16), and matrices large enough to repay the
-    conversions.
+    conversions. A long run on a CPU measures it for its own model, see `zoo.train.choosing`.
     """
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -66,10 +62,7 @@ def bf16_pays(device: str, dim: int) -> bool:
 
 
 def prepare_machine(settings: Settings, ranks: Ranks | None = None) -> torch.device:
-    """Set the thread count, and let the C allocator keep what it was given.
-
-    By default glibc returns large blocks to the kernel as soon as a tensor dies and asks for them again, page fault
-    by page fault, a moment later: 20 to 40 % of a small step on a CPU.
+    """Set the thread count, and let the C library keep what tensors free, see `zoo.train.allocator`.
 
     Args:
         settings: without ``auto``.
@@ -88,11 +81,7 @@ def prepare_machine(settings: Settings, ranks: Ranks | None = None) -> torch.dev
     check_device(device)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            library.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-            library.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    keep_freed_memory(os.environ)
     return torch.device(device)
 
 

@@ -22,7 +22,7 @@ from zoo.model.parameters import count_parameters
 from zoo.plugin.registry import Registry, get_registry
 from zoo.train.causality import check_causal
 from zoo.train.checkpoint import without_tensors
-from zoo.train.compiling import compile_pays
+from zoo.train.choosing import choose_fastest
 from zoo.train.engine.ranks import Ranks
 from zoo.train.find_data import FROM, find_run_source, source_of, text_path
 from zoo.train.finetune import Origin
@@ -85,8 +85,7 @@ def start(
     """
     ranks = ranks or Ranks()
     with ranks.together():
-        automatic = settings.compile == "auto" and ranks.count == 1
-        settings = resolve_auto(settings, ranks)
+        asked, settings = settings, resolve_auto(settings, ranks)
         device = prepare_machine(settings, ranks)
         check_optimizer(settings)
         reports = Reports.of(report, ranks, listener or Listener())
@@ -97,10 +96,11 @@ def start(
         model = model_for(source, settings, get_registry()).to(device)
         if origin is not None:
             origin.fill(model, source)
-        if automatic:
+        if ranks.count == 1:  # many would each choose for themselves
             build = partial(model_for, source, settings, get_registry())
-            pays = compile_pays(settings, source, model, lambda: build().to(device), listener or Listener())
-            settings = settings.model_copy(update={"compile": pays})
+            settings = choose_fastest(
+                asked, settings, source, model, build=lambda: build().to(device), listener=listener or Listener()
+            )
     environment = _environment(settings, source) | {"data_path": text} | ({"report": report} if report else {})
     environment |= {} if origin is None else {FROM: origin.record}
     run = ranks.first(partial(RunDirectory.create, root, mixer=settings.mixer, config=settings.model_dump(), out=out))

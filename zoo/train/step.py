@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 from zoo.data.source import IGNORE, Batch, Source
@@ -91,9 +92,10 @@ class TrainingStep:
         own = self._draw(step)  # all of them first: the weight of each depends on the targets of the others
         counts = self._of_all_ranks([count_targets(micro.batch) for micro in own])
         weights = target_weights(counts)
-        pairs = self._of_all_ranks(self._backward(own, weights[self.engine.own_share]))
+        outputs = self._backward(own, weights[self.engine.own_share])
+        norm = self.engine.clip_gradients(self.parameters)  # all have been launched: only now wait for them
+        pairs = self._of_all_ranks([(mean.item(), metrics) for mean, metrics in outputs])
         loss = sum(weight * mean for weight, (mean, _) in zip(weights, pairs, strict=True))
-        norm = self.engine.clip_gradients(self.parameters)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._not_finite(step, Update(loss, norm), own, weights[self.engine.own_share])
         self._seed(-1 - step)  # what an update draws, e.g. new weights of an expert, is the same on all ranks
@@ -124,22 +126,23 @@ class TrainingStep:
         """What the ranks have of their micro-batches, in the order of these."""
         return [value for of_rank in self.ranks.gather(values) for value in of_rank]
 
-    def _backward(self, own: Sequence[MicroBatch], weights: Sequence[float]) -> list[tuple[float, dict[str, Tensor]]]:
+    def _backward(self, own: Sequence[MicroBatch], weights: Sequence[float]) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """Make the gradient of the step; returns the mean cross-entropy of each micro-batch and its metrics."""
-        outputs = []
+        outputs: list[tuple[Tensor, dict[str, Tensor]]] = []
         for index, (micro, weight) in enumerate(zip(own, weights, strict=True), start=1):
             self._seed(micro.number)
             with self.engine.accumulating(last=index == len(own)):
                 output = self._run(self.forward, micro.batch)
                 self._objective(weight, output).backward()
             outputs.append((output.losses[CROSS_ENTROPY].detach(), output.metrics))
-        return [(mean.item(), metrics) for mean, metrics in outputs]  # all have been launched: only now wait for them
+        return outputs
 
     def _run(self, forward: Callable[..., ModelOutput], batch: Batch) -> ModelOutput:
-        inputs, targets = batch.inputs.to(self.device), batch.targets.to(self.device)
-        where = None if batch.where is None else batch.where.to(self.device)
+        inputs, targets = _copied(batch.inputs, self.device), _copied(batch.targets, self.device)
+        where = None if batch.where is None else _copied(batch.where, self.device)
+        documents = {} if batch.documents is None else {"documents": _copied(batch.documents, self.device)}
         with autocast(self.device, self.settings.precision):
-            return forward(inputs, targets, where, **batch.documents_for(self.device))
+            return forward(inputs, targets, where, **documents)
 
     def _objective(self, weight: float, output: ModelOutput) -> Tensor:
         """What a micro-batch adds to the loss of the step."""
@@ -180,6 +183,11 @@ class TrainingStep:
                 if cause := explain_not_finite(self.model, forward, objective):
                     return cause
         return None
+
+
+def _copied(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on another device. A GPU is not waited for, which a copy from pageable memory does."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def count_targets(batch: Batch) -> int:

@@ -14,6 +14,7 @@ from zoo.model.faults import describe_error, explain
 from zoo.train.find_data import find_source
 from zoo.train.interrupts import Interrupts
 from zoo.train.listener import Listener
+from zoo.train.machine import resolve_auto
 from zoo.train.manifest import read_sealed
 from zoo.train.session import Interrupted, resume, start
 from zoo.train.settings import Settings
@@ -125,6 +126,7 @@ def _bring_to_its_end(
     found = None
     if text is not None:
         found = find_source(settings, sha256=text.sha256, recorded=text.path, given=text.path, owner="comparison")
+    settings = resolve_auto(settings)  # not by a measurement: arms must not differ in their precision
     start(settings, root=folder.parent, out=folder, listener=listener, interrupts=interrupts, pages=False, found=found)
 
 
