@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixers.ops.attention import CHUNK, attend, visible
-from mixers.ops.expert_rows import attend_rows
+from mixers.ops.attention import BFLOAT16_UNITS, CHUNK, attend, visible
+from mixers.ops.expert_cells import BLOCK, attend_cells
 from mixers.ops.experts import Dispatch
 from mixers.ops.lagged_keys import lag_keys, turn
 from mixers.ops.rotary import rotate
@@ -33,9 +33,10 @@ def expert_attention(
 ) -> Tensor:
     """Let each row's query attend to its sequence by the lag weights of its expert.
 
-    Both ways are exact. On a CPU each expert combines the lags of the keys once and its queries attend to those: the
-    scores cost what they cost without lags. Elsewhere all slots and heads are query heads of one
-    grouped attention over the lags side by side, a few large kernels whatever the routing.
+    Both ways are exact. On a CPU with enough rows, each expert combines the lags of the keys once and its queries
+    attend to those: the scores cost what they cost without lags. Elsewhere, and on a CPU with units for bfloat16, which
+    want large products, all slots and heads are query heads of one grouped attention over the lags side by side, a few
+    large kernels whatever the routing.
 
     Args:
         query: the rows, which are the last t tokens of each sequence, ``(m, h, k)``.
@@ -48,7 +49,9 @@ def expert_attention(
     Returns:
         ``(m, h, v)``.
     """
-    form = attend_by_expert if query.device.type == "cpu" else attend_side_by_side
+    enough = len(rows.order) >= rows.counts.numel() * BLOCK // 2
+    narrow = query.dtype == torch.bfloat16 and BFLOAT16_UNITS
+    form = attend_by_expert if enough and not narrow and query.device.type == "cpu" else attend_side_by_side
     return form(query, key, value, weights, rows, rope=rope)
 
 
@@ -74,7 +77,7 @@ def attend_by_expert(
     t, s = len(query) // (rows.slots * len(key)), key.shape[2]
     position = rows.token % t + s - t
     by_head = weights.transpose(0, 1).to(key.dtype)
-    mixed: Tensor = attend_rows(query, key, value, by_head, position, rows.counts, rope)[0]
+    mixed: Tensor = attend_cells(query, key, value, by_head, position, rows.counts, rope)
     return mixed
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from mixers.ops import expert_attention as attention
-from mixers.ops import expert_cells, expert_grid, expert_rows
+from mixers.ops import expert_cells
 from mixers.ops.experts import (
     balance_loss,
     dispatch,
@@ -32,22 +32,16 @@ def case(t, s, g=1):
         return torch.randn(*shape, dtype=torch.float64, generator=draw, requires_grad=True)
 
     rows = dispatch(torch.rand(2, t, EXPERTS, generator=draw).topk(SLOTS).indices, EXPERTS)
-    return normal(2 * t * SLOTS, 2, 4), normal(2, g, s, 4), normal(2, g, s, 4), normal(EXPERTS, g, 3), rows
+    return normal(2 * t * SLOTS, 2, 4), normal(2, g, s, 4), normal(2, g, s, 6), normal(EXPERTS, g, 3), rows
 
 
-FORMS = {"grid": (attention.attend_by_expert, math.inf), "cells": (attention.attend_by_expert, 0)}
-
-
-@pytest.mark.parametrize("form", ["grid", "cells", "side by side"])
-@pytest.mark.parametrize("length", [(1, 1), (1, 7), (2, 2), (7, 9), pytest.param((63, 63), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", [attention.attend_by_expert, attention.attend_side_by_side])
+@pytest.mark.parametrize(("t", "s"), [(1, 1), (1, 7), (2, 2), (7, 9), pytest.param(63, 63, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("g", [1, 2])
 @pytest.mark.parametrize("rope", [True, False])
-def test_all_forms_are_the_reference_in_value_and_gradient(form, length, g, rope, monkeypatch):
-    attend, few = FORMS.get(form, (attention.attend_side_by_side, 0))
-    monkeypatch.setattr(expert_rows, "FEW", few)
-    monkeypatch.setattr(expert_rows, "FILLED", math.inf)
-    tensors = case(*length, g)
-    expected, given = attention.expert_attention_reference(*tensors, rope=rope), attend(*tensors, rope=rope)
+def test_both_forms_are_the_reference_in_value_and_gradient(form, t, s, g, rope):
+    tensors = case(t, s, g)
+    expected, given = attention.expert_attention_reference(*tensors, rope=rope), form(*tensors, rope=rope)
     assert_close(given, expected, **EXACT)
     direction = torch.randn_like(expected)
     wanted = torch.autograd.grad(expected, tensors[:4], direction)
@@ -69,32 +63,18 @@ def test_few_queries_are_turned_instead_of_the_keys(t, s, g, rope):
     assert_close(torch.autograd.grad(given, tensors, direction), wanted_gradients, **EXACT)
 
 
-def test_few_rows_and_narrow_ones_go_into_a_grid_unless_one_expert_has_most(monkeypatch):
+def test_many_rows_on_a_cpu_go_by_expert_and_few_side_by_side(monkeypatch):
     taken = []
-    monkeypatch.setattr(expert_rows, "attend_grid", lambda query, *_: taken.append("grid") or query.clone())
-
-    def cells(query, _key, _value, weights, *_):
-        taken.append("cells")
-        return query.clone(), query.new_empty(len(weights), 2 // len(weights), len(query), dtype=torch.float64)
-
-    monkeypatch.setattr(expert_rows, "attend_cells", cells)
-
-    def attend(t, dtype=torch.float64, expert=None):
-        query, key, value, weights, rows = case(t, t)
-        rows = rows if expert is None else dispatch(expert.expand(2, t, SLOTS), EXPERTS)
-        query, key, value, weights = (x.detach().to(dtype) for x in (query, key, value, weights))
-        attention.expert_attention(query, key, value, weights, rows, rope=True)
-        return taken.pop()
-
-    monkeypatch.setattr(expert_rows, "FEW", 20)
-    assert [attend(9), attend(150)] == ["grid", "cells"]
-    for units, form in [(True, "grid"), (False, "cells")]:
-        monkeypatch.setattr(expert_rows, "BFLOAT16_UNITS", units)
-        assert attend(150, torch.bfloat16) == form
-    monkeypatch.setattr(expert_rows, "FILLED", 1.5)
-    assert [attend(9), attend(9, expert=torch.tensor([0, 1]))] == ["grid", "grid"]
-    monkeypatch.setattr(expert_rows, "FILLED", 1.2)
-    assert attend(9, expert=torch.tensor([0, 1])) == "cells"
+    for name in ("attend_by_expert", "attend_side_by_side"):
+        monkeypatch.setattr(attention, name, lambda *_, name=name, **__: taken.append(name))
+    attention.expert_attention(*case(150, 150), rope=True)
+    attention.expert_attention(*case(1, 150), rope=True)
+    assert taken == ["attend_by_expert", "attend_side_by_side"]
+    *tensors, rows = case(150, 150)
+    for units in (True, False):
+        monkeypatch.setattr(attention, "BFLOAT16_UNITS", units)
+        attention.expert_attention(*(x.bfloat16() for x in tensors), rows, rope=True)
+    assert taken[2:] == ["attend_side_by_side", "attend_by_expert"]
 
 
 def test_a_delayed_key_is_rotated_where_it_lands():
@@ -137,32 +117,11 @@ def test_one_expert_for_all_tokens_is_the_reference_in_value_and_gradient(t, s, 
     assert_close(torch.autograd.grad(given, inputs, direction), wanted, **EXACT)
 
 
-@pytest.mark.parametrize("form", ["grid", "cells"])
-def test_blocks_of_queries_join_to_the_whole(form, monkeypatch):
-    monkeypatch.setattr(expert_rows, "FEW", FORMS[form][1])
-    tensors = case(33, 33, 2)
+def test_blocks_of_queries_join_to_the_whole(monkeypatch):
+    tensors = case(33, 33)
     whole = attention.attend_by_expert(*tensors, rope=True)
-    direction = torch.randn_like(whole)
-    wanted = torch.autograd.grad(whole, tensors[:4], direction)
     monkeypatch.setattr(expert_cells, "BLOCK", 5)
-    monkeypatch.setattr(expert_grid, "ROWS", 5)
-    monkeypatch.setattr(expert_grid, "SCORES", 100)
-    pieces = attention.attend_by_expert(*tensors, rope=True)
-    assert_close(pieces, whole, **EXACT)
-    assert_close(torch.autograd.grad(pieces, tensors[:4], direction), wanted, **EXACT)
-
-
-def test_an_expert_without_rows_learns_nothing(monkeypatch):
-    query, key, value, weights, _ = case(9, 9)
-    rows = dispatch(torch.tensor([0, 2]).expand(2, 9, SLOTS), EXPERTS)
-    for few in (0, math.inf):
-        monkeypatch.setattr(expert_rows, "FEW", few)
-        written = attention.attend_by_expert(query, key, value, weights, rows, rope=True)
-        assert_close(
-            written, attention.expert_attention_reference(query, key, value, weights, rows, rope=True), **EXACT
-        )
-        (of_weights,) = torch.autograd.grad(written.sum(), [weights])
-        assert [bool(row.any()) for row in of_weights] == [True, False, True]
+    assert_close(attention.attend_by_expert(*tensors, rope=True), whole)
 
 
 def test_rows_are_sorted_by_expert_then_sequence_then_time_and_found_again():
@@ -203,12 +162,10 @@ def test_each_row_goes_through_its_expert_s_matrix(counts):
 # torch traces a custom gradient by making an instance of it, which it deprecates itself
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("form", ["grid", "cells"])
-def test_the_operators_that_the_compiler_does_not_look_into_say_the_truth_of_themselves(form, monkeypatch):
-    monkeypatch.setattr(expert_rows, "FEW", FORMS[form][1])
+def test_the_operators_that_the_compiler_does_not_look_into_say_the_truth_of_themselves():
     query, key, value, weights, rows = case(9, 9)
     by_head = weights.detach().transpose(0, 1).contiguous().requires_grad_()
-    torch.library.opcheck(expert_rows.attend_rows, (query, key, value, by_head, rows.token % 9, rows.counts, True))
+    torch.library.opcheck(expert_cells.attend_cells, (query, key, value, by_head, rows.token % 9, rows.counts, True))
     matrices = torch.randn(EXPERTS, 6, 8, dtype=torch.float64, requires_grad=True)
     torch.library.opcheck(multiply_groups, (query.detach().flatten(1).requires_grad_(), matrices, rows.counts.sum(1)))
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import register_flop_formula
 
 import zoo
-from mixers.ops import expert_attention
 from zoo.contract import Mixed
 from zoo.model.members import create_channel_mixer
 from zoo.train.flops import count_flops
@@ -145,9 +144,7 @@ def test_experts_that_attend_by_themselves_count_what_is_active():
     assert measured(mixer("leviathan-moe"), t) == tuple(map(sum, zip(expected, rest, strict=True)))
 
 
-def test_experts_that_attend_side_by_side(monkeypatch):
-    # as on a GPU
-    monkeypatch.setattr(expert_attention, "attend_by_expert", expert_attention.attend_side_by_side)
+def test_experts_that_attend_side_by_side():
     turning, weighing = 4 * 3 * T * D, 2 * 2 * T * 4 * D
     ahead, back = attention(T, T, 2 * H, 4 * K, 4 * K)
     expected = ahead + turning, back + turning + 2 * weighing
