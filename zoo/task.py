@@ -25,12 +25,15 @@ class Examples:
             that have one.
         slices: whole numbers by which the accuracy is broken down, an example ``(b,)`` or a position ``(b, t)``, by
             the name of what they count, e.g. ``{"distance to the key": …}``.
+        accepted: where more than one token is correct, which are, ``(b, t, v)``, bool, the target among them; None
+            where only the target is. The loss is that of the target all the same.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     scored: np.ndarray | None = None
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    accepted: np.ndarray | None = None
 
 
 class Task:
@@ -45,8 +48,13 @@ class Task:
     paper: ClassVar[str] = ""
     """Where the task comes from, e.g. ``"Arora et al. 2023, arXiv:2312.04927"``, or ``"unpublished"``."""
 
-    suite: ClassVar[str] = ""
-    """The name of the set of tasks that it belongs to, if any: a comparison takes all of them by that name."""
+    suite: ClassVar[str | tuple[str, ...]] = ""
+    """The name of the set of tasks that it belongs to, or the names, if any: a comparison takes all tasks of a set by
+    its name."""
+
+    solved: float | None = None
+    """The accuracy from which on it counts as solved, above 0 and up to 1; None where there is no such line. Whether a
+    run solves it or not says more than a mean over seeds, of which some do and some do not."""
 
     disjoint: ClassVar[bool] = True
     """Whether the zoo keeps the test apart: no sequence that is tested is ever trained on. False where a task is

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from zoo.model.parameters import reinitialize
-from zoo.tasks.compression import Compression
-from zoo.tasks.position_decoder import position_code
+from zoo.tasks.mad.compression import Compression
+from zoo.tasks.mad.position_decoder import position_code
 
 
 @pytest.fixture

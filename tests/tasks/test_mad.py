@@ -6,13 +6,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from zoo.tasks.fuzzy_recall import FuzzyRecall
-from zoo.tasks.memorization import Memorization
-from zoo.tasks.recall import InContextRecall, NoisyRecall
-from zoo.tasks.selective_copying import SelectiveCopying
+from zoo.tasks.mad.fuzzy_recall import FuzzyRecall
+from zoo.tasks.mad.memorization import Memorization
+from zoo.tasks.mad.recall import InContextRecall, NoisyRecall
+from zoo.tasks.mad.selective_copying import SelectiveCopying
 
 from .chance import counted, excess
-from .solvers import run_of
+from .solvers.lab import run_of
 
 
 def drawn(task, examples=2000, *, test=False, seed=0):

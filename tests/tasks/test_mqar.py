@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zoo import IGNORE
-from zoo.tasks.mqar import MultiQueryRecall
+from zoo.tasks.recall.mqar import MultiQueryRecall
 
 from .chance import counted, excess
 

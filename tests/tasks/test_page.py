@@ -17,8 +17,14 @@ from zoo.testing import check_member
 from .solvers import SOLVERS
 from .test_answers import check_shapes, drawn, scored_answers
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
-SECTIONS = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "tasks.md").read_text(encoding="utf-8")
+PAGES = {"": PAGE} | {
+    f"tasks/{path.name}": path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("tasks/*.md"))
+}
+"""All pages on tasks: the first lists those of the others, too."""
+SECTION = re.compile(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+SECTIONS = {name: text for page in PAGES.values() for name, text in SECTION.findall(page)}
 TASKS = zoo_tasks()
 
 
@@ -35,8 +41,9 @@ def example(name):
 
 
 def test_every_task_has_a_section_and_a_row():
-    assert list(SECTIONS) == list(dict.fromkeys(re.findall(r"^\| \[`([\w-]+)`\]\(#\1\)", PAGE, re.MULTILINE)))
-    assert set(SECTIONS) == set(TASKS)
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\((tasks/[\w-]+\.md|)#\1\)", PAGE, re.MULTILINE)
+    assert rows == [(name, where) for where, page in PAGES.items() for name, _ in SECTION.findall(page)]
+    assert {name for name, _ in rows} == set(TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from zoo.tasks.delayed_copy import DelayedCopy
-from zoo.tasks.groups import GROUPS
-from zoo.tasks.induction import Induction
-from zoo.tasks.state_tracking import Parity, WordProblem
+from zoo.tasks.recall.delayed_copy import DelayedCopy
+from zoo.tasks.recall.induction import Induction
+from zoo.tasks.state.groups import GROUPS
+from zoo.tasks.state.state_tracking import Parity, WordProblem
 
 from .chance import counted, excess
 

@@ -91,7 +91,7 @@ def resume_copy(path, count, *, steps):
 @pytest.fixture
 def _little_to_test(monkeypatch):
     """Runs are tested on less than they are by default, which takes longer than their steps."""
-    monkeypatch.setattr("zoo.tasks.mqar.MultiQueryRecall.test_examples", 200)
+    monkeypatch.setattr("zoo.tasks.recall.mqar.MultiQueryRecall.test_examples", 200)
 
 
 @pytest.mark.usefixtures("_little_to_test")

@@ -1,15 +1,15 @@
 """Hands the built-in tasks over to the zoo."""
 
 from zoo import Task, hookimpl
-from zoo.tasks.compression import Compression
-from zoo.tasks.delayed_copy import DelayedCopy
-from zoo.tasks.fuzzy_recall import FuzzyRecall
-from zoo.tasks.induction import Induction
-from zoo.tasks.memorization import Memorization
-from zoo.tasks.mqar import MultiQueryRecall
-from zoo.tasks.recall import InContextRecall, NoisyRecall
-from zoo.tasks.selective_copying import SelectiveCopying
-from zoo.tasks.state_tracking import Parity, WordProblem
+from zoo.tasks.mad.compression import Compression
+from zoo.tasks.mad.fuzzy_recall import FuzzyRecall
+from zoo.tasks.mad.memorization import Memorization
+from zoo.tasks.mad.recall import InContextRecall, NoisyRecall
+from zoo.tasks.mad.selective_copying import SelectiveCopying
+from zoo.tasks.recall.delayed_copy import DelayedCopy
+from zoo.tasks.recall.induction import Induction
+from zoo.tasks.recall.mqar import MultiQueryRecall
+from zoo.tasks.state.state_tracking import Parity, WordProblem
 
 
 @hookimpl

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from zoo import Examples, Task
-from zoo.tasks import mad
 from zoo.tasks.distances import positions
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.mad import common
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,11 +36,11 @@ class Compression(Task):
     since the zoo's unembedding is the embedding. The slices tell the accuracy by position, counted from 1.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
 
-    def __init__(self, *, length: int = 32, vocab: int = 16, examples: int | None = mad.EXAMPLES) -> None:
+    def __init__(self, *, length: int = 32, vocab: int = 16, examples: int | None = common.EXAMPLES) -> None:
         check_least(3, vocab=vocab)
         check_least(1, examples=examples)
         check_lengths(length, (), least=2, why="a token and ⟨all⟩")
@@ -62,7 +62,7 @@ class Compression(Task):
 
     def readout(self, dim: int) -> "nn.Module":
         """A decoder of every position from the last one, ``(b, t, d)`` to ``(b, t, d)``."""
-        from zoo.tasks.position_decoder import PositionDecoder
+        from zoo.tasks.mad.position_decoder import PositionDecoder
 
         return PositionDecoder(dim)
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoo import IGNORE, Examples, Task
-from zoo.tasks import mad
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.mad import common
 
 
 class SelectiveCopying(Task):
@@ -33,9 +33,9 @@ class SelectiveCopying(Task):
     accuracy by which of the targets it is, counted from 1.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SelectiveCopying(Task):
         length: int = 256,
         vocab: int = 16,
         copy: int = 16,
-        examples: int | None = mad.EXAMPLES,
+        examples: int | None = common.EXAMPLES,
         test_lengths: tuple[int, ...] = (),
     ) -> None:
         check_least(1, copy=copy, examples=examples)

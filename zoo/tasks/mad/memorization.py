@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoo import IGNORE, Examples, Task
-from zoo.tasks import mad
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.mad import common
 
 
 class Memorization(Task):
@@ -32,9 +32,9 @@ class Memorization(Task):
     library trains this task on 256 sequences, unlike its others, and takes the seed of the map from that of the data.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
     disjoint: ClassVar[bool] = False
 
     def __init__(self, *, length: int = 32, vocab: int = 256, seed: int = 0, examples: int | None = 256) -> None:

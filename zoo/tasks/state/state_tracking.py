@@ -7,8 +7,8 @@ import numpy as np
 
 from zoo import Examples, Task
 from zoo.tasks.distances import positions
-from zoo.tasks.groups import GROUPS
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.state.groups import GROUPS
 
 
 class Parity(Task):

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoo import IGNORE, Examples, Task
-from zoo.tasks import mad
 from zoo.tasks.drawing import choose_one, draw_distinct
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.mad import common
 from zoo.tasks.repeats import find_repeats
 
 
@@ -43,9 +43,9 @@ class FuzzyRecall(Task):
     and by which token of the value it is.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class FuzzyRecall(Task):
         vocab: int = 16,
         key_tokens: int = 3,
         value_tokens: int = 3,
-        examples: int | None = mad.EXAMPLES,
+        examples: int | None = common.EXAMPLES,
         test_lengths: tuple[int, ...] = (),
     ) -> None:
         check_least(1, key_tokens=key_tokens, value_tokens=value_tokens, examples=examples)

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zoo import IGNORE, Examples, Task
-from zoo.tasks import mad
 from zoo.tasks.drawing import choose_one
 from zoo.tasks.limits import check_least, check_lengths
+from zoo.tasks.mad import common
 from zoo.tasks.repeats import find_repeats
 
 
@@ -36,16 +36,16 @@ class InContextRecall(Task):
     The slices tell the accuracy by how often the key has been seen before.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
 
     def __init__(
         self,
         *,
         length: int = 128,
         vocab: int = 16,
-        examples: int | None = mad.EXAMPLES,
+        examples: int | None = common.EXAMPLES,
         test_lengths: tuple[int, ...] = (),
     ) -> None:
         check_least(4, vocab=vocab)
@@ -88,9 +88,9 @@ class NoisyRecall(Task):
     The slices tell the accuracy by how often the key has been seen before.
     """
 
-    paper: ClassVar[str] = mad.PAPER
-    suite: ClassVar[str] = mad.SUITE
-    settings: ClassVar[Mapping[str, Any]] = mad.SETTINGS
+    paper: ClassVar[str] = common.PAPER
+    suite: ClassVar[str] = common.SUITE
+    settings: ClassVar[Mapping[str, Any]] = common.SETTINGS
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class NoisyRecall(Task):
         vocab: int = 32,
         noise_vocab: int = 16,
         noise: float = 0.2,
-        examples: int | None = mad.EXAMPLES,
+        examples: int | None = common.EXAMPLES,
         test_lengths: tuple[int, ...] = (),
     ) -> None:
         check_least(1, noise_vocab=noise_vocab, examples=examples)

@@ -1,0 +1,3 @@
+"""Odd and even, small and larger options of every task, drawn by Hypothesis."""
+
+OPTION_SETS = {}

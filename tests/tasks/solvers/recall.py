@@ -1,0 +1,3 @@
+"""Each task solved in plain Python from its definition alone."""
+
+SOLVERS = {}

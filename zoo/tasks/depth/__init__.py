@@ -1,0 +1,1 @@
+"""Depth: answers that take several steps."""

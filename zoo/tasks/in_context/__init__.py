@@ -1,0 +1,1 @@
+"""In-context learning: the rule is in the sequence."""

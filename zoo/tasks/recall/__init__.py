@@ -1,0 +1,1 @@
+"""Recall: what was said is found again."""

@@ -1,0 +1,1 @@
+"""State: what was said changes what holds."""
