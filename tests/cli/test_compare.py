@@ -207,6 +207,15 @@ def test_a_mistake_in_any_pattern_is_refused_at_once(zoo, tmp_path):
         (["correlation", "--tier", "smok"], ["no tier is named 'smok'", "did you mean 'smoke'"]),
         (["correlation", "--match", "parms"], ["--match 'parms'", "did you mean 'params'"]),
         (["correlation", "--budget", "steps:x"], ["--budget 'steps:x' should read steps:2000"]),
+        (["correlation", "--solved", "0"], ["--solved '0' should be an accuracy above 0 and up to 1: 99% or 0.99"]),
+        (["correlation", "--solved", "110%"], ["--solved '110%' should be an accuracy above 0"]),
+        (["correlation", "--solved", "all"], ["--solved 'all' should be an accuracy above 0"]),
+        (
+            ["correlation", "--solved", "90%", "--data", "python-stdlib"],
+            ["--solved is an accuracy of a task", "python-"],
+        ),
+        (["correlation", "involution", "--noise-floor"], ["--noise-floor is measured on one pattern, and there are 2"]),
+        (["correlation", "--noise-floor", "--seeds", "4"], ["--seeds 4 are too few for --noise-floor, which takes 5"]),
         (["correlation", "--lrs", "fast"], ["--lrs 'fast' should be numbers above 0"]),
         (["correlation", "--set", "foo=1"], ["there is no setting 'foo'"]),
         (["correlation", "--set", "foo"], ["--set 'foo' should read --set key=value"]),
@@ -380,3 +389,30 @@ def test_a_whole_one_on_a_terminal(zoo, tmp_path):
     assert result.code == 0
     assert "validation accuracy (%)" in result.out
     assert str(Path(tmp_path) / "out" / "report.html") in result.out.replace("\n", "")
+
+
+def test_solve_rates_and_letters(zoo, tmp_path):
+    out = tmp_path / "out"
+    result = zoo("compare", "identity", "dot-product", *TINY, "--seeds", "3", "--solved", "10%", "--out", out)
+    assert result.code == 0
+    told = json.loads((out / "results.json").read_text())["data"][0]
+    assert told["solved"] == 0.1
+    assert all(arm["solve_rate"]["seeds"] == 3 and 0 <= arm["solve_rate"]["low"] < 1 for arm in told["arms"])
+    assert {arm["letters"] for arm in told["arms"]} <= {"a", "b", "ab"}
+    assert "solved (10.0 %)" in result.out
+    assert "group" in result.out
+    assert "Clopper and Pearson" in (out / "report.html").read_text()
+    assert "--solved 10%" in json.loads((out / "results.json").read_text())["command"]
+
+
+def test_a_noise_floor(zoo, tmp_path):
+    out = tmp_path / "out"
+    result = zoo("compare", "dot-product", *TINY, "--noise-floor", "--seeds", "5", "--out", out)
+    assert result.code == 0
+    assert "resolved by 10 seeds (points)" in result.out
+    floor = json.loads((out / "results.json").read_text())["data"][0]["arms"][0]["noise_floor"]
+    assert floor["seeds"] == 5
+    assert floor["low"] < floor["spread"] < floor["high"]
+    assert "<h2>Noise floor</h2>" in (out / "report.html").read_text()
+    plan = json.loads(zoo("compare", "dot-product", "--data", COPY, "--noise-floor", "--dry-run", "--json").out)
+    assert len(plan["seeds"]) == 20

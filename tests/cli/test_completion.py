@@ -30,6 +30,7 @@ FREE = {
     "max_time",
     "lrs",
     "min_effect",
+    "solved",
     "options",
     "params",
     "tokens",

@@ -116,3 +116,41 @@ def test_an_unknown_word_hints_at_tasks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"^there is no data 'mqra' \(did you mean 'mqar'\?\): expected python-stdlib"):
         load_source("mqra", tokenizer="byte", validation_fraction=0.1)
+
+
+class Counted(Count):
+    """Count, under other names, too.
+
+    Options:
+        length: tokens.
+    """
+
+    aliases = ("tally", "count-up")
+    suite = ("numbers", "MAD of ours")
+
+
+def test_another_name_finds_a_task_and_its_own_is_kept():
+    registry = Registry([Plugin(ORIGIN, (Entry("count", Counted, ORIGIN, TASK),))])
+    for name in ("tally", "count-up", "count_up", "acme:tally"):
+        assert str(task_call(f"{name}(length=6)", registry)) == "count(length=6)"
+        assert create_task(f"{name}(length=6)", registry).length == 6
+    assert str(task_call("count(length=6)", registry)) == "count(length=6)"
+    assert load_source("tally", tokenizer="byte", validation_fraction=0.1, registry=registry).name == "count"
+    with pytest.raises(UsageError, match="no task is named 'tallies'"):
+        create_task("tallies", registry)
+
+
+def test_a_name_goes_before_another_name():
+    other = Origin("other", "1.0", "other")
+    tally = Entry("tally", Count, other, TASK)
+    registry = Registry([Plugin(ORIGIN, (Entry("count", Counted, ORIGIN, TASK),)), Plugin(other, (tally,))])
+    assert registry[TASK].find("tally") is tally
+    assert str(task_call("tally", registry)) == "tally"
+    assert str(task_call("acme:tally", registry)) == "count"
+
+
+def test_a_task_of_several_suites():
+    registry = Registry([Plugin(ORIGIN, (Entry("count", Counted, ORIGIN, TASK), Entry("plain", Count, ORIGIN, TASK)))])
+    assert registry.suites == ("MAD of ours", "numbers")
+    assert registry.suite("Numbers") == registry.suite("numbers") == ("count",)
+    assert registry.suite("letters") == ()

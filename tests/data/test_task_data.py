@@ -1,4 +1,6 @@
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from zoo.data.examples import TEST_SHARE, is_for_test
 from zoo.data.task_data import TaskData
 from zoo.errors import PluginError, UsageError
 from zoo.task import IGNORE, Examples, Task
+from zoo.train.evaluate import evaluate
 
 
 class Echo(Task):
@@ -175,3 +178,56 @@ def test_a_training_set_takes_no_more_bytes_than_it_needs():
         again = np.concatenate([draw(source, batch=50, step=step).targets.numpy() for step in range(2)])
         assert (again.min(), again.max()) == (IGNORE, kept.targets.max())
         assert again.max() > vocab // 2
+
+
+class Even(Echo):
+    """Say any even token; the target is one of them."""
+
+    def draw(self, generator, examples, *, length, test):
+        drawn = super().draw(generator, examples, length=length, test=test)
+        targets = np.where(drawn.targets == IGNORE, IGNORE, 2 * (drawn.targets // 2))
+        accepted = np.zeros((examples, length, self.vocab_size), dtype=bool)
+        accepted[..., ::2] = True
+        return Examples(drawn.inputs, targets, accepted=accepted)
+
+
+class SaysZero(torch.nn.Module):
+    """A model that is sure of the token 0, or of another one."""
+
+    def __init__(self, token=0):
+        super().__init__()
+        self.token, self.parameter = token, torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs, where=None):
+        logits = torch.nn.functional.one_hot(torch.full_like(inputs, self.token), 16).float()
+        return SimpleNamespace(logits=logits if where is None else logits.flatten(0, 1)[where])
+
+
+@pytest.mark.parametrize(("token", "accuracy"), [(0, 1.0), (14, 1.0), (3, 0.0)])
+def test_where_several_tokens_are_accepted_any_of_them_is_correct(token, accuracy):
+    source = TaskData(Even(), "even")
+    score = evaluate(
+        SaysZero(token), source.validation_batches(context=4, batch=16), precision="fp32", by_sequence=True
+    )
+    assert score.accuracy == accuracy
+    assert score.scored == score.targets == 100  # two of four positions in 50 sequences
+    assert torch.cat(score.sequences)[:, 2].tolist() == [2 * accuracy] * 50
+    assert 0 < source.guess_levels([4])["length"]["4"] <= 1
+    assert ("(" in source.sample(SaysZero(token), tokens=4, seed=0)) == (accuracy == 0)
+
+
+def test_what_is_accepted_holds_the_target_and_is_of_the_vocabulary():
+    class NotTheTarget(Even):
+        def draw(self, generator, examples, *, length, test):
+            drawn = super().draw(generator, examples, length=length, test=test)
+            return replace(drawn, accepted=~drawn.accepted)
+
+    class Narrow(Even):
+        def draw(self, generator, examples, *, length, test):
+            drawn = super().draw(generator, examples, length=length, test=test)
+            return replace(drawn, accepted=drawn.accepted[..., 1:])
+
+    with pytest.raises(PluginError, match="a target that is not among the accepted tokens"):
+        draw(TaskData(NotTheTarget(), "even"))
+    with pytest.raises(PluginError, match=r"accepted as bool \(\d+, 4, 15\), not bool \(\d+, 4, 16\)"):
+        draw(TaskData(Narrow(), "even"))

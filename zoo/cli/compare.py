@@ -54,6 +54,13 @@ def compare(
         list[str] | None,
         _What(metavar="X", show_default="1% and 0.01", help="Call less small: 1% (accuracy), 0.01 (nats). Repeatable."),
     ] = None,
+    solved: Annotated[
+        str | None,
+        _What(metavar="X", show_default="of the task", help="From this accuracy on a task is solved: 99%."),
+    ] = None,
+    noise_floor: Annotated[
+        bool, _What("--noise-floor", help="How far seeds alone move the figures of one pattern, on 20 seeds.")
+    ] = False,
     layers: Annotated[int | None, _Model(metavar="N", help="The patterns are cycled to so many layers.")] = None,
     dim: Annotated[int | None, _Model(metavar="N", help="Width of the residual stream.")] = None,
     heads: Annotated[int | None, _Model(metavar="N", help="For the mixers that set none.")] = None,
@@ -111,6 +118,8 @@ def compare(
         jobs=jobs,
         min_effects=asked.read_min_effects(min_effect or ()),
         on=read_executor(on or DEFAULT),
+        solved=asked.read_solved(solved) if solved is not None else None,
+        noise_floor=noise_floor,
     )
     if dry_run:
         _show_plan(request, json=json)
@@ -161,7 +170,7 @@ def _watched(plan: "Plan", folder: "Folder", on: str | None = None) -> "Results"
 def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
     from zoo.lab.compare.export import results_as_json
     from zoo.lab.compare.format import format_guess, verdict
-    from zoo.lab.compare.report import columns, rows
+    from zoo.lab.compare.report import columns, noise_floor_table, rows
 
     if json:
         print_json({"folder": str(folder.path), **results_as_json(results)})
@@ -169,6 +178,9 @@ def _report(folder: "Folder", results: "Results", *, json: bool) -> None:
         for result in results.data:
             print(" ".join(filter(None, [f"{result.data}: {verdict(result)}", format_guess(result)])), end="\n\n")
             print_table(columns(result), rows(result, results.plan.match))
+            print()
+        if results.plan.noise_floor:
+            print_table(*noise_floor_table(results))
             print()
         print_lines({"report": str(folder.path / "report.html"), "results": str(folder.path / "results.csv")})
     _tell_failures([(arm.arm, arm.error) for result in results.data for arm in result.arms if arm.error])

@@ -37,6 +37,9 @@ def tasks(
         typer.Argument(metavar="[NAME or GLOB]", help="A task, with options if any: 'mqar(pairs=8)'; or '*recall'."),
     ] = "*",
     seed: Annotated[int, typer.Option(metavar="N", help="Another one draws another example.")] = 0,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only tasks of a suite: recall, state, depth, …")
+    ] = None,
     length: Annotated[
         int | None, typer.Option(metavar="N", show_default="of the task", help="Tokens of the example.")
     ] = None,
@@ -45,7 +48,7 @@ def tasks(
     """List the tasks and texts, or describe a task.
 
     With a name it is described in full: how it is made, its options, the settings of a run, and an example.
-    With a name that has one of *?[ in it, those that match are listed; with a suite, its tasks. Example:
+    With a name that has one of *?[ in it, those that match are listed; with --suite, the tasks of a suite. Example:
 
     zoo tasks 'mqar(pairs=2, length=16)' --seed 1
     """
@@ -57,8 +60,10 @@ def tasks(
         if value is not None and value < least:
             raise UsageError(f"{flag} {value} should be {least} or more")
     if is_glob(name) or get_registry().suite(name):
-        _list(name, json=json)
+        _list(name, suite=suite, json=json)
         return
+    if suite is not None:
+        raise UsageError(f"--suite {suite} chooses from a list, and {name} is one task; leave one of them out")
     described = describe_data(name, seed=seed, length=length)
     if json:
         print_json(described)
@@ -69,19 +74,19 @@ def tasks(
         print_page(_page(described))
 
 
-def _list(glob: str, *, json: bool) -> None:
+def _list(glob: str, *, suite: str | None, json: bool) -> None:
     from zoo.describe.tasks import list_data
     from zoo.plugin.registry import get_registry
 
     registry = get_registry()
-    listed = list_data(registry, glob)
+    listed = list_data(registry, glob, suite=suite)
     tell_broken(registry)
     if json:
         print_json(listed)
     elif not listed:
         say(f"no task and no text matches {glob!r}; see all with: zoo tasks")
     else:
-        print_table(("name", "kind", "summary", "suite", "paper", "from"), [_row(data) for data in listed])
+        print_table(("name", "kind", "summary", "suites", "paper", "from"), [_row(data) for data in listed])
         say(
             "one in full: zoo tasks NAME; --data takes any of them, and the path of a UTF-8 text or of a folder of them"
         )
@@ -90,7 +95,7 @@ def _list(glob: str, *, json: bool) -> None:
 def _row(data: dict[str, Any]) -> tuple["str | Text", ...]:
     from rich.text import Text
 
-    columns = (data[name] for name in ("kind", "summary", "suite", "paper"))
+    columns = (data["kind"], data["summary"], ", ".join(data["suites"]), data["paper"])
     return Text(data["name"], style="bold"), *columns, data["origin"]["distribution"]
 
 
@@ -110,14 +115,24 @@ def _figures(task: dict[str, Any]) -> dict[str, str]:
     others = ", ".join(f"{length:,}" for length in task["test_lengths"])
     apart = "no sequence of them is trained on" if task["disjoint"] else "of what was trained on"
     return {
-        "suite": task["suite"],
+        "also called": ", ".join(task["aliases"]),
+        "suites": ", ".join(task["suites"]),
         "vocabulary": f"{task['vocab_size']:,} tokens",
         "length": f"{task['length']:,} tokens" + (f"; also tested at {others}" if others else ""),
         "training": f"examples: {fresh}",
         "test": f"{task['test_examples']:,} examples at each length: {apart}",
+        "chance": _levels(task["chance"], task["test_lengths"]),
+        "solved": "" if task["solved"] is None else f"from an accuracy of {task['solved']:.1%} on",
         "slices": ", ".join(f"by {name}" for name in task["example"]["slices"]),
         "settings": f"{_settings(task)}; all: zoo train --data {quote(task['call'])} --dry-run",
     }
+
+
+def _levels(chance: dict[str, dict[str, float]], others: list[int]) -> str:
+    """What guessing gives at the training length, and where it is something else at the others."""
+    first, *longer = chance["length"].items()
+    text = f"guessing gives {first[1]:.1%}"
+    return text + (f"; {', '.join(f'{level:.1%} at {int(length):,}' for length, level in longer)}" if others else "")
 
 
 def _settings(task: dict[str, Any]) -> str:

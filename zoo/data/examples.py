@@ -82,11 +82,12 @@ def take(examples: Examples, rows: np.ndarray) -> Examples:
     """Some of the examples, by their numbers."""
     scored = None if examples.scored is None else examples.scored[rows]
     slices = {name: values[rows] for name, values in examples.slices.items()}
-    return Examples(examples.inputs[rows], examples.targets[rows], scored, slices)
+    accepted = None if examples.accepted is None else examples.accepted[rows]
+    return Examples(examples.inputs[rows], examples.targets[rows], scored, slices, accepted)
 
 
 def slim(examples: Examples) -> Examples:
-    """The same examples in as few bytes as they need, without the slices, which training does not look at."""
+    """The same examples in as few bytes as they need, without what training does not look at."""
     lowest, highest = (np.min_scalar_type(bound) for bound in (IGNORE, examples.targets.max()))
     targets = examples.targets.astype(np.promote_types(lowest, highest))
     return Examples(examples.inputs.astype(np.min_scalar_type(examples.inputs.max())), targets, examples.scored)
@@ -97,11 +98,13 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
     if len(parts) == 1:
         return parts[0]
     scored = [part.scored for part in parts if part.scored is not None]
+    accepted = [part.accepted for part in parts if part.accepted is not None]
     return Examples(
         np.concatenate([part.inputs for part in parts]),
         np.concatenate([part.targets for part in parts]),
         np.concatenate(scored) if scored else None,
         {name: np.concatenate([part.slices[name] for part in parts]) for name in parts[0].slices},
+        np.concatenate(accepted) if accepted else None,
     )
 
 
@@ -113,7 +116,7 @@ def _mixed(words: np.ndarray) -> np.ndarray:
 
 def find_fault(examples: Examples, shape: tuple[int, int], vocab_size: int) -> str | None:
     """What is wrong with examples of a shape ``(b, t)``, in words that follow "it drew"; None if nothing is."""
-    return _wrong_shape(examples, shape) or _wrong_value(examples, vocab_size)
+    return _wrong_shape(examples, shape) or _wrong_value(examples, vocab_size) or _wrong_accepted(examples, vocab_size)
 
 
 def _wrong_shape(examples: Examples, shape: tuple[int, int]) -> str | None:
@@ -136,4 +139,16 @@ def _wrong_value(examples: Examples, vocab_size: int) -> str | None:
     for name, tokens in {"inputs": examples.inputs, "targets": examples.targets[targeted]}.items():
         if tokens.min() < 0 or tokens.max() >= vocab_size:
             return f"{name} from {tokens.min()} to {tokens.max()}, with a vocabulary of {vocab_size}"
+    return None
+
+
+def _wrong_accepted(examples: Examples, vocab_size: int) -> str | None:
+    if examples.accepted is None:
+        return None
+    shape = (*examples.targets.shape, vocab_size)
+    if examples.accepted.shape != shape or examples.accepted.dtype != np.bool_:
+        return f"accepted as {examples.accepted.dtype} {examples.accepted.shape}, not bool {shape} (b, t, vocabulary)"
+    targeted = examples.targets != IGNORE
+    if not np.take_along_axis(examples.accepted[targeted], examples.targets[targeted][:, None], axis=1).all():
+        return "a target that is not among the accepted tokens"
     return None

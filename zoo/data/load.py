@@ -1,5 +1,6 @@
 """From what ``--data`` says to what a model learns from: a text, or a task with its options."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from zoo.data.dataset import prepare
@@ -127,7 +128,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
     name, bracket, _ = data.partition("(")
     bracket = bracket if data.rstrip().endswith(")") else ""  # a file may well be called "notes (1).txt"
     plain = name.strip().rpartition(":")[2].replace("_", "-")
-    known = any(entry.name == plain for entry in tasks.entries)
+    known = any(plain in (entry.name, *entry.aliases) for entry in tasks.entries)
     if not known and _exists(Path(data)):
         return None
     if not (known or bracket or ":" in name):
@@ -136,7 +137,9 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
         except UsageError:  # no task; the error for texts lists what else there is
             return None
     call = parse_call(data)
-    tasks.find(call.name)
+    entry = tasks.find(call.name)
+    if call.name.rpartition(":")[2].replace("_", "-") in entry.aliases:  # saved is the name itself
+        return replace(call, name=tasks.display_name(entry))
     return call
 
 

@@ -67,7 +67,7 @@ class Score:
             targets: likewise, `IGNORE` where there is none.
         """
         self.targets += int((targets != IGNORE).sum())
-        correct, counted = predictions == targets, _counted(batch, targets)
+        correct, counted = batch.are_correct(predictions, targets), _counted(batch, targets)
         self.correct += int((correct & counted).sum())
         self.scored += int(counted.sum())
         for name, values in batch.slices.items():
@@ -81,7 +81,7 @@ class Score:
             nats: the cross-entropy of each prediction, ``(n,)``.
         """
         counted = _counted(batch, targets)
-        columns = (nats, targets != IGNORE, (predictions == targets) & counted, counted)
+        columns = (nats, targets != IGNORE, batch.are_correct(predictions, targets) & counted, counted)
         at_predictions = torch.stack([column.double() for column in columns], dim=1)
         rows, time = batch.inputs.shape
         sequence = batch.at_predictions(torch.arange(rows).repeat_interleave(time))

@@ -36,6 +36,7 @@ class Batch:
         slices: whole numbers by which the accuracy is broken down, ``(b, t)`` each, by what they count.
         documents: which document of its sequence each token belongs to, ``(b, t)``, int64: a document is a run of equal
             ids in a row, and sees no other. None where a sequence is one document.
+        accepted: the tokens that are correct, ``(b, t, v)``, bool; None where only the target is.
     """
 
     inputs: "Tensor"
@@ -45,10 +46,19 @@ class Batch:
     scored: "Tensor | None" = None
     slices: "Mapping[str, Tensor]" = field(default_factory=dict)
     documents: "Tensor | None" = None
+    accepted: "Tensor | None" = None
 
     def at_predictions(self, values: "Tensor") -> "Tensor":
         """Values of all positions, ``(b, t)`` or flat, at the n positions that are predicted at, ``(n,)``."""
         return values.flatten() if self.where is None else values.flatten()[self.where]
+
+    def are_correct(self, predictions: "Tensor", targets: "Tensor") -> "Tensor":
+        """Which tokens predicted at the n positions are correct, ``(n,)``, bool, given the targets there."""
+        if self.accepted is None:
+            return predictions == targets
+        accepted = self.accepted.flatten(0, 1)
+        accepted = accepted if self.where is None else accepted[self.where]
+        return accepted.gather(1, predictions[:, None]).squeeze(1) & (targets != IGNORE)
 
     def documents_for(self, device: "torch.device") -> "dict[str, Tensor]":
         """The documents as a keyword of a model on that device; nothing where there are none."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -113,17 +113,18 @@ class TaskData(Source):
         """
         batch = next(self.validation_batches(context=self.task.length, batch=1))
         device = next(model.parameters()).device
-        predictions = model.eval()(batch.inputs.to(device)).logits[0].argmax(-1).tolist()
+        predictions = model.eval()(batch.inputs.to(device)).logits.argmax(-1).cpu()
         model.train()
+        correct = replace(batch, where=None).are_correct(predictions.flatten(), batch.targets.flatten())
         scored = batch.targets[0] != IGNORE if batch.scored is None else batch.scored[0]
-        rows = (batch.inputs[0].tolist(), batch.targets[0].tolist(), predictions, scored.tolist())
-        return " ".join(self._word(*position) for position in zip(*rows, strict=True))
+        rows = (batch.inputs[0], batch.targets[0], predictions[0], scored, correct)
+        return " ".join(self._word(*position) for position in zip(*(row.tolist() for row in rows), strict=True))
 
-    def _word(self, token: int, target: int, prediction: int, scored: bool) -> str:
+    def _word(self, token: int, target: int, prediction: int, scored: bool, correct: bool) -> str:
         symbol = self.task.symbol
         if not scored:
             return symbol(token)
-        return f"{symbol(token)}→{symbol(prediction)}" + (f"({symbol(target)})" if prediction != target else "")
+        return f"{symbol(token)}→{symbol(prediction)}" + ("" if correct else f"({symbol(target)})")
 
     def _split(self, length: int, *, test: bool) -> Split:
         return Split(self.task, self.name, length, test)
@@ -173,6 +174,7 @@ def _batch(examples: Examples, offsets: np.ndarray) -> Batch:
         where,
         None if examples.scored is None else torch.from_numpy(examples.scored),
         {name: torch.from_numpy(_by_position(values, inputs.shape[1])) for name, values in examples.slices.items()},
+        accepted=None if examples.accepted is None else torch.from_numpy(examples.accepted),
     )
 
 

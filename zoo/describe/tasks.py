@@ -7,6 +7,7 @@ import numpy as np
 
 from zoo.data.examples import Split
 from zoo.data.load import create_task
+from zoo.data.task_data import TaskData
 from zoo.data.text import corpus_call
 from zoo.describe.members import describe_entry
 from zoo.describe.parts import parse_doc, source_file, tell_option, tell_origin
@@ -27,15 +28,41 @@ def is_glob(data: str) -> bool:
     return bool(set(data.partition("(")[0]) & set("*?["))
 
 
-def list_data(registry: Registry, glob: str = "*") -> list[dict[str, Any]]:
+def list_data(registry: Registry, glob: str = "*", *, suite: str | None = None) -> list[dict[str, Any]]:
     """The tasks whose name matches, or the suite of that name, in natural order, and behind them the texts.
 
+    Args:
+        registry: where to look.
+        glob: with ``*``, ``?`` or ``[…]``.
+        suite: only tasks of that suite.
+
     Returns:
-        Of each its name, kind (`TASK` or `TEXT`), summary, suite, paper, options, origin.
+        Of each its name, aliases, kind (`TASK` or `TEXT`), summary, suites, paper, options, origin.
+
+    Raises:
+        UsageError: no task is of that suite.
     """
-    named = [registry[kinds.TASK].find(name) for name in registry.suite(glob)]
-    tasks = [_entry(entry, registry) for entry in named or registry[kinds.TASK].list(glob)]
+    members = None if suite is None else members_of(suite, registry)
+    named = [registry[kinds.TASK].find(name) for name in registry.suite(glob)] or registry[kinds.TASK].list(glob)
+    tasks = [_entry(entry, registry) for entry in named]
+    if members is not None:
+        return [task for task in tasks if task["name"] in members]
     return tasks + [_text(entry, registry) for entry in registry[kinds.CORPUS].list(glob)]
+
+
+def members_of(suite: str, registry: Registry) -> tuple[str, ...]:
+    """The names of the tasks of a suite.
+
+    Raises:
+        UsageError: there is no such suite.
+    """
+    members = registry.suite(suite)
+    if not members:
+        known = ", ".join(registry.suites)
+        raise UsageError(
+            f"no suite of tasks is named {suite!r}{did_you_mean(suite, registry.suites)}; there are: {known}"
+        )
+    return members
 
 
 def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dict[str, Any]:
@@ -48,6 +75,7 @@ def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dic
 
     Returns:
         Of a task what `list_data` says, the parts of its docstring, its sizes, the settings that a run starts from, and
+        the accuracy from which on it is ``solved``, the ``chance`` levels, see `zoo.data.guess.guess_levels`, and
         ``example``, see `draw_example`.
 
     Raises:
@@ -70,6 +98,8 @@ def describe_data(data: str, *, seed: int = 0, length: int | None = None) -> dic
         "train_examples": task.train_examples,
         "test_examples": task.test_examples,
         "disjoint": task.disjoint,
+        "solved": task.solved,
+        "chance": TaskData(task, str(call)).guess_levels((task.length, *task.test_lengths)),
         "own_settings": dict(task.settings),
         "settings": resolve(flags={"data": str(call)}).model_dump(),
         "example": draw_example(call, seed=seed, length=length),
@@ -155,8 +185,9 @@ def _entry(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
     return {
         "name": registry[kinds.TASK].display_name(entry),
         "kind": TASK,
+        "aliases": list(entry.aliases),
         "summary": entry.summary,
-        "suite": entry.cls.suite,
+        "suites": list(entry.suites),
         "paper": entry.cls.paper,
         "options": [tell_option(option) for option in entry.options],
         "origin": tell_origin(entry),
@@ -165,4 +196,4 @@ def _entry(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
 
 def _text(entry: Entry[Any], registry: Registry) -> dict[str, Any]:
     described = describe_entry(entry, registry)
-    return described | {"kind": TEXT, "suite": ""}
+    return described | {"kind": TEXT, "aliases": [], "suites": []}

@@ -74,6 +74,17 @@ class Entry(Generic[Member]):
         """Where it comes from; empty where it does not say."""
         return str(getattr(self.cls, "paper", ""))
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other names that find it where no member has them as its own, e.g. that of a paper."""
+        return tuple(getattr(self.cls, "aliases", ()))
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The names of the sets that it belongs to."""
+        suite = getattr(self.cls, "suite", ())
+        return (suite,) if suite and isinstance(suite, str) else tuple(suite)
+
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """What a call may set."""
@@ -133,7 +144,7 @@ class Catalogue(Generic[Member]):
         self.owners = owners or {}
 
     def find(self, name: str) -> Entry[Member]:
-        """What is registered under that name, plain or ``distribution:name``, spelt with ``-`` or ``_``.
+        """What is registered under that name or alias, plain or ``distribution:name``, spelt with ``-`` or ``_``.
 
         Raises:
             UsageError: no such name, or several of it.
@@ -143,6 +154,7 @@ class Catalogue(Generic[Member]):
         plain = plain.replace("_", "-")
         owner = owner or self.owners.get(plain, "")
         named = [entry for entry in self.entries if entry.name == plain]
+        named = named or [entry for entry in self.entries if plain in entry.aliases]
         found = [entry for entry in named if not owner or _same(entry.origin.distribution, owner)]
         if len(found) == 1:
             return found[0]

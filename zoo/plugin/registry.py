@@ -71,9 +71,15 @@ class Registry:
     def suite(self, name: str) -> tuple[str, ...]:
         """The names of the tasks of a suite, however it is spelt, in natural order; none if there is no such suite."""
         tasks = self[TASK]
-        found = (entry for entry in tasks.list() if entry.cls.suite)
-        members = (entry for entry in found if normal_name(entry.cls.suite) == normal_name(name.strip()))
+        wanted = normal_name(name.strip())
+        members = (entry for entry in tasks.list() if wanted in map(normal_name, entry.suites))
         return tuple(tasks.display_name(entry) for entry in members)
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The names of all suites of tasks, in alphabetical order; one that is spelt in several ways stands once."""
+        spelt = {normal_name(suite): suite for entry in self[TASK].list() for suite in entry.suites}
+        return tuple(spelt[name] for name in sorted(spelt))
 
     def with_recorded_origins(self, origins: Mapping[str, Mapping[str, str]]) -> "Registry":
         """The same registry, in which plain names mean what these distributions give, by kind and name."""

@@ -159,6 +159,7 @@ def test_a_row_of_the_table(written):
         "pattern": "correlation",
         "validation accuracy (%)": "60.0 ± 23.2 %",
         "guessing (%)": "49.5",
+        "solved (99.0 %)": "0 of 3 (0 to 71 %)",
         "by seed": "50.0, 60.0, 70.0",
         "steps": "40",
         "lr": "0.01",
@@ -168,7 +169,7 @@ def test_a_row_of_the_table(written):
         "state": "500",
         "match": "1.000",
     }
-    assert broken == ["broken", "failed", *["n/a"] * 9]
+    assert broken == ["broken", "failed", *["n/a"] * 10]
 
 
 def test_where_nothing_was_matched_there_is_no_column_for_it(tmp_path):
@@ -303,4 +304,4 @@ def test_experts_are_told(tmp_path):
     object.__setattr__(arm, "size", size(parameters=40_000, active_parameters=10_000))
     write_arm(folder, made, 0, [0.5])
     (result,) = gather(made, folder).data
-    assert rows(result)[0][7] == "40k (10k active)"
+    assert rows(result)[0][8] == "40k (10k active)"

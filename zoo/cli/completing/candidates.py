@@ -210,6 +210,7 @@ _SOURCES_OF_COMMANDS: Mapping[str, Source] = {
     "list.glob": _NOTHING,
     "list.kind": _several(_remembered("kinds"), _words("all")),
     "tasks.name": _calls("task", "corpus"),
+    "tasks.suite": _remembered("suites"),
     "data.path": _TEXT,
     "generate.prompts": files(".txt", ".jsonl"),
     "generate.precision": _words("fp32", "bf16"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from zoo.plugin.kinds import KINDS, TASK
+from zoo.plugin.kinds import KINDS
 from zoo.plugin.registry import Registry
 
 _ROOT = Path(__file__).parents[2]
@@ -28,7 +28,6 @@ def describe_words(registry: Registry) -> dict[str, dict[str, str]]:
     from zoo.train.settings import Settings
 
     fields = Settings.model_fields
-    suites = {entry.cls.suite for entry in registry[TASK].entries if entry.cls.suite}
     return {
         "presets": list_presets(),
         "settings": {name: field.description or "" for name, field in fields.items()},
@@ -40,7 +39,7 @@ def describe_words(registry: Registry) -> dict[str, dict[str, str]]:
         "costs": {name: str(text) for name, text in COSTS.items()},
         "costs of models": {name: str(text) for name, text in COSTS_OF_MODELS.items()},
         "gpus": {name: gpu.name for name, gpu in GPUS.items()},
-        "suites": dict.fromkeys(sorted(suites), "the tasks of the suite"),
+        "suites": dict.fromkeys(registry.suites, "the tasks of the suite"),
         "sort": dict.fromkeys(ORDERS, ""),
         "x": dict.fromkeys(curves.X, ""),
         "y": dict.fromkeys(curves.Y, ""),

@@ -4,12 +4,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from zoo.data.source import Metric
 from zoo.files.logs import table
 from zoo.lab.compare.changed import ChangedPlugin
 from zoo.lab.compare.format import format_judgement, verdict
 from zoo.lab.compare.plan import Arm, Trial
-from zoo.lab.compare.results import ArmResult, Results, value_of
+from zoo.lab.compare.results import ArmResult, DataResult, Results, value_of
 from zoo.lab.compare.trial import Outcome
 
 
@@ -31,7 +30,8 @@ def results_as_json(results: Results) -> dict[str, Any]:
                 "guess": result.guess,
                 "guess_levels": result.guess_levels,
                 "min_effect": result.min_effect,
-                "arms": [_arm_as_json(arm, result.metric) for arm in result.arms],
+                "solved": result.solved,
+                "arms": [_arm_as_json(arm, result) for arm in result.arms],
                 "differences": [
                     {
                         **asdict(judgement.difference),
@@ -71,8 +71,9 @@ def timings_table(results: Results) -> str:
     )
 
 
-def _arm_as_json(result: ArmResult, metric: Metric) -> dict[str, Any]:
-    arm = result.arm
+def _arm_as_json(result: ArmResult, of_data: DataResult) -> dict[str, Any]:
+    arm, metric = result.arm, of_data.metric
+    rate, floor = of_data.solve_rate(result), of_data.noise_floor(result)
     return {
         "pattern": arm.pattern,
         "dim": arm.settings.dim if arm.settings is not None else None,
@@ -82,6 +83,9 @@ def _arm_as_json(result: ArmResult, metric: Metric) -> dict[str, Any]:
         "lr": result.lr,
         "sweep": {str(trial.lr): value_of(outcome, metric) for trial, outcome in result.sweep.items()},
         "estimate": asdict(result.estimate) if result.estimate is not None else None,
+        "solve_rate": asdict(rate) if rate is not None else None,
+        "letters": of_data.letters.get(arm.pattern),
+        "noise_floor": asdict(floor) if floor is not None else None,
         "runs": [_run_as_json(trial, outcome) for trial, outcome in result.runs.items()],
         "error": result.error,
     }

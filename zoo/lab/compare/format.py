@@ -7,7 +7,9 @@ from zoo.data.source import Metric
 from zoo.lab.compare.judge import MIN_SEEDS, Conclusion, Judgement
 from zoo.lab.compare.results import ArmResult, DataResult
 from zoo.lab.match import LIMITS
+from zoo.lab.noise_floor import SEEDS, NoiseFloor
 from zoo.lab.sizing import Quantity
+from zoo.lab.solving import SolveRate
 from zoo.lab.statistics import Estimate
 
 UNITS: dict[Metric, str] = {"accuracy": "points", "loss": "nats"}
@@ -42,6 +44,27 @@ def format_estimate(estimate: Estimate | None, metric: Metric) -> str:
     if metric == "accuracy":
         return f"{100 * estimate.mean:.1f} ± {100 * reach:.1f} %"
     return f"{estimate.mean:.3f} ± {reach:.3f}"
+
+
+def format_solve_rate(rate: SolveRate | None) -> str:
+    """How many seeds solve a task, with the interval of the share: ``3 of 5 (15 to 95 %)``."""
+    if rate is None:
+        return "n/a"
+    return f"{rate.solved} of {rate.seeds} ({100 * rate.low:.0f} to {100 * rate.high:.0f} %)"
+
+
+def format_noise_floor(floor: NoiseFloor, metric: Metric) -> list[str]:
+    """The cells of a row: mean, spread with its interval, range, and the smallest differences that stand out."""
+    spread, low, high = (format_difference(each, metric) for each in (floor.spread, floor.low, floor.high))
+    values = [format_value(each, metric).removesuffix(" %") for each in (floor.mean, floor.lowest, floor.highest)]
+    differences = [format_difference(each, metric) for each in floor.resolvable.values()]
+    return [values[0], f"{spread} ({low} to {high})", f"{values[1]} to {values[2]}", str(floor.seeds), *differences]
+
+
+def noise_floor_columns(metric: Metric) -> list[str]:
+    """The heads of these cells."""
+    unit = UNITS[metric]
+    return ["mean", f"spread ({unit})", "range", "seeds", *(f"resolved by {seeds} seeds ({unit})" for seeds in SEEDS)]
 
 
 def format_judgement(judgement: Judgement, result: DataResult) -> str:

@@ -64,6 +64,8 @@ class Plan:
         plugins: what gives each mixer and task, as `zoo.train.plugins.plugins_of` records it.
         min_effects: by metric, the difference below which one is called small.
         paths: the absolute path of each text of the user's own, by its name.
+        solved: the accuracy from which on a task counts as solved; None for that of each task.
+        noise_floor: whether it is about how far seeds alone move the figures.
     """
 
     command: str
@@ -79,6 +81,8 @@ class Plan:
     min_effects: Mapping[Metric, float] = field(default_factory=lambda: dict(MIN_EFFECT))
     paths: Mapping[str, str] = field(default_factory=dict)
     on: str = DEFAULT
+    solved: float | None = None
+    noise_floor: bool = False
 
     @property
     def data(self) -> tuple[str, ...]:

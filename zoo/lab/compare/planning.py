@@ -12,7 +12,7 @@ from zoo.errors import PluginError, UsageError
 from zoo.lab.compare.executors import create_executor
 from zoo.lab.compare.judge import MIN_EFFECT
 from zoo.lab.compare.plan import Arm, Plan
-from zoo.lab.compare.request import MAX_JOBS, Budget, Request
+from zoo.lab.compare.request import MAX_JOBS, NOISE_SEEDS, Budget, Request
 from zoo.lab.compare.speed import measure_step_seconds
 from zoo.lab.match import match
 from zoo.lab.size import Size, measure_size, predicted_positions
@@ -74,7 +74,8 @@ def make_plan(request: Request) -> Plan:
         PluginError: a mixer's or a task's plugin is broken or missing.
     """
     tier = find_tier(request.tier)
-    seeds = tier.seeds if request.seeds is None else request.seeds
+    usual = NOISE_SEEDS if request.noise_floor else tier.seeds
+    seeds = usual if request.seeds is None else request.seeds
     lrs = tier.lrs if request.lrs is None else request.lrs
     place = _place(request, tier)
     sources = _check_all(request, tier, place)
@@ -93,6 +94,8 @@ def make_plan(request: Request) -> Plan:
         min_effects={**MIN_EFFECT, **request.min_effects},
         paths={data: path for data in request.data if (path := text_path(data)) is not None},
         on=request.on,
+        solved=request.solved,
+        noise_floor=request.noise_floor,
     )
     return plan if place.jobs else replace(plan, jobs=min(plan.runs, MAX_JOBS) or 1)
 

@@ -15,9 +15,12 @@ from zoo.lab.compare.format import (
     format_guess,
     format_judgement,
     format_lr,
+    format_noise_floor,
     format_ratio,
+    format_solve_rate,
     format_value,
     metric_title,
+    noise_floor_columns,
     verdict,
 )
 from zoo.lab.compare.plan import Plan
@@ -85,6 +88,7 @@ def _page(
         choosing=_choosing(results),
         lrs=[format_lr(lr) for lr in plan.lrs],
         overview=pictures.get("", []),
+        noise_floor=noise_floor_table(results) if plan.noise_floor else None,
         each=[_one(result, pictures[result.data], plan) for result in results.data],
         environment=list(flat(environment)),
     )
@@ -104,6 +108,8 @@ def _one(result: DataResult, pictures: Sequence[Mapping[str, Any]], plan: Plan) 
         "pictures": pictures,
         "differences": [format_judgement(judgement, result) for judgement in result.judgements],
         "sweep": _sweep(result),
+        "letters": bool(result.letters),
+        "solved": result.solved is not None,
         "settings": list(flat(_common(result))),
     }
 
@@ -115,6 +121,8 @@ def columns(result: DataResult) -> list[str]:
         "pattern",
         metric_title(result.metric, result.unit),
         *([] if result.guess is None else ["guessing (%)"]),
+        *([] if result.solved is None else [f"solved ({format_value(result.solved, 'accuracy')})"]),
+        *(["group"] if result.letters else []),
         "by seed",
         "steps",
         "lr",
@@ -126,6 +134,18 @@ def columns(result: DataResult) -> list[str]:
 def rows(result: DataResult, match: str = "none") -> list[list[str]]:
     """The rows of that table, a pattern each."""
     return [_row(arm, result, match) for arm in result.arms]
+
+
+def noise_floor_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    """How far seeds alone move the figures, a text or task a row: the heads and the rows."""
+    metrics = {result.metric for result in results.data}
+    heads = ["data", *noise_floor_columns(metrics.pop() if len(metrics) == 1 else "accuracy")]
+    rows = []
+    for result in results.data:
+        floor = result.noise_floor(result.arms[0])
+        cells = ["failed", *[""] * (len(heads) - 2)] if floor is None else format_noise_floor(floor, result.metric)
+        rows.append([result.data, *cells])
+    return heads, rows
 
 
 def _matched(result: DataResult) -> bool:
@@ -148,6 +168,8 @@ def _row(arm: ArmResult, result: DataResult, match: str) -> list[str]:
         arm.arm.pattern,
         format_estimate(arm.estimate, result.metric),
         *([] if result.guess is None else [format_value(result.guess, "accuracy").removesuffix(" %")]),
+        *([] if result.solved is None else [format_solve_rate(result.solve_rate(arm))]),
+        *([result.letters.get(arm.arm.pattern, "n/a")] if result.letters else []),
         ", ".join(seeds),
         f"{few:,}" if few == many else f"{few:,} to {many:,}",
         format_lr(arm.lr),

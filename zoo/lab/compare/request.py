@@ -24,6 +24,9 @@ MAX_SEEDS = 1000
 MAX_STEPS = 10**9
 MAX_JOBS = 256
 
+NOISE_SEEDS, NOISE_SEEDS_LEAST = 20, 5
+"""Seeds of a noise floor: what it takes where nothing is said, and the fewest whose spread is worth telling."""
+
 # What the command line has a word of its own for, or what belongs to the comparison and not to a run.
 _NOT_FOR_RUNS = {
     "mixer": "the patterns are the arguments",
@@ -61,6 +64,8 @@ class Request:
         jobs: runs at a time; None for as many as the machine has cores, or for all where others make them.
         on: the executor that makes the runs, with its options.
         min_effects: by metric, the difference below which one is called small; the usual one where it is left out.
+        solved: the accuracy from which on a task counts as solved; None for that of each task.
+        noise_floor: measure how far seeds alone move the figures of one pattern.
     """
 
     patterns: tuple[str, ...]
@@ -74,6 +79,8 @@ class Request:
     jobs: int | None = None
     min_effects: dict[Metric, float] = field(default_factory=dict)
     on: str = DEFAULT
+    solved: float | None = None
+    noise_floor: bool = False
 
     @property
     def command(self) -> str:
@@ -98,6 +105,10 @@ class Request:
             words += ["--on", self.on]
         for metric, least in sorted(self.min_effects.items()):
             words += ["--min-effect", f"{_exact(100 * least)}%" if metric == "accuracy" else _exact(least)]
+        if self.solved is not None:
+            words += ["--solved", f"{_exact(100 * self.solved)}%"]
+        if self.noise_floor:
+            words += ["--noise-floor"]
         return join(words)
 
 
@@ -127,6 +138,23 @@ def check_request(request: Request) -> None:
         if name in _NOT_FOR_RUNS:
             raise UsageError(f"the setting {name} is not for a comparison: {_NOT_FOR_RUNS[name]}")
     _check_place(request)
+    _check_figures(request)
+
+
+def _check_figures(request: Request) -> None:
+    """Refuse a threshold where nothing can be solved, and a noise floor that could not be measured."""
+    if request.solved is not None and not any(task_call(data) for data in request.data):
+        raise UsageError(
+            f"`solved` is an accuracy of a task, and there is none among the data: {', '.join(request.data)}"
+        )
+    if request.noise_floor and len(request.patterns) != 1:
+        raise UsageError(
+            f"`noise_floor` is measured on one pattern, and there are {len(request.patterns)}: name one of them"
+        )
+    if request.noise_floor and request.seeds is not None and request.seeds < NOISE_SEEDS_LEAST:
+        raise UsageError(
+            f"`seeds`={request.seeds} are too few for `noise_floor`, which takes {NOISE_SEEDS_LEAST} or more"
+        )
 
 
 def _check_place(request: Request) -> None:
@@ -176,6 +204,18 @@ def read_min_effects(texts: Sequence[str]) -> dict[Metric, float]:
             raise UsageError(f"`min_effect`={text!r} should read 1% (points of accuracy) or 0.01 (nats of loss)")
         found["accuracy" if percent else "loss"] = least
     return found
+
+
+def read_solved(text: str) -> float:
+    """The accuracy from which on a task is solved, as ``99%`` or ``0.99``."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        threshold = float(number) / (100 if percent else 1)
+    except ValueError:
+        threshold = math.nan
+    if rest or not 0 < threshold <= 1:
+        raise UsageError(f"`solved`={text!r} should be an accuracy above 0 and up to 1: 99% or 0.99")
+    return threshold
 
 
 def read_lrs(text: str) -> tuple[float, ...]:

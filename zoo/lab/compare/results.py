@@ -1,7 +1,7 @@
 """What a comparison says: each arm's mean and interval, and which differ by more than chance."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zoo.data.load import create_task, task_call
@@ -10,10 +10,13 @@ from zoo.data.task_data import TaskData
 from zoo.lab.compare.changed import ChangedPlugin, changed_plugins
 from zoo.lab.compare.folder import Folder
 from zoo.lab.compare.grid import chosen_lr
-from zoo.lab.compare.judge import Judgement, is_above_guessing, judge
+from zoo.lab.compare.judge import Conclusion, Judgement, is_above_guessing, judge
 from zoo.lab.compare.machines import Machines, machines_of
 from zoo.lab.compare.plan import Arm, Plan, Trial
 from zoo.lab.compare.trial import Outcome, read_outcome
+from zoo.lab.letters import letters
+from zoo.lab.noise_floor import NoiseFloor, noise_floor
+from zoo.lab.solving import SolveRate, solve_rate
 from zoo.lab.statistics import Estimate, Sample, Scores, differences, estimate, half_width
 from zoo.train.scores import read_scores
 
@@ -60,6 +63,9 @@ class DataResult:
         min_effect: smaller differences are called small, in the units of the metric.
         unigram_loss: the loss that token frequencies alone give, where masked tokens were predicted; None otherwise.
         unit: of the loss.
+        solved: the accuracy from which on the task counts as solved; None where there is no such line.
+        letters: by pattern, such that two arms share one where the test does not tell them apart; empty where there are
+            too few arms or seeds for a test.
     """
 
     data: str
@@ -71,6 +77,19 @@ class DataResult:
     min_effect: float
     unigram_loss: float | None = None
     unit: str = Source.unit
+    solved: float | None = None
+    letters: Mapping[str, str] = field(default_factory=dict)
+
+    def solve_rate(self, arm: ArmResult) -> SolveRate | None:
+        """How many seeds of an arm solve the task; None where that is not asked, or no seed has a figure."""
+        if self.solved is None or arm.sample is None:
+            return None
+        return solve_rate(list(arm.sample.values.values()), self.solved)
+
+    def noise_floor(self, arm: ArmResult) -> NoiseFloor | None:
+        """The spread of an arm over its seeds; None with fewer than two."""
+        values = [] if arm.sample is None else list(arm.sample.values.values())
+        return noise_floor(values) if len(values) > 1 else None
 
     @property
     def guess(self) -> float | None:
@@ -127,7 +146,7 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
             trials = plan.results(index, lr) if lr is not None else ()
             read[index] = lr, sweep, {trial: read_outcome(folder.trial(plan, trial)) for trial in trials}
     metric = metric_of(data)
-    levels, test_size = _guessing(data)
+    levels, test_size, solved = _guessing(data)
     arms = tuple(_arm_result(plan, folder, index, metric, test_size, *found) for index, found in read.items())
     samples = {arm.arm.pattern: arm.sample for arm in arms if arm.sample is not None}
     estimates = {arm.arm.pattern: arm.estimate for arm in arms if arm.estimate is not None}
@@ -137,20 +156,44 @@ def _data_result(plan: Plan, folder: Folder, data: str) -> DataResult:
         bound = guess + half_width(guess * (1 - guess) / test_size)
     min_effect = plan.min_effects[metric]
     judgements = judge(differences(samples), estimates, metric=metric, guess=bound, min_effect=min_effect)
+    threshold = None if metric == "loss" else solved if plan.solved is None else plan.solved
     summaries = [outcome.summary for arm in arms for outcome in arm.runs.values() if outcome.summary is not None]
     # all runs are measured on the same tokens
     unigram_loss = next((each.unigram_loss for each in summaries if math.isfinite(each.unigram_loss)), None)
     unit = next((each.unit for each in summaries), Source.unit)
-    return DataResult(data, metric, arms, judgements, levels, bound, min_effect, unigram_loss, unit)
+    return DataResult(
+        data,
+        metric,
+        arms,
+        judgements,
+        levels,
+        bound,
+        min_effect,
+        unigram_loss,
+        unit,
+        threshold,
+        _letters(arms, judgements, metric),
+    )
 
 
-def _guessing(data: str) -> tuple[dict[str, dict[str, float]], int | None]:
-    """What guessing gives on a task, and how many sequences its test has; nothing of a text."""
+def _letters(arms: Sequence[ArmResult], judgements: Sequence[Judgement], metric: Metric) -> dict[str, str]:
+    """The letters of the arms that have a figure, from the best one on."""
+    if not judgements or any(each.conclusion is Conclusion.TOO_FEW_SEEDS for each in judgements):
+        return {}
+    sign = -1 if metric == "accuracy" else 1
+    means = {arm.arm.pattern: sign * arm.estimate.mean for arm in arms if arm.estimate is not None}
+    apart = [(each.better, each.worse) for each in judgements if each.difference.is_significant]
+    return letters(sorted(means, key=lambda pattern: means[pattern]), apart)
+
+
+def _guessing(data: str) -> tuple[dict[str, dict[str, float]], int | None, float | None]:
+    """What guessing gives on a task, how many sequences its test has, and when it is solved; nothing of a text."""
     call = task_call(data)
     if call is None:
-        return {}, None
+        return {}, None, None
     task = create_task(call)
-    return TaskData(task, str(call)).guess_levels((task.length, *task.test_lengths)), task.test_examples
+    levels = TaskData(task, str(call)).guess_levels((task.length, *task.test_lengths))
+    return levels, task.test_examples, task.solved
 
 
 def _arm_result(  # noqa: PLR0917 - what was read of an arm, in the order in which it was read

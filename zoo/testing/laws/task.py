@@ -52,7 +52,8 @@ def _scored(examples: Examples) -> np.ndarray:
 def _arrays(examples: Examples) -> dict[str, np.ndarray]:
     """All arrays of examples, by name."""
     scored = {} if examples.scored is None else {"scored": examples.scored}
-    return {"inputs": examples.inputs, "targets": examples.targets, **scored, **examples.slices}
+    accepted = {} if examples.accepted is None else {"accepted": examples.accepted}
+    return {"inputs": examples.inputs, "targets": examples.targets, **scored, **accepted, **examples.slices}
 
 
 def _same(first: Examples, second: Examples) -> bool:
