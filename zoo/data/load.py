@@ -138,7 +138,7 @@ def task_call(data: str, registry: Registry | None = None) -> Call | None:
             return None
     call = parse_call(data)
     entry = tasks.find(call.name)
-    if call.name.rpartition(":")[2].replace("_", "-") in entry.aliases:  # saved is the name itself
+    if call.name.rpartition(":")[2].replace("_", "-") != entry.name:  # saved is the name itself
         return replace(call, name=tasks.display_name(entry))
     return call
 

@@ -153,9 +153,9 @@ class Catalogue(Generic[Member]):
         owner, _, plain = name.rpartition(":")
         plain = plain.replace("_", "-")
         owner = owner or self.owners.get(plain, "")
-        named = [entry for entry in self.entries if entry.name == plain]
-        named = named or [entry for entry in self.entries if plain in entry.aliases]
-        found = [entry for entry in named if not owner or _same(entry.origin.distribution, owner)]
+        among = [entry for entry in self.entries if not owner or _same(entry.origin.distribution, owner)]
+        named = [entry for entry in among if entry.name == plain]
+        found = named or [entry for entry in among if plain in entry.aliases]
         if len(found) == 1:
             return found[0]
         if found:
