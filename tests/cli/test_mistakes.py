@@ -98,6 +98,8 @@ MISTAKES = [
     (["--optimizer", "sgd(lr=0.1)"], ["sgd has no option 'lr'"]),
     (["--optimizer", "lion(beta1=2)"], ["lion: beta1=2"]),
     (["--set", "beta1=0.8"], ["--optimizer 'adamw(beta1=0.8)'"]),
+    (["--set", "curriculum=8-64"], ["--set curriculum='8-64' should read '8..64 over 2000'"]),
+    (["--set", "curriculum=8..640 over 9", "--context", "64"], ["goes to 640 tokens, and the longest sequence has 64"]),
     # the data
     (["--data", "missing.txt"], ["missing.txt"]),
     (["--data", "mad"], ["mad is a suite of tasks", "zoo compare", "compression, fuzzy-recall"]),

@@ -30,12 +30,14 @@ class Split:
         name: of the task, for errors.
         length: tokens of each sequence, t.
         test: for the test rather than for training.
+        apart: whether sequences of that length are tested and must not be trained on.
     """
 
     task: Task
     name: str
     length: int
     test: bool
+    apart: bool = True
 
     def draw(self, generator: np.random.Generator, count: int) -> Examples:
         """So many examples, b; the generator is the only source of chance.
@@ -44,7 +46,7 @@ class Split:
             UsageError: the task has too few different sequences.
             PluginError: the task gives what is no `Examples`.
         """
-        if not self.task.disjoint:
+        if not (self.apart and self.task.disjoint):
             return self._draw_any(generator, count)
         parts: list[Examples] = []
         have, share = 0, TEST_SHARE if self.test else TEST_SHARE / (TEST_SHARE - 1)

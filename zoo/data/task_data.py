@@ -127,7 +127,8 @@ class TaskData(Source):
         return f"{symbol(token)}→{symbol(prediction)}" + ("" if correct else f"({symbol(target)})")
 
     def _split(self, length: int, *, test: bool) -> Split:
-        return Split(self.task, self.name, length, test)
+        tested = length in (self.task.length, *self.task.test_lengths)
+        return Split(self.task, self.name, length, test, apart=tested)
 
     @cached_property
     def _kept(self) -> dict[object, Examples]:

@@ -66,6 +66,8 @@ def compile_pays(
         plain: seconds of a step of the model as it is, where that has just been measured.
     """
     has_compiler = settings.device != "cpu" or find_compiler(environ) is not None
+    if settings.curriculum is not None:  # each length would be compiled by itself
+        return False
     if not has_compiler or least_seconds(settings, model) < WORTH:
         return False
     path = path_of("compiling", settings, source)
@@ -84,7 +86,7 @@ def compile_pays(
 
 def least_seconds(settings: Settings, model: Backbone) -> float:
     """How long a run takes at least on a CPU, by six operations a parameter and token."""
-    tokens = settings.steps * settings.accumulate * settings.batch * settings.context
+    tokens = settings.tokens(settings.steps)
     seconds = 6 * count_active_parameters(model) * tokens / (RATE * (settings.threads or 1))
     return min(seconds, settings.max_time or math.inf)
 

@@ -1,19 +1,20 @@
 """The data of a run, and finding them again for a saved run or comparison, also from another folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from zoo.data.dataset import prepare
 from zoo.data.documents import Documents
-from zoo.data.load import load_source, task_call
+from zoo.data.load import create_task, load_source, task_call
 from zoo.data.open import Reading, absolute, is_place, open_streamed
 from zoo.data.source import Source
 from zoo.data.text import Text, corpus_call, load_text
 from zoo.data.tokenize import tokenizer_from_json
 from zoo.errors import UsageError
-from zoo.plugin.kinds import TOKENIZER
-from zoo.plugin.registry import Registry
+from zoo.plugin.kinds import TASK, TOKENIZER
+from zoo.plugin.pattern import Call
+from zoo.plugin.registry import Registry, get_registry
 from zoo.tokenizer import Tokenizer
 from zoo.train.run_directory import RunDirectory
 from zoo.train.settings import Settings
@@ -47,7 +48,42 @@ def source_of(settings: Settings, registry: Registry | None = None, *, fitted: T
         registry=registry,
     )
     source.check_context(settings.context)
+    if settings.lengths is not None:
+        check_lengths(settings, settings.lengths.lengths, registry)
     return source
+
+
+def check_lengths(settings: Settings, lengths: Sequence[int], registry: Registry | None = None) -> None:
+    """Refuse a curriculum that goes beyond the context, or to lengths at which a task has no sequences.
+
+    Raises:
+        UsageError: with what would do.
+    """
+    call = task_call(settings.data, registry)
+    if lengths[-1] > settings.context:
+        longer = "`context`" if call is None else "the option length of the task"
+        raise UsageError(
+            f"`curriculum`={settings.curriculum!r} goes to {lengths[-1]} tokens, and the longest sequence has "
+            f"{settings.context}: end it there, or make them longer with {longer}"
+        )
+    if call is None:
+        return
+    task = create_task(call, registry)
+    if task.train_examples is not None:
+        raise UsageError(
+            f"`curriculum` wants sequences of many lengths, and {call} trains on {task.train_examples:,} that were "
+            "drawn before, of one length: set its option examples=none"
+        )
+    options = {option.name for option in (registry or get_registry())[TASK].find(call.name).options}
+    if "test_lengths" not in options:
+        raise UsageError(f"`curriculum` wants a task that says which lengths it takes: {call.name} has no test_lengths")
+    try:
+        create_task(Call(call.name, tuple({**call.keywords, "test_lengths": tuple(lengths)}.items())), registry)
+    except UsageError as error:
+        raise UsageError(
+            f"`curriculum`={settings.curriculum!r} has lengths that the task refuses: {error}. Begin with longer "
+            "sequences, or let lengths grow by more with ' by N'"
+        ) from None
 
 
 def text_path(data: str, registry: Registry | None = None) -> str | None:

@@ -53,10 +53,10 @@ class Trainer:
     def __post_init__(self) -> None:
         self.training_step = TrainingStep(self.model, self.source, self.settings, self.ranks)
         self.optimizer = self.training_step.optimizer
-        self.tokens_per_step = self.settings.batch * self.settings.accumulate * self.settings.context
         self._score: Score | None = None
         self._unigram_loss = self.ema_loss = self.ema_accuracy = math.nan
         self._speed = 0.0
+        self._left: int | None = None  # tokens, from the first step on
         self._saved_step = -1
         self._saver = Saver(background=self.ranks.count > 1)
 
@@ -237,10 +237,13 @@ class Trainer:
         loss = self._update()
         elapsed = time.perf_counter() - begin
         self.seconds += elapsed
-        speed = self.tokens_per_step / elapsed
+        if self._left is None:
+            self._left = self.settings.tokens(self.settings.steps) - self.settings.tokens(self.step - 1)
+        made = self.training_step.tokens(self.step - 1)
+        self._left -= made
+        speed = made / elapsed
         self._speed = 0.95 * self._speed + 0.05 * speed if self._speed else speed
-        left = (self.settings.steps - self.step) * self.tokens_per_step / self._speed
-        self.listener.progress(Progress(self.step, self.settings.steps, loss, self._speed, left))
+        self.listener.progress(Progress(self.step, self.settings.steps, loss, self._speed, self._left / self._speed))
 
     def _update(self) -> float:
         """One step of the optimiser; returns the cross-entropy of its batch."""
@@ -260,7 +263,7 @@ class Trainer:
         self._loss_sum, self._loss_count = 0.0, 0
         row = {
             "step": self.step,
-            "tokens": self.step * self.tokens_per_step,
+            "tokens": self.settings.tokens(self.step),
             "train_loss": self.train_loss,
             "lr": learning_rate(self.settings, self.step - 1),
             "gradient_norm": self.gradient_norm,

@@ -197,7 +197,7 @@ def model_for(source: Source, settings: Settings, registry: Registry) -> Backbon
 
 def summarize(trainer: Trainer, seconds: float) -> Summary:
     """The figures of a run that has ended."""
-    made = trainer.step * trainer.tokens_per_step
+    made = trainer.settings.tokens(trainer.step)
     ema_loss, ema_accuracy = trainer.final_average
     return Summary(
         run=str(trainer.run.path),

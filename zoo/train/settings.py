@@ -14,6 +14,7 @@ from zoo.data.objective import DEFAULT_OBJECTIVE, Objective, canonical_objective
 from zoo.errors import UsageError
 from zoo.plugin.options import did_you_mean
 from zoo.plugin.pattern import Call, Layer, Pattern, parse, parse_call
+from zoo.train.curriculum import Curriculum, canonical_curriculum
 
 OF_ADAMW = ("beta1", "beta2")
 """Settings of earlier versions that are options of the optimizer now."""
@@ -65,6 +66,9 @@ class Settings(BaseModel):
         DEFAULT_OBJECTIVE, description="of a text: next-token, masked, or masked(rate=…)"
     )
 
+    curriculum: Annotated[str | None, BeforeValidator(canonical_curriculum)] = Field(
+        None, description="lengths of training: '8..64 over 2000' (steps), '1..40' (drawn), '3..40..160 over 9000'"
+    )
     batch: Size = Field(16, description="sequences in a micro-batch")
     accumulate: Size = Field(1, description="micro-batches in a step")
     steps: Size = Field(1000, description="updates of the parameters")
@@ -142,6 +146,17 @@ class Settings(BaseModel):
     def optimizer_call(self) -> Call:
         """The optimizer."""
         return parse_call(self.optimizer)
+
+    @property
+    def lengths(self) -> Curriculum | None:
+        """How long the sequences of each step are; None where all have the context."""
+        return None if self.curriculum is None else Curriculum.read(self.curriculum)
+
+    def tokens(self, steps: int) -> int:
+        """How many tokens the first steps train on."""
+        lengths = self.lengths
+        per_step = self.batch * self.accumulate
+        return per_step * (steps * self.context if lengths is None else lengths.tokens(steps, self.seed))
 
     @property
     def text_objective(self) -> Objective:

@@ -74,7 +74,7 @@ class TrainingStep:
 
     def __init__(self, model: Backbone, source: Source, settings: Settings, ranks: Ranks | None = None) -> None:
         self.model, self.source, self.settings, self.ranks = model, source, settings, ranks or Ranks()
-        self.device = next(model.parameters()).device
+        self.device, self.lengths = next(model.parameters()).device, settings.lengths
         model.activation_checkpointing = settings.activation_checkpointing
         self.engine = make_engine(model, settings, self.ranks)  # before the optimizer: it may replace the parameters
         self.forward = self.engine.forward
@@ -106,6 +106,14 @@ class TrainingStep:
             self.engine.average.update(step + 1)
         return Update(loss, norm)
 
+    def context(self, step: int) -> int:
+        """Tokens of each sequence of the step that follows so many."""
+        return self.settings.context if self.lengths is None else self.lengths.length(step, self.settings.seed)
+
+    def tokens(self, step: int) -> int:
+        """All tokens of that step."""
+        return self.settings.batch * self.settings.accumulate * self.context(step)
+
     def _seed(self, number: int) -> None:
         """Make all global randomness of a micro-batch, e.g. dropout, a function of the seed and its number."""
         seed_torch((self.settings.seed * 1_000_003 + number) % 2**63)
@@ -113,11 +121,12 @@ class TrainingStep:
     def _draw(self, step: int) -> list[MicroBatch]:
         """The micro-batches of a step that this rank runs, numbered through all steps."""
         settings = self.settings
+        context = self.context(step)
         numbers = range(step * settings.accumulate, (step + 1) * settings.accumulate)[self.engine.own_share]
         return [
             MicroBatch(
                 number,
-                self.source.draw(context=settings.context, batch=settings.batch, seed=settings.seed, step=number),
+                self.source.draw(context=context, batch=settings.batch, seed=settings.seed, step=number),
             )
             for number in numbers
         ]

@@ -18,14 +18,14 @@ def utilisation(step: TrainingStep, *, steps: int, seconds: float) -> float:
     """The fraction of the machine's fastest matrix product that training has reached; NaN where it is not known.
 
     It is known of runs on a CPU or a CUDA device that trained for half a minute or longer, with a whole model in each
-    process. No parameter is changed.
+    process and sequences of one length. No parameter is changed.
 
     Args:
         step: of the run.
         steps: that were made.
         seconds: that they took.
     """
-    supported = step.device.type in ("cpu", "cuda") and not step.engine.sharded
+    supported = step.device.type in ("cpu", "cuda") and not step.engine.sharded and step.lengths is None
     if not supported or not steps or seconds < LONG:
         return math.nan
     with suppress(Exception):  # nothing is lost with this figure, e.g. where memory is too small for another batch

@@ -49,11 +49,11 @@ def read_curve(plan: Plan, folder: Folder, result: ArmResult, metric: Metric) ->
         values[row, : len(run)] = run[:, 2]
         seconds[row, : len(run)] = run[:, 1]
     settings = result.arm.settings
-    per_step = settings.batch * settings.accumulate * settings.context * result.arm.size.training_flops
+    tokens = np.array([settings.tokens(int(steps)) for steps in longest[:, 0]])
     return Curve(
         steps=longest[:, 0],
         seconds=np.nanmean(np.diff(seconds, prepend=0.0), axis=0).cumsum(),
-        flops=longest[:, 0] * per_step,
+        flops=tokens * result.arm.size.training_flops,
         mean=values.mean(0),
         low=values.min(0),
         high=values.max(0),

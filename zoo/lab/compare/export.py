@@ -122,7 +122,7 @@ def _row(trial: Trial, arm: Arm, outcome: Outcome, guess: float | None) -> dict[
     assert settings is not None
     assert size is not None
     figures = _figures(outcome, ("steps", "train_loss", "validation_loss", "validation_accuracy"))
-    tokens = (figures["steps"] or 0) * settings.batch * settings.accumulate * settings.context
+    tokens = settings.model_copy(update={"seed": trial.seed}).tokens(figures["steps"] or 0)
     return {
         **_names(trial, arm),
         "dim": settings.dim,
