@@ -1,14 +1,14 @@
-"""Letters for arms: two that have one in common are not told apart."""
+"""Letters for arms: two that have one in common are not distinguished."""
 
 from collections.abc import Collection, Sequence
 
 
 def letters(names: Sequence[str], apart: Collection[tuple[str, str]]) -> dict[str, str]:
-    """The letters of each name, ``"a"`` or ``"ab"``: two names share one exactly where they are not told apart.
+    """The letters of each name, ``"a"`` or ``"ab"``: two names share one exactly where they are not distinguished.
 
     Args:
         names: all, those first that get the first letters.
-        apart: the pairs that are told apart, either way round.
+        apart: the pairs that are distinguished, either way round.
 
     Source: Piepho 2004, "An algorithm for a letter-based representation of all-pairwise comparisons": begin with one
     group of all, split every group that holds two that are apart, and drop groups that lie in others.

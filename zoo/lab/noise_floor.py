@@ -13,7 +13,7 @@ POWER = 0.8
 """A difference counts as resolved if so many of all comparisons would find it."""
 
 SEEDS = (3, 5, 10, 20)
-"""For so many seeds an arm the smallest difference is told."""
+"""For so many seeds an arm the smallest difference is known."""
 
 
 _SHARES = 40
