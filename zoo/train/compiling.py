@@ -66,8 +66,8 @@ def compile_pays(
         plain: seconds of a step of the model as it is, where that has just been measured.
     """
     has_compiler = settings.device != "cpu" or find_compiler(environ) is not None
-    if settings.curriculum is not None:  # each length would be compiled by itself
-        return False
+    if settings.curriculum is not None or settings.segment is not None:
+        return False  # each length would be compiled by itself, and steps are not compiled
     if not has_compiler or least_seconds(settings, model) < WORTH:
         return False
     path = path_of("compiling", settings, source)

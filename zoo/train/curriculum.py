@@ -53,15 +53,17 @@ class Curriculum:
         parts = {name: int(value) for name, value in match.groupdict().items() if value} if match else {}
         if not match or ("last" in parts and "steps" not in parts) or max(parts.values()) > 10**9:
             raise UsageError(
-                f"`curriculum`={text!r} should read '8..64 over 2000' (from and to so many tokens, over steps), '1..40' "
-                "(drawn for each step) or '3..40..160 over 9000' (drawn, up to a longest that grows), with ' by 8' at "
-                "the end for lengths in steps of 8"
+                f"`curriculum`={text!r} should read '8..64 over 2000' (from and to so many tokens, over steps), "
+                "'1..40' (drawn for each step) or '3..40..160 over 9000' (up to a longest that grows), with ' by 8' "
+                "at the end for lengths in steps of 8"
             )
         shortest, middle, steps, by = parts["shortest"], parts["middle"], parts.get("steps", 0), parts.get("by", 1)
         drawn = "last" in parts or "steps" not in parts
         first, last = (middle, parts.get("last", middle)) if drawn else (shortest, middle)
         if not 1 <= shortest <= first <= last or shortest == last or ("steps" in parts and not steps):
-            raise UsageError(f"`curriculum`={text!r} should go from 1 token or more to more tokens, over 1 step or more")
+            raise UsageError(
+                f"`curriculum`={text!r} should go from 1 token or more to more tokens, over 1 step or more"
+            )
         if by < 1 or (last - shortest) % by or (first - shortest) % by:
             raise UsageError(f"`curriculum`={text!r} should reach its last length in whole steps of `by` tokens")
         return cls(shortest, first, last, steps, by, drawn)

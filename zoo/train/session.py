@@ -38,6 +38,7 @@ from zoo.train.report import finish
 from zoo.train.reports import Reports
 from zoo.train.run_directory import RunDirectory
 from zoo.train.scores import write_scores
+from zoo.train.segments import check_segments
 from zoo.train.settings import Settings, validate
 from zoo.train.shell import quote
 from zoo.train.summary import Summary, write_summary
@@ -187,6 +188,7 @@ def model_of(
     _ = settings.pattern  # imports the parser here, and not within the build, which would be made twice for it
     model = build_seeded(settings.seed, build)
     check_causal(model, settings, registry)
+    check_segments(model, settings)
     return model
 
 
@@ -279,13 +281,10 @@ def _to_the_end(trainer: Trainer, kind: str, interrupts: Interrupts | None, page
         scores = trainer.final_score
         summary = summarize(trainer, earlier + time.perf_counter() - began)
         if pages:  # a run without may be one of several at a time, each of which has a part of the machine
-            summary = replace(summary, utilisation=ranks.first(partial(_utilisation, trainer)))
+            measure = partial(utilisation, trainer.training_step, steps=trainer.step, seconds=trainer.seconds)
+            summary = replace(summary, utilisation=ranks.first(measure))
     ranks.first(partial(_write_results, run, scores, summary, pages=pages))
     return summary
-
-
-def _utilisation(trainer: Trainer) -> float:
-    return utilisation(trainer.training_step, steps=trainer.step, seconds=trainer.seconds)
 
 
 def _write_results(run: RunDirectory, scores: Score, summary: Summary, *, pages: bool) -> None:

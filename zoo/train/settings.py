@@ -69,6 +69,9 @@ class Settings(BaseModel):
     curriculum: Annotated[str | None, BeforeValidator(canonical_curriculum)] = Field(
         None, description="lengths of training: '8..64 over 2000' (steps), '1..40' (drawn), '3..40..160 over 9000'"
     )
+    segment: Size | None = Field(
+        None, description="tokens after which a gradient ends while states go on; none for whole sequences"
+    )
     batch: Size = Field(16, description="sequences in a micro-batch")
     accumulate: Size = Field(1, description="micro-batches in a step")
     steps: Size = Field(1000, description="updates of the parameters")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.source import IGNORE, Batch, Source
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 from zoo.model.backbone import CROSS_ENTROPY, Backbone, ModelOutput
 from zoo.model.metrics import combine_metrics
 from zoo.plugin.isolation import seed_torch
@@ -19,6 +19,7 @@ from zoo.train.engine.ranks import Ranks
 from zoo.train.evaluate import autocast
 from zoo.train.not_finite import Cause, explain_not_finite
 from zoo.train.optimizer import learning_rate, make_optimizer
+from zoo.train.segments import losses_by_segment
 from zoo.train.settings import Settings
 
 T = TypeVar("T")
@@ -74,6 +75,8 @@ class TrainingStep:
 
     def __init__(self, model: Backbone, source: Source, settings: Settings, ranks: Ranks | None = None) -> None:
         self.model, self.source, self.settings, self.ranks = model, source, settings, ranks or Ranks()
+        if settings.segment is not None and self.ranks.count > 1:
+            raise UsageError(f"`segment`={settings.segment} is for one process, and there are {self.ranks.count}")
         self.device, self.lengths = next(model.parameters()).device, settings.lengths
         model.activation_checkpointing = settings.activation_checkpointing
         self.engine = make_engine(model, settings, self.ranks)  # before the optimizer: it may replace the parameters
@@ -141,10 +144,20 @@ class TrainingStep:
         for index, (micro, weight) in enumerate(zip(own, weights, strict=True), start=1):
             self._seed(micro.number)
             with self.engine.accumulating(last=index == len(own)):
-                output = self._run(self.forward, micro.batch)
-                self._objective(weight, output).backward()
-            outputs.append((output.losses[CROSS_ENTROPY].detach(), output.metrics))
+                outputs.append(self._backward_one(micro.batch, weight))
         return outputs
+
+    def _backward_one(self, batch: Batch, weight: float) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.settings.segment is None:
+            output = self._run(self.forward, batch)
+            self._objective(weight, output).backward()
+            return output.losses[CROSS_ENTROPY].detach(), output.metrics
+        mean = torch.zeros((), device=self.device)
+        tokens, targets = _copied(batch.inputs, self.device), _copied(batch.targets, self.device)
+        for loss in losses_by_segment(self.model, tokens, targets, self.settings.segment, self.settings.precision):
+            (weight * loss).backward()
+            mean += loss.detach()
+        return mean, {}
 
     def _run(self, forward: Callable[..., ModelOutput], batch: Batch) -> ModelOutput:
         inputs, targets = _copied(batch.inputs, self.device), _copied(batch.targets, self.device)
