@@ -77,7 +77,7 @@ class Split:
 def is_for_test(inputs: np.ndarray) -> np.ndarray:
     """Which sequences, ``(b, t)``, are for the test: about one in eight, by a hash of their tokens; ``(b,)``."""
     places = _GAMMA * np.arange(1, inputs.shape[1] + 1, dtype=np.uint64)
-    return _mixed(_mixed(inputs.astype(np.uint64) + places).sum(axis=1, dtype=np.uint64)) % np.uint64(TEST_SHARE) == 0
+    return mixed(mixed(inputs.astype(np.uint64) + places).sum(axis=1, dtype=np.uint64)) % np.uint64(TEST_SHARE) == 0
 
 
 def take(examples: Examples, rows: np.ndarray) -> Examples:
@@ -110,7 +110,8 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
     )
 
 
-def _mixed(words: np.ndarray) -> np.ndarray:
+def mixed(words: np.ndarray) -> np.ndarray:
+    """Words of 64 bits, each mixed up so that all its bits depend on all that it had (SplitMix64)."""
     words = (words ^ (words >> np.uint64(30))) * _FIRST
     words = (words ^ (words >> np.uint64(27))) * _SECOND
     return words ^ (words >> np.uint64(31))

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from zoo.data.examples import mixed
 from zoo.errors import UsageError
 
 _TEXT = re.compile(
@@ -13,9 +14,6 @@ _TEXT = re.compile(
     r"(by\s+(?P<by>\d+)\s*)?",
     re.ASCII,
 )
-
-# Odd constants of SplitMix64 (Steele, Lea & Flood 2014).
-_GAMMA, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,6 @@ def canonical_curriculum(text: object) -> str | None:
 
 def _uniform(steps: np.ndarray, seed: int) -> np.ndarray:
     """Numbers from 0 to 1, as if drawn, by seed and step."""
-    words = _GAMMA * (steps.astype(np.uint64) + np.uint64(1)) + _FIRST * np.array([seed], dtype=np.uint64)
-    words = (words ^ (words >> np.uint64(30))) * _FIRST
-    words = (words ^ (words >> np.uint64(27))) * _SECOND
-    return (words ^ (words >> np.uint64(31))) / 2.0**64
+    # seeds are less than 2 ** 31, and steps less than 2 ** 32
+    words = (np.array([seed], dtype=np.uint64) << np.uint64(32)) + steps.astype(np.uint64)
+    return mixed(mixed(words + np.uint64(1))) / 2.0**64
