@@ -71,7 +71,18 @@ class InBytes(Echo):
         return Examples(drawn.inputs.astype(np.uint8), drawn.targets.astype(np.int8))
 
 
-SOUND = [*zoo_tasks().values(), Echo, ScoresTheLast, FewSequences, ReadsOut, InBytes]
+class AcceptsAnother(Echo):
+    """Another token is as good as the target."""
+
+    def draw(self, generator, examples, *, length, test):
+        drawn = super().draw(generator, examples, length=length, test=test)
+        accepted = np.zeros((*drawn.inputs.shape, self.vocab_size), dtype=bool)
+        for tokens in (drawn.targets, (drawn.targets + 1) % self.vocab_size):
+            np.put_along_axis(accepted, tokens[..., None], True, axis=2)
+        return Examples(drawn.inputs, drawn.targets, accepted=accepted)
+
+
+SOUND = [*zoo_tasks().values(), Echo, ScoresTheLast, FewSequences, ReadsOut, InBytes, AcceptsAnother]
 
 
 # examples

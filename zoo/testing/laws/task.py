@@ -92,9 +92,10 @@ def _check_examples(task: Task, drawn: Examples, length: int, where: str) -> Non
     if fault := find_fault(drawn, (COUNT, length), task.vocab_size):
         raise LawViolation(f"it draws {fault}, {where}")
     for name, values in _arrays(drawn).items():
-        wanted: Any = np.bool_ if values is drawn.scored else np.integer
+        flags = values is drawn.scored or values is drawn.accepted
+        wanted: Any = np.bool_ if flags else np.integer
         if not np.issubdtype(values.dtype, wanted):
-            kind = "true or false" if values is drawn.scored else "whole numbers"
+            kind = "true or false" if flags else "whole numbers"
             raise LawViolation(f"it draws {name} as {values.dtype}, not {kind}, {where}")
     if not _scored(drawn).any(axis=1).all():
         raise LawViolation(f"it draws a sequence in which nothing is scored, {where}")
