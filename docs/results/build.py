@@ -44,6 +44,7 @@ def render() -> str:
         residuals=residuals,
         optimizers=optimizers,
         peers=peers,
+        mixture=mixture,
         summaries=summaries,
         command=command,
         read=read,
@@ -214,6 +215,18 @@ def peers(folder: str, name: str) -> str:
         ratios = ", ".join(f"{run[first] / run[candidate]:.2f}" for run in runs)
         rows.append([f"`{candidate}`", f"{milliseconds:,.1f}", ratios])
     return _table(["", "ms", f"times as fast as `{first}`, by run"], rows)
+
+
+def mixture(folder: str) -> str:
+    """What tests/benchmarks/mixture.py measured at each size: the times, and that of the mixture over the dense one's."""
+    rows = []
+    for size in read(folder, "mixture.json")["sizes"]:
+        runs = size["seconds"]
+        times = [f"{1000 * statistics.median(run[name] for run in runs):,.1f}" for name in ("dense", "mixture")]
+        ratios = ", ".join(f"{run['mixture'] / run['dense']:.2f}" for run in runs)
+        shape = f"{size['dim']} wide, {size['heads']} heads, {size['context']:,} tokens, batch {size['batch']}"
+        rows.append([shape, size["precision"], *times, ratios])
+    return _table(["size", "precision", "dense (ms)", "mixture (ms)", "ratio, by run"], rows)
 
 
 def summaries(folder: str) -> str:

@@ -57,10 +57,11 @@ def make_site() -> Site:
             site.add(path.stem, path.read_text(encoding="utf-8"))
     for name, place in TOP.items():
         site.add(place, (ROOT / name).read_text(encoding="utf-8"), origin=name)
+    suites = {path: f"tasks/{path.stem}" for path in sorted((ROOT / "docs/tasks").glob("*.md"))}
     plugins = {path: f"plugins/{path.parent.name}" for path in sorted((ROOT / "plugins").glob("*/README.md"))}
-    for path, place in plugins.items():
+    for path, place in (suites | plugins).items():
         site.add(place, path.read_text(encoding="utf-8"), origin=path.relative_to(ROOT).as_posix())
-    below["plugins"] = list(plugins.values())
+    below |= {"tasks": list(suites.values()), "plugins": list(plugins.values())}
     _add_sidebar(site, below)
     return site
 

@@ -91,7 +91,8 @@ def main() -> None:
         told = describe_environment(plugins={}, data_sha256="")
         machine = {name: told[name] for name in ("zoo", "python", "torch", "cpu")}
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"sizes": found, "environment": machine}, indent=2) + "\n", encoding="utf-8")
+        saved = {"steps": options.steps, "sizes": found, "environment": machine}
+        options.out.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
 
 
 def trained(settings: Settings, steps: int) -> tuple[Callable[[], None], int]:

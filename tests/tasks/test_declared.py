@@ -15,7 +15,9 @@ TASKS = zoo_tasks()
 
 NAMES = {
     "mqar", "in-context-recall", "fuzzy-recall", "noisy-recall", "selective-copying", "compression", "memorization",
-    "induction", "delayed-copy", "parity", "word-problem",
+    "induction", "delayed-copy", "parity", "word-problem", "needle", "phonebook",
+    "flip-flop", "undo-flip-flop", "state-recall", "dyck", "palindrome", "stack", "sorting", "counting",
+    "automata", "copy", "ngram-lookup", "hops", "arithmetic", "topological-order",
 }  # fmt: skip
 
 MAD = {"in-context-recall", "fuzzy-recall", "noisy-recall", "selective-copying", "compression", "memorization"}
@@ -30,9 +32,35 @@ def test_the_entry_point_gives_all_tasks():
     assert all(issubclass(cls, Task) for cls in given.values())
 
 
-def test_the_suite_is_what_its_paper_has():
-    assert {name for name, cls in TASKS.items() if cls.suite == "MAD"} == MAD
-    assert {cls.suite for cls in TASKS.values()} == {"MAD", ""}
+SUITES = {
+    "MAD": MAD,
+    "recall": {
+        "copy", "ngram-lookup",
+        "mqar", "in-context-recall", "fuzzy-recall", "noisy-recall", "induction", "delayed-copy", "needle",
+        "phonebook",
+        "state-recall",
+    },
+    "extrapolation": {
+        "copy", "ngram-lookup",
+        "needle", "phonebook", "parity", "word-problem", "undo-flip-flop", "state-recall", "dyck", "palindrome",
+        "stack", "sorting", "counting",
+    },
+    "state": {
+        "arithmetic", "parity", "word-problem", "flip-flop", "undo-flip-flop", "state-recall", "dyck", "palindrome",
+        "stack", "sorting", "counting",
+    },
+    "in-context": {"automata"},
+    "depth": {"hops", "arithmetic", "topological-order"},
+}  # fmt: skip
+
+
+def test_the_suites_are_what_they_say():
+    found = {}
+    for name, cls in TASKS.items():
+        for suite in (cls.suite,) if isinstance(cls.suite, str) else cls.suite:
+            found.setdefault(suite, set()).add(name)
+    found.pop("", None)
+    assert found == SUITES
 
 
 def test_the_base_setting_of_mad():

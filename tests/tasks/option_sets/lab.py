@@ -4,16 +4,6 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def mqar(draw):
-    pairs = draw(st.integers(1, 9))
-    length = 4 * pairs + 2 * draw(st.integers(0, 20))
-    test_length = 4 * pairs + 2 * draw(st.integers(0, 20))
-    vocab = max(length, test_length) + draw(st.integers(1, 400))
-    power = draw(st.sampled_from([0.01, 0.5, 1.0]))
-    return {"pairs": pairs, "length": length, "vocab": vocab, "power": power, "test_lengths": (test_length,)}
-
-
-@st.composite
 def in_context_recall(draw):
     length, other = (2 * draw(st.integers(2, 40)) for _ in range(2))
     return {"length": length, "vocab": draw(st.integers(4, 21)), "test_lengths": (other,)}
@@ -70,7 +60,6 @@ OPTION_SETS = {
             "seed": st.integers(0, 9),
         }
     ),
-    "mqar": mqar(),
     "noisy-recall": noisy_recall(),
     "parity": st.fixed_dictionaries(lengths(1, 60)),
     "selective-copying": selective_copying(),

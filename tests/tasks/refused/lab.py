@@ -1,30 +1,6 @@
 """Options that cannot be: the task, the options, and the line that says what would do."""
 
 REFUSED = [
-    ("mqar", {"pairs": 0}, "pairs=0 should be 1 or more"),
-    (
-        "mqar",
-        {"pairs": 20},
-        "length=64 should be an even number, 80 or more: 20 pairs take 40 tokens, and their queries as many",
-    ),
-    (
-        "mqar",
-        {"length": 65},
-        "length=65 should be an even number, 16 or more: 4 pairs take 8 tokens, and their queries as many",
-    ),
-    (
-        "mqar",
-        {"test_lengths": (128, 8)},
-        "8 in test_lengths should be an even number, 16 or more: 4 pairs take 8 tokens, and their queries as many",
-    ),
-    ("mqar", {"vocab": 64}, "vocab=64 should be more than the 64 tokens of the longest sequence"),
-    (
-        "mqar",
-        {"vocab": 100, "test_lengths": (128,)},
-        "vocab=100 should be more than the 128 tokens of the longest sequence",
-    ),
-    ("mqar", {"power": float("nan")}, "power=nan should be from 0 to 10; 1 spreads the queries evenly"),
-    ("mqar", {"examples": 0}, "examples=0 should be 1 or more"),
     (
         "in-context-recall",
         {"length": 2},
@@ -82,7 +58,6 @@ REFUSED = [
 ]
 
 SMALLEST = {
-    "mqar": {"pairs": 1, "length": 4, "vocab": 5},
     "in-context-recall": {"length": 4, "vocab": 4},
     "noisy-recall": {"length": 4, "vocab": 5, "noise_vocab": 1},
     "fuzzy-recall": {"length": 4, "vocab": 5, "key_tokens": 1, "value_tokens": 1},

@@ -6,15 +6,6 @@ They know nothing of how the tasks draw: what they say is what a person would wr
 from itertools import takewhile
 
 
-def mqar(symbols, *, pairs=4, **_):
-    value_of = dict(zip(symbols[0 : 2 * pairs : 2], symbols[1 : 2 * pairs : 2], strict=True))
-    assert len(value_of) == len(set(value_of.values())) == pairs
-    asked = {time: symbol for time, symbol in enumerate(symbols) if time >= 2 * pairs and symbol != "·"}
-    assert sorted(asked.values()) == sorted(value_of)
-    assert all(time % 2 == 0 for time in asked)
-    return {time: value_of[key] for time, key in asked.items()}
-
-
 def recall(symbols, **_):
     answers, value_of = {}, {}
     for time in range(0, len(symbols), 2):
@@ -108,7 +99,6 @@ SOLVERS = {
     "in-context-recall": recall,
     "induction": induction,
     "memorization": memorization,
-    "mqar": mqar,
     "noisy-recall": recall,
     "parity": parity,
     "selective-copying": selective_copying,

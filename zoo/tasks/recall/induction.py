@@ -35,6 +35,8 @@ class Induction(Task):
     """
 
     paper: ClassVar[str] = "Olsson et al. 2022, arXiv:2209.11895"
+    suite: ClassVar[str] = "recall"
+    solved = 0.99
     settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 1, "channel_mixer": "none"}
 
     def __init__(

@@ -32,7 +32,9 @@ class Parity(Task):
     """
 
     paper: ClassVar[str] = "Grazzi et al. 2025, arXiv:2411.12537"
+    suite: ClassVar[str | tuple[str, ...]] = ("state", "extrapolation")
     settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 64, "heads": 4, "channel_mixer": "swiglu"}
+    solved = 0.99
     vocab_size = 2
 
     def __init__(
@@ -74,7 +76,9 @@ class WordProblem(Task):
     """
 
     paper: ClassVar[str] = "Merrill et al. 2024, arXiv:2404.08819"
+    suite: ClassVar[str | tuple[str, ...]] = ("state", "extrapolation")
     settings: ClassVar[Mapping[str, Any]] = {"layers": 2, "dim": 128, "heads": 4, "channel_mixer": "swiglu"}
+    solved = 0.99
 
     def __init__(
         self,
