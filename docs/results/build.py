@@ -218,7 +218,7 @@ def peers(folder: str, name: str) -> str:
 
 
 def mixture(folder: str) -> str:
-    """What tests/benchmarks/mixture.py measured at each size: the times, and that of the mixture over the dense one's."""
+    """What tests/benchmarks/mixture.py measured at each size: the times, and the mixture's over the dense one's."""
     rows = []
     for size in read(folder, "mixture.json")["sizes"]:
         runs = size["seconds"]
