@@ -22,7 +22,7 @@ GOOD = """
 
     @hookimpl
     def zoo_mixers():
-        return {"copy": Copy, "copy-2": Copy}
+        return {"copier": Copy, "copier-2": Copy}
 """
 FIELDS = ["distribution", "version", "entry_point", "file", "gives", "commands", "status", "error", "traceback"]
 FIELDS += ["changed_global_state"]
@@ -91,7 +91,7 @@ def test_plugins(zoo, distribution):
     distribution("good-mixers", GOOD)
     head, *lines = zoo("plugins").out.splitlines()
     assert head.split() == ["distribution", "version", "entry", "point", "gives", "status"]
-    assert lines[0].split() == ["good-mixers", "1.2", "good-mixers", "copy,", "copy-2", "ok"]
+    assert lines[0].split() == ["good-mixers", "1.2", "good-mixers", "copier,", "copier-2", "ok"]
     assert lines[1].startswith("mixer-zoo")
     assert zoo("plugins").code == 0
 
@@ -109,7 +109,7 @@ def test_a_broken_plugin_is_shown_and_harms_nobody(zoo, distribution):
     assert (
         listed.err == "note: not loaded, because broken: bad-mixers 1.2 (entry point 'bad-mixers'); see: zoo plugins\n"
     )
-    asked = zoo("info", "bad-mixers:copy")
+    asked = zoo("info", "bad-mixers:copier")
     assert asked.code == 4
     assert "broken: RuntimeError: out of order" in asked.err
 
@@ -145,10 +145,10 @@ def test_a_plugin_that_changes_global_state_is_shown_and_works(zoo, distribution
     [
         ["plugins"],
         ["list"],
-        ["info", "copy(must=1)", "--dim", 8],
-        ["check", "copy(must=1)", "--only", "shape", "--examples", 1],
-        ["train", "--mixer", "copy(must=1)", "--dry-run"],
-        ["compare", "copy(must=1)", "dot-product", "--dry-run"],
+        ["info", "copier(must=1)", "--dim", 8],
+        ["check", "copier(must=1)", "--only", "shape", "--examples", 1],
+        ["train", "--mixer", "copier(must=1)", "--dry-run"],
+        ["compare", "copier(must=1)", "dot-product", "--dry-run"],
     ],
     ids=lambda command: command[0],
 )
@@ -163,17 +163,17 @@ def test_stdout_is_one_json_value_whatever_a_plugin_prints(zoo, distribution, te
 
 def test_the_settings_of_a_dry_run_are_toml_whatever_a_plugin_prints(zoo, distribution, text_file):
     distribution("loud-mixers", PRINTS)
-    result = zoo("train", "--mixer", "copy(must=1)", "--data", text_file, "--dry-run")
-    assert tomllib.loads(result.out)["mixer"] == "copy(must=1)"
+    result = zoo("train", "--mixer", "copier(must=1)", "--data", text_file, "--dry-run")
+    assert tomllib.loads(result.out)["mixer"] == "copier(must=1)"
     assert "built" in result.err
 
 
 @pytest.mark.parametrize("error", ["SystemExit(0)", "asyncio.CancelledError()", "pytest.skip.Exception('no GPU')"])
 def test_a_mixer_that_raises_what_is_no_exception_does_not_end_the_command(zoo, distribution, error):
     distribution("bad-mixers", GOOD.replace("super().__init__()", f"import asyncio, pytest; raise {error}"))
-    result = zoo("info", "copy(must=1)")
+    result = zoo("info", "copier(must=1)")
     assert result.code == 4
-    assert "copy, from bad-mixers 1.2 (entry point 'bad-mixers'), failed to build: " in result.err
+    assert "copier, from bad-mixers 1.2 (entry point 'bad-mixers'), failed to build: " in result.err
 
 
 def test_plugins_as_json_have_tracebacks(zoo, distribution):
@@ -223,10 +223,10 @@ def test_info_as_json(zoo):
 
 def test_info_of_a_mixer_with_a_required_option(zoo, distribution):
     distribution("good-mixers", GOOD)
-    missing = zoo("info", "copy")
+    missing = zoo("info", "copier")
     assert missing.code == 2
-    assert "copy needs a value for its option 'must'" in missing.err
-    text = zoo("info", "copy(must=1)", "--dim", 8).out
+    assert "copier needs a value for its option 'must'" in missing.err
+    text = zoo("info", "copier(must=1)", "--dim", 8).out
     assert ["must", "int", "required"] in [line.split() for line in text.splitlines()]
     assert "state       8 / 512 / 8,192 numbers" in text
 

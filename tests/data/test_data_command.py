@@ -39,7 +39,7 @@ def test_what_is_not_encoded_to_shards(folder, capsys):
     described = printed(capsys, "b.txt", "--tokenizer", "char")
     assert (described["kind"], described["split"], described["vocab_size"]) == ("text", "position", 4)
     assert described["train"] == {"tokens": 2880, "documents": None, "bytes": 2880}
-    assert run(["data", "b.txt", "--out", "copy"]) == 2
+    assert run(["data", "b.txt", "--out", "copied"]) == 2
     assert "is not in shards of its own: leave out --out" in capsys.readouterr().err
 
 
@@ -63,14 +63,14 @@ def test_tokens_without_a_text(folder, capsys):
 
 
 def test_shards_are_copied_and_verified(folder, capsys):
-    described = printed(capsys, "a.jsonl", "--out", "copy")
-    assert described["out"] == "copy"
-    assert printed(capsys, "copy")["sha256"] == described["sha256"]
-    file = folder / "copy" / "validation-00000.npy"
+    described = printed(capsys, "a.jsonl", "--out", "copied")
+    assert described["out"] == "copied"
+    assert printed(capsys, "copied")["sha256"] == described["sha256"]
+    file = folder / "copied" / "validation-00000.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert run(["data", "copy"]) == 2
+    assert run(["data", "copied"]) == 2
     assert "validation-00000.npy is damaged: its checksum differs" in capsys.readouterr().err
 
 
