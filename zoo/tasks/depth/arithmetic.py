@@ -16,7 +16,7 @@ SHORTEST = {"prefix": "⟨1⟩ + 2 3 =", "infix": "2 + 3 =", "brackets": "( 2 + 
 
 
 class Arithmetic(Task):
-    """Arithmetic: an expression of numbers modulo `modulus`, and at its end what it gives.
+    """Arithmetic: an expression of numbers modulo a small one, and at its end what it gives.
 
         ⟨2⟩ - * 3 4 5 =        the answer, under the =, modulo 23: 7
 

@@ -27,14 +27,14 @@ class RandomAutomata(Task):
 
         a f d a | a b c | f d a f …        accepted under the second |: a or f, for a string begins with one of them
 
-    Every sequence has an automaton of its own. It has from ``edges + 1`` to `states` states and uses from ``edges + 1``
-    to `letters` symbols, any of them. A state has from 1 to `edges` edges, with different symbols and to different
-    other states. All these numbers are drawn evenly. A string starts in the first state and follows from 1 to
-    `string_length` edges, at each state any of them with the same probability. From half of `strings` to `strings` such
-    strings are separated by |, and cut at the length; filler follows where they end before. The model learns to say the
-    next symbol. What the state allows is correct: the accuracy accepts each symbol that has an edge. | is no target,
-    since it tells nothing of the automaton. What the first strings do not show cannot be known, so no model reaches 100
-    %.
+    Every sequence has an automaton of its own. Its states number from ``edges + 1`` to `states`, and its symbols, any
+    of those that there are, from ``edges + 1`` to `letters`. A state has up to `edges` edges, with different symbols
+    and to different other states. All these numbers are drawn evenly. A string starts in the first state and follows up
+    to `string_length` edges, at each state any of them with the same probability. Up to `strings` of such strings, half
+    as many at least, are separated by |, and cut at the length; filler follows where they end before. The model learns
+    to say the next symbol. What the state allows is correct: the accuracy accepts each symbol that has an edge. | is no
+    target, since it tells nothing of the automaton. What the first strings do not show cannot be known, so no model
+    reaches 100 %.
 
     A language is for the test or for training, by a hash of its strings, whichever automaton accepts it.
 

@@ -21,8 +21,8 @@ class Phonebook(Task):
         Kamo: 482⏎Rive: 101⏎Zuli: 773⏎⏎Rive: 101        targets, from the last space on: 1 0 1
 
     A token is a byte. The names have two syllables of a consonant and a vowel, and are different; the digits are drawn
-    at random. The book has as many lines as fit, and stands after line feeds that fill up. Behind an empty line come
-    `questions` different names of the book, each followed by its number. All digits of their numbers are targets; what
+    at random. The book has as many lines as fit, and stands after line feeds that fill up. Behind an empty line some
+    of the names come again, all different, each followed by its number. All digits of their numbers are targets; what
     counts is the first digit, which only the name tells. The later ones can be copied from where the number began.
 
     Options:
