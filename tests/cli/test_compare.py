@@ -402,7 +402,7 @@ def test_solve_rates_and_letters(zoo, tmp_path):
     assert "solved (10.0 %)" in result.out
     assert "group" in result.out
     assert "Clopper and Pearson" in (out / "report.html").read_text()
-    assert "--solved 10%" in json.loads((out / "results.json").read_text())["command"]
+    assert "--solved 0.1" in json.loads((out / "results.json").read_text())["command"]
 
 
 def test_a_noise_floor(zoo, tmp_path):

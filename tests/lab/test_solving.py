@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.lab.compare.format import noise_floor_columns
 from zoo.lab.letters import letters
 from zoo.lab.noise_floor import noise_floor, smallest_difference
 from zoo.lab.solving import solve_rate
@@ -83,3 +84,8 @@ def test_four_in_five_comparisons_find_the_smallest_difference(seeds):
         found += difference.is_significant
     assert 0.77 <= found / 2000 <= 0.83
     assert smallest_difference(0.2, seeds) == pytest.approx(2 * shift)
+
+
+def test_the_heads_name_the_units_of_all_rows():
+    assert noise_floor_columns(["accuracy"])[1] == "spread (points)"
+    assert noise_floor_columns(["loss", "accuracy", "loss"])[1] == "spread (points or nats)"

@@ -1,6 +1,7 @@
 """The figures of a comparison, in words and for tables."""
 
 import math
+from collections.abc import Iterable
 from typing import cast
 
 from zoo.data.source import Metric
@@ -61,9 +62,9 @@ def format_noise_floor(floor: NoiseFloor, metric: Metric) -> list[str]:
     return [values[0], f"{spread} ({low} to {high})", f"{values[1]} to {values[2]}", str(floor.seeds), *differences]
 
 
-def noise_floor_columns(metric: Metric) -> list[str]:
-    """The heads of these cells."""
-    unit = UNITS[metric]
+def noise_floor_columns(metrics: Iterable[Metric]) -> list[str]:
+    """The heads of these cells, of rows with these metrics."""
+    unit = " or ".join(sorted({UNITS[metric] for metric in metrics}, reverse=True))
     return ["mean", f"spread ({unit})", "range", "seeds", *(f"resolved by {seeds} seeds ({unit})" for seeds in SEEDS)]
 
 

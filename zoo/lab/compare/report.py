@@ -138,8 +138,7 @@ def rows(result: DataResult, match: str = "none") -> list[list[str]]:
 
 def noise_floor_table(results: Results) -> tuple[list[str], list[list[str]]]:
     """How far seeds alone move the figures, a text or task a row: the heads and the rows."""
-    metrics = {result.metric for result in results.data}
-    heads = ["data", *noise_floor_columns(metrics.pop() if len(metrics) == 1 else "accuracy")]
+    heads = ["data", *noise_floor_columns(result.metric for result in results.data)]
     rows = []
     for result in results.data:
         floor = result.noise_floor(result.arms[0])

@@ -106,7 +106,7 @@ class Request:
         for metric, least in sorted(self.min_effects.items()):
             words += ["--min-effect", f"{_exact(100 * least)}%" if metric == "accuracy" else _exact(least)]
         if self.solved is not None:
-            words += ["--solved", f"{_exact(100 * self.solved)}%"]
+            words += ["--solved", _exact(self.solved)]
         if self.noise_floor:
             words += ["--noise-floor"]
         return join(words)
