@@ -31,24 +31,9 @@ def render() -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
-    return template.render(
-        comparison=comparison,
-        made_with=made_with,
-        overview=overview,
-        by_slice=by_slice,
-        bench=bench,
-        ratios=ratios,
-        identical_arms=identical_arms,
-        different_arms=different_arms,
-        contention=contention,
-        residuals=residuals,
-        optimizers=optimizers,
-        peers=peers,
-        mixture=mixture,
-        summaries=summaries,
-        command=command,
-        read=read,
-    )
+    tables = (comparison, overview, by_slice, bench, ratios, identical_arms, different_arms, contention, residuals)
+    called = (*tables, optimizers, peers, mixture, summaries, command, made_with, read)
+    return template.render({function.__name__: function for function in called})
 
 
 def read(folder: str, name: str) -> dict[str, Any]:

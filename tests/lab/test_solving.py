@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtr
 
 from zoo.lab.compare.format import noise_floor_columns
 from zoo.lab.letters import letters
-from zoo.lab.noise_floor import noise_floor, smallest_difference
+from zoo.lab.noise_floor import POWER, noise_floor, smallest_difference
 from zoo.lab.solving import solve_rate
 from zoo.lab.statistics import LEVEL, Sample, differences
 
@@ -49,8 +50,9 @@ def test_two_share_a_letter_exactly_where_they_are_not_apart(count, data):
     assert list(found) == names
     for first, second in combinations(names, 2):
         assert bool(set(found[first]) & set(found[second])) == ((first, second) not in apart)
-    assert all(found.values())
     assert found[names[0]][0] == "a"
+    groups = [{name for name in names if letter in found[name]} for letter in set("".join(found.values()))]
+    assert not any(group < other for group in groups for other in groups)  # or its letter would say nothing
 
 
 def test_no_letter_is_superfluous():
@@ -84,6 +86,16 @@ def test_four_in_five_comparisons_find_the_smallest_difference(seeds):
         found += difference.is_significant
     assert 0.77 <= found / 2000 <= 0.83
     assert smallest_difference(0.2, seeds) == pytest.approx(2 * shift)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_the_power_is_that_of_many_comparisons(seeds):
+    """Welch's test on 200,000 pairs of arms at once, each with its own degrees of freedom."""
+    first, second = np.random.default_rng(2).normal(size=(2, 200_000, seeds))
+    variances = np.stack([arm.var(axis=1, ddof=1) / seeds for arm in (first + smallest_difference(1.0, seeds), second)])
+    freedom = (seeds - 1) * variances.sum(0) ** 2 / (variances**2).sum(0)
+    t = (first.mean(1) + smallest_difference(1.0, seeds) - second.mean(1)) / np.sqrt(variances.sum(0))
+    assert np.mean(2 * stdtr(freedom, -abs(t)) < LEVEL) == pytest.approx(POWER, abs=0.004)
 
 
 def test_the_heads_name_the_units_of_all_rows():
