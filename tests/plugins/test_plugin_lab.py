@@ -174,7 +174,9 @@ def test_it_is_measured(zoo):
     ],
     ids=" ".join,
 )
-def test_when_it_has_gone_it_is_missed_by_name(zoo, run, command):
+def test_when_it_has_gone_it_is_missed_by_name(zoo, run, command, request):
+    if "comparison" in command:
+        request.getfixturevalue("comparison")
     before = contents(zoo.folder)
     gone = zoo(*(run if word == "RUN" else word for word in command), ZOO_BLOCK_PLUGINS=NAME)
     assert gone.returncode == 4, gone.stderr
