@@ -55,6 +55,8 @@ def test_a_bench_is_its_figures_and_writes_only_where_it_is_told(tmp_path):
         (lambda: zoo.compare(["dot-product"], **SMALL | {"data": "mqra"}), "there is no data 'mqra'"),
         (lambda: zoo.compare(["dot-product"], **SMALL, dmi=3), r"there is no setting 'dmi' \(did you mean 'dim'\?\)"),
         (lambda: zoo.compare([], **SMALL), "there is nothing to compare"),
+        (lambda: zoo.compare(["dot-product"], **SMALL, solved=99), "`solved`='99' should be an accuracy above 0"),
+        (lambda: zoo.compare(["dot-product"], **SMALL, noise_floor=True, seeds=1), "are too few for `noise_floor`"),
         (lambda: zoo.compare(["dot-product"], **SMALL, match="parms"), r"should be one of none, params.*'params'\?"),
     ],
 )
@@ -90,3 +92,16 @@ def test_a_class_in_a_file_is_compared_and_a_comparison_goes_on(tmp_path):
     assert (first.folder / "report.html").is_file()
     again = zoo.compare(patterns, **SMALL, out="out")
     assert [arm.estimate for arm in again.results.data[0].arms] == [arm.estimate for arm in first.results.data[0].arms]
+
+
+@pytest.mark.slow
+def test_solve_rates_and_a_noise_floor(tmp_path):
+    measured = zoo.compare(["dot-product"], **SMALL | {"seeds": 5}, solved="1%", noise_floor=True, out="floor")
+    (data,) = measured.results.data
+    assert data.solved == 0.01
+    assert data.solve_rate(data.arms[0]).seeds == 5
+    assert data.noise_floor(data.arms[0]).seeds == 5
+    page = measured._repr_html_()
+    assert "solved (1.0 %)" in page
+    assert page.count("<table") == 2
+    assert "resolved by 10 seeds (points)" in page

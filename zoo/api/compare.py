@@ -15,8 +15,16 @@ from zoo.lab.compare.here import ThisProcess
 from zoo.lab.compare.plan import Plan, Trial
 from zoo.lab.compare.plots import pictures_of
 from zoo.lab.compare.progress import RunProgress
-from zoo.lab.compare.report import columns, rows
-from zoo.lab.compare.request import Request, check_request, read_budget, read_data, read_match, read_patterns
+from zoo.lab.compare.report import columns, noise_floor_table, rows
+from zoo.lab.compare.request import (
+    Request,
+    check_request,
+    read_budget,
+    read_data,
+    read_match,
+    read_patterns,
+    read_solved,
+)
 from zoo.lab.compare.results import DataResult, Results
 from zoo.lab.compare.session import GridInterrupted, create_comparison, run_comparison
 from zoo.lab.compare.trial import Outcome
@@ -87,6 +95,7 @@ class Comparison:
                 }
                 for result in self.results.data
             ],
+            noise_floor=noise_floor_table(self.results) if self.results.plan.noise_floor else None,
             report=printable(str(self.report)),
         )
 
@@ -100,6 +109,8 @@ def compare(
     lrs: Sequence[float] | None = None,
     match: str = "none",
     budget: str | None = None,
+    solved: float | str | None = None,
+    noise_floor: bool = False,
     jobs: int | None = None,
     on: str = DEFAULT,
     out: str | Path | None = None,
@@ -120,6 +131,9 @@ def compare(
         lrs: learning rates to try; None for those of the tier.
         match: what is made equal: ``"none"``, ``"params"``, ``"flops"`` or ``"state"``.
         budget: ``"steps:2000"``, ``"seconds:90"`` or ``"flops:1e13"``; None for the steps of the tier.
+        solved: the accuracy from which on a task is solved, ``0.99`` or ``"99%"``; None for that of each task.
+        noise_floor: measure how far seeds alone move the figures of one pattern, on 20 seeds if `seeds` says no other
+            number.
         jobs: runs at a time; None for as many as the machine has cores, or for all where others make them.
         on: the executor that makes the runs: ``"processes"``, or that of a plugin, ``"dask:tcp://HOST:PORT"``.
         out: the folder; None for a new one in ``comparisons/``.
@@ -146,6 +160,8 @@ def compare(
             match=read_match(match),
             budget=None if budget is None else read_budget(budget),
             settings=named_settings,
+            solved=None if solved is None else read_solved(str(solved)),
+            noise_floor=noise_floor,
             jobs=jobs,
             on=read_executor(on),
         )
