@@ -11,13 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-BUILD = RESULTS / "build.py"
+BUILD, SUITES = RESULTS / "build.py", RESULTS / "suites.py"
 FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/results.json"))
 
 
 @pytest.fixture(scope="module")
 def build():
-    spec = importlib.util.spec_from_file_location("build_results", BUILD)
+    return load(BUILD)
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(f"docs_results_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -42,9 +46,25 @@ def test_a_stale_page_is_found(build, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_script_runs_by_itself():
-    done = subprocess.run([sys.executable, BUILD, "--check"], capture_output=True, text=True, check=False, cwd=ROOT)
+@pytest.mark.parametrize("script", [BUILD, SUITES], ids=lambda path: path.name)
+def test_the_scripts_run_by_themselves(script):
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_picture_of_other_results_is_found(tmp_path, monkeypatch, capsys):
+    suites = load(SUITES)
+    monkeypatch.setattr(suites, "PICTURES", tmp_path)
+    monkeypatch.setattr(sys, "argv", [SUITES.name])
+    assert suites.main() == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.svg" for name in suites.SUITES}
+    monkeypatch.setattr(sys, "argv", [SUITES.name, "--check"])
+    assert suites.main() == 0
+    name, panels = next(iter(suites.SUITES.items()))
+    monkeypatch.setitem(suites.SUITES, name, panels[:1])
+    assert suites.main() == 1
+    assert f"{name}.svg in docs/tasks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
