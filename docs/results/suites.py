@@ -41,6 +41,7 @@ class Panel(NamedTuple):
     title: str
 
 
+FLIP_FLOP = "flip-flop(length=512, test_ignore=0.98)"
 S3 = "word-problem(group=S3, length=16, test_lengths=(32, 64))"
 
 SUITES = {
@@ -48,8 +49,10 @@ SUITES = {
         Panel("lag-or-memory", "mqar(vocab=289)", "distance to the key", "mqar, one layer"),
         Panel("lag-or-memory", "mqar(variant=stacked, vocab=289)", "distance to the key", "stacked, one layer"),
         Panel("forgetting", "mqar(variant=forgetting, vocab=256)", "distance to the key", "forgetting, two layers"),
+        Panel("compositional", "mqar(variant=compositional, vocab=256)", "distance to the key", "keys of two tokens"),
     ],
     "state": [
+        Panel("flip-flop", FLIP_FLOP, "distance to the write", "flip-flop, 98 % ignored"),
         Panel("parity", "parity", "length", "parity, trained at 40"),
         Panel("reflections-s3", S3, "length", "word-problem of S3, trained at 16"),
     ],
