@@ -29,6 +29,18 @@ def test_gradients_reach_the_last_position_alone(readout):
         assert gradient[:, -1].abs().sum() > 0
 
 
+def test_norms_are_fused_under_autocast():
+    """torch warns, once in a process, where the dtypes of a norm keep it from its fused form; a warning is an error."""
+    readout, stream = Compression().readout(12), torch.randn(3, 7, 12)
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert readout(stream).isfinite().all()
+    finally:
+        torch.set_warn_always(always)
+
+
 def test_every_position_is_asked_differently_and_every_example_by_itself(readout):
     stream = torch.randn(3, 7, 12, dtype=torch.float64)
     said = readout(stream)

@@ -19,19 +19,25 @@ class PositionDecoder(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.decoder = nn.Sequential(
-            nn.RMSNorm(dim),
+            _Norm(dim),
             nn.Linear(dim, dim),
             nn.GELU(),
-            nn.RMSNorm(dim),
+            _Norm(dim),
             nn.Linear(dim, dim),
             nn.GELU(),
-            nn.RMSNorm(dim),
+            _Norm(dim),
             nn.Linear(dim, dim, bias=False),
         )
 
     def forward(self, stream: Tensor) -> Tensor:
         """From the stream, ``(b, t, d)``, to what is said of each position, ``(b, t, d)``."""
         return self.decoder(stream[:, -1:] + position_code(stream))
+
+
+class _Norm(nn.RMSNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        # Under autocast what a layer gives is narrower than the gains, which would cost the norm its fused form.
+        return super().forward(x.to(self.weight.dtype))
 
 
 def position_code(stream: Tensor) -> Tensor:
