@@ -17,7 +17,9 @@ FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/results.json"))
 
 @pytest.fixture(scope="module")
 def build():
-    return load(BUILD)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(RESULTS)  # as for a script, whose folder it is
+        return load(BUILD)
 
 
 def load(path):

@@ -8,21 +8,15 @@ summary.json of a run, or what tests/benchmarks/against_peers.py wrote. The text
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from comparisons import HERE, by_slice, comparison, noise_floor, overview, published_gaps, read, solvers, table
 from jinja2 import Environment, StrictUndefined
 
-from zoo.lab.compare.format import count, format_estimate, format_value
-from zoo.lab.statistics import Estimate
-
-HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
-UNITS = {"accuracy": "accuracy", "loss": "loss (nats)"}
 
 
 def render() -> str:
@@ -31,14 +25,21 @@ def render() -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
-    tables = (comparison, overview, by_slice, bench, ratios, identical_arms, different_arms, contention, residuals)
-    called = (*tables, optimizers, peers, mixture, summaries, command, made_with, read)
+    compared = (comparison, overview, by_slice, solvers, noise_floor, published_gaps)
+    tables = (
+        bench,
+        ratios,
+        identical_arms,
+        different_arms,
+        contention,
+        residuals,
+        optimizers,
+        peers,
+        mixture,
+        summaries,
+    )
+    called = (*compared, *tables, command, made_with, read)
     return template.render({function.__name__: function for function in called})
-
-
-def read(folder: str, name: str) -> dict[str, Any]:
-    """One of the committed files."""
-    return dict(json.loads((HERE / folder / name).read_text(encoding="utf-8")))
 
 
 def command(folder: str, name: str = "results.json") -> str:
@@ -54,38 +55,6 @@ def made_with(folder: str, name: str = "environment.json") -> str:
     device = saved.get("device", "cpu")
     where = f"{device.removeprefix('cuda: ')}, " if device.startswith("cuda") else ""
     return f"{where}{saved['cpu']['name']}, {saved['cpu']['cores']} cores; {versions}"
-
-
-def comparison(folder: str) -> str:
-    """The tables of a comparison, one for each text or task."""
-    results = read(folder, "results.json")
-    return "\n\n".join(_one(data) for data in results["data"])
-
-
-def overview(folder: str, published: Mapping[str, Mapping[str, float]] | None = None) -> str:
-    """All patterns on all data, in one table, and below them what others published, in percent, by name and data."""
-    data = read(folder, "results.json")["data"]
-    patterns = [arm["pattern"] for arm in data[0]["arms"]]
-    arms = {(one["name"], arm["pattern"]): (arm, one["metric"]) for one in data for arm in one["arms"]}
-    rows = [[f"`{pattern}`", *(_mean(*arms[one["name"], pattern]) for one in data)] for pattern in patterns]
-    guesses = [one["guess"] for one in data]
-    if any(guess is not None for guess in guesses):
-        rows.append(["guessing", *(format_value(guess, "accuracy") for guess in guesses)])
-    for name, shares in (published or {}).items():
-        rows.append([name, *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data)])
-    return _table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
-
-
-def by_slice(folder: str, name: str, kind: str, values: list[str]) -> str:
-    """The accuracy on one task, told apart by one of its slices or by length; the mean over the seeds."""
-    data = next(one for one in read(folder, "results.json")["data"] if one["name"] == name)
-    rows = []
-    for arm in data["arms"]:
-        tables = [run["accuracies"][kind] for run in arm["runs"] if run["accuracies"]]
-        means = [sum(table[value] for table in tables) / len(tables) for value in values]
-        rows.append([f"`{arm['pattern']}`", *(format_value(mean, "accuracy") for mean in means)])
-    rows.append(["guessing", *(format_value(data["guess_levels"][kind].get(value), "accuracy") for value in values)])
-    return _table([kind, *values], rows)
 
 
 def bench(folder: str, kind: str) -> str:
@@ -108,7 +77,7 @@ def bench(folder: str, kind: str) -> str:
             tells = [f"{growth[which]:.2f}".replace("-0.00", "0.00") for which in ("exponent", "upper")]
         rows.append([f"`{name}`", *(_cost(cell, kind) for cell in found), *tells])
     unit = "MiB" if kind == "memory" else "ms"
-    return _table([unit, *(f"{length:,}" for length in lengths), *names], rows)
+    return table([unit, *(f"{length:,}" for length in lengths), *names], rows)
 
 
 def identical_arms(folder: str) -> str:
@@ -120,7 +89,7 @@ def identical_arms(folder: str) -> str:
         kind = f"{row['accuracy']:.0%}" if "accuracy" in row else "learned by luck"
         groups.setdefault(kind, []).append(row)
     rows = [[kind, *(f"{max(row[name] for row in some):.1%}" for name in names)] for kind, some in groups.items()]
-    return _table(["accuracy of both arms", *names], rows)
+    return table(["accuracy of both arms", *names], rows)
 
 
 def different_arms(folder: str) -> str:
@@ -130,7 +99,7 @@ def different_arms(folder: str) -> str:
     rows = [
         [f"{row['accuracy']:.0%}", f"{100 * row['seen']:.1f}", *(f"{row[name]:.0%}" for name in names)] for row in found
     ]
-    return _table(["accuracy of the worse arm", "standard deviation over seeds (points)", *names], rows)
+    return table(["accuracy of the worse arm", "standard deviation over seeds (points)", *names], rows)
 
 
 def _seed_counts(found: list[Mapping[str, Any]]) -> list[str]:
@@ -145,7 +114,7 @@ def contention(folder: str) -> str:
         [way, *(cell for load in ("quiet", "busy") for cell in _seconds(found["seconds"][load][way], quiet))]
         for way in found["seconds"]["quiet"]
     ]
-    return _table(["threads", "quiet (s)", "ratio", "busy (s)", "ratio"], rows)
+    return table(["threads", "quiet (s)", "ratio", "busy (s)", "ratio"], rows)
 
 
 def _seconds(measured: list[float], unit: float) -> list[str]:
@@ -158,7 +127,7 @@ def residuals(folder: str) -> str:
     losses = read(folder, "residuals.json")["losses"]
     mixers = list(next(iter(losses.values())))
     rows = [[f"`{scheme}`", *(f"{row[mixer]:.3f}" for mixer in mixers)] for scheme, row in losses.items()]
-    return _table(["scheme", *(f"`{mixer}`" for mixer in mixers)], rows)
+    return table(["scheme", *(f"`{mixer}`" for mixer in mixers)], rows)
 
 
 def optimizers(folder: str) -> str:
@@ -170,7 +139,7 @@ def optimizers(folder: str) -> str:
         ends = ", ".join(f"{curve[str(found['steps'])]:.3f}" for curve in one["curves"].values())
         steps = ", ".join("not reached" if step is None else f"{step:,}" for step in one["steps"].values())
         rows.append([f"`{name}`", tried, f"{one['lr']:g}", ends, steps])
-    return _table(["optimizer", "loss by learning rate", "best", "loss of each seed", "steps"], rows)
+    return table(["optimizer", "loss by learning rate", "best", "loss of each seed", "steps"], rows)
 
 
 def ratios(folder: str, kind: str, to: str) -> str:
@@ -187,7 +156,7 @@ def ratios(folder: str, kind: str, to: str) -> str:
         ]
         for one in saved["candidates"]
     ]
-    return _table(["mixer", "ms", "ratio", "parameters", "active"], rows)
+    return table(["mixer", "ms", "ratio", "parameters", "active"], rows)
 
 
 def peers(folder: str, name: str) -> str:
@@ -199,7 +168,7 @@ def peers(folder: str, name: str) -> str:
         milliseconds = 1000 * statistics.median(run[candidate] for run in runs)
         ratios = ", ".join(f"{run[first] / run[candidate]:.2f}" for run in runs)
         rows.append([f"`{candidate}`", f"{milliseconds:,.1f}", ratios])
-    return _table(["", "ms", f"times as fast as `{first}`, by run"], rows)
+    return table(["", "ms", f"times as fast as `{first}`, by run"], rows)
 
 
 def mixture(folder: str) -> str:
@@ -211,7 +180,7 @@ def mixture(folder: str) -> str:
         ratios = ", ".join(f"{run['mixture'] / run['dense']:.2f}" for run in runs)
         shape = f"{size['dim']} wide, {size['heads']} heads, {size['context']:,} tokens, batch {size['batch']}"
         rows.append([shape, size["precision"], *times, ratios])
-    return _table(["size", "precision", "dense (ms)", "mixture (ms)", "ratio, by run"], rows)
+    return table(["size", "precision", "dense (ms)", "mixture (ms)", "ratio, by run"], rows)
 
 
 def summaries(folder: str) -> str:
@@ -221,7 +190,7 @@ def summaries(folder: str) -> str:
         [f"`{run['mixer']}`", f"{run['parameters']:,}", f"{run['steps']:,}", f"{run['validation_loss']:.4f}"]
         for run in runs
     ]
-    return _table(["mixer", "parameters", "steps", "loss (nats)"], rows)
+    return table(["mixer", "parameters", "steps", "loss (nats)"], rows)
 
 
 def _cost(cell: Mapping[str, Any], kind: str) -> str:
@@ -229,44 +198,6 @@ def _cost(cell: Mapping[str, Any], kind: str) -> str:
         return f"{cell['peak_bytes'] / 2**20:,.1f}"
     milliseconds = 1000 * cell["median_seconds"]
     return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
-
-
-def _one(data: Mapping[str, Any]) -> str:
-    metric = data["metric"]
-    rows = [
-        [
-            f"`{arm['pattern']}`",
-            _mean(arm, metric),
-            ", ".join(format_value(run[f"validation_{metric}"], metric) for run in arm["runs"]),
-            _steps(arm),
-            "n/a" if arm["lr"] is None else f"{arm['lr']:g}",
-            count(arm["size"]["parameters"]),
-            count(arm["size"]["training_flops"]),
-            count(arm["size"]["state"]),
-        ]
-        if arm["size"]
-        else [f"`{arm['pattern']}`", f"failed: {arm['error']}", *[""] * 6]
-        for arm in data["arms"]
-    ]
-    heads = ["pattern", UNITS[metric], "by seed", "steps", "lr", "parameters", "FLOPs/token", "state"]
-    guess = "" if data["guess"] is None else f" Guessing gives {format_value(data['guess'], 'accuracy')}."
-    return f"`{data['name']}`: {data['verdict']}{guess}\n\n{_table(heads, rows)}"
-
-
-def _mean(arm: Mapping[str, Any], metric: Any) -> str:
-    return format_estimate(Estimate(**arm["estimate"]) if arm["estimate"] else None, metric)
-
-
-def _steps(arm: Mapping[str, Any]) -> str:
-    steps = [run["steps"] for run in arm["runs"] if run["steps"]]
-    if not steps:
-        return "n/a"
-    return f"{min(steps):,}" if min(steps) == max(steps) else f"{min(steps):,} to {max(steps):,}"
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def main() -> int:
