@@ -56,6 +56,14 @@ SUITES = {
         Panel("parity", "parity", "length", "parity, trained at 40"),
         Panel("reflections-s3", S3, "length", "word-problem of S3, trained at 16"),
     ],
+    "extrapolation": [
+        Panel("parity", "parity", "length", "parity, trained at 40"),
+        Panel("task-counting", "counting", "length", "counting, trained at 64"),
+        Panel("task-stack", "stack", "length", "stack, trained at 96"),
+        Panel("task-undo-flip-flop", "undo-flip-flop", "length", "undo-flip-flop, trained at 50"),
+        Panel("task-palindrome", "palindrome", "length", "palindrome, trained at 64"),
+        Panel("task-sorting", "sorting", "length", "sorting, trained at 64"),
+    ],
 }
 
 
