@@ -42,6 +42,7 @@ class Panel(NamedTuple):
 
 
 FLIP_FLOP = "flip-flop(length=512, test_ignore=0.98)"
+STATE_RECALL = "state-recall(bits=8, variables=3, length=20, test_lengths=())"
 S3 = "word-problem(group=S3, length=16, test_lengths=(32, 64))"
 
 SUITES = {
@@ -52,6 +53,7 @@ SUITES = {
         Panel("compositional", "mqar(variant=compositional, vocab=256)", "distance to the key", "keys of two tokens"),
     ],
     "state": [
+        Panel("state-recall", STATE_RECALL, "moved", "state-recall, one swap"),
         Panel("flip-flop", FLIP_FLOP, "distance to the write", "flip-flop, 98 % ignored"),
         Panel("parity", "parity", "length", "parity, trained at 40"),
         Panel("reflections-s3", S3, "length", "word-problem of S3, trained at 16"),
