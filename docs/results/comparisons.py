@@ -38,7 +38,12 @@ def overview(folder: str, published: Mapping[str, Mapping[str, float]] | None = 
     if any(guess is not None for guess in guesses):
         rows.append(["guessing", *(format_value(guess, "accuracy") for guess in guesses)])
     for name, shares in (published or {}).items():
-        rows.append([f"{name}, published", *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data)])
+        rows.append(
+            [
+                f"{name}, published",
+                *(f"{shares[one['name']]:.1f} %" if one["name"] in shares else "n/a" for one in data),
+            ]
+        )
     return table(["pattern", *(f"`{one['name']}`" for one in data)], rows)
 
 
@@ -102,9 +107,8 @@ def published_gaps(folder: str, published: Mapping[str, Mapping[str, float]]) ->
             for one, other in combinations(published, 2)
         ]
         near = sorted(pair for gap, pair in gaps if gap <= least)
-        rows.append(
-            [f"`{data['name']}`", f"{least:.1f}", f"{len(gaps) - len(near)} of {len(gaps)}", ", ".join(near) or "none"]
-        )
+        said = "all" if len(near) == len(gaps) else ", ".join(near) or "none"
+        rows.append([f"`{data['name']}`", f"{least:.1f}", f"{len(gaps) - len(near)} of {len(gaps)}", said])
     return table(["task", "two runs (points)", "pairs further apart", "pairs that are not"], rows)
 
 
