@@ -58,6 +58,7 @@ SUITES = {
         Panel("parity", "parity", "length", "parity, trained at 40"),
         Panel("reflections-s3", S3, "length", "word-problem of S3, trained at 16"),
     ],
+    "in-context": [Panel("task-automata", "automata", "string", "automata of up to 8 states")],
     "extrapolation": [
         Panel("parity", "parity", "length", "parity, trained at 40"),
         Panel("task-counting", "counting", "length", "counting, trained at 64"),
