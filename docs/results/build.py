@@ -26,19 +26,9 @@ def render() -> str:
     )
     template = environment.from_string((HERE / "results.md.j2").read_text(encoding="utf-8"))
     compared = (comparison, overview, by_slice, solvers, noise_floor, published_gaps)
-    tables = (
-        bench,
-        ratios,
-        identical_arms,
-        different_arms,
-        contention,
-        residuals,
-        optimizers,
-        peers,
-        mixture,
-        summaries,
-    )
-    called = (*compared, *tables, command, made_with, read)
+    costs = (bench, ratios, contention, peers, mixture)
+    others = (identical_arms, different_arms, residuals, optimizers, summaries)
+    called = (*compared, *costs, *others, command, made_with, read)
     return template.render({function.__name__: function for function in called})
 
 
